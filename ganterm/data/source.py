@@ -1,0 +1,59 @@
+"""What every data set has in common."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Progress = Callable[[str, float | None], None]
+"""Told what is being done, and the share done (0..1) where that is known."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A loaded data set, in host memory.
+
+    ``samples``: uint8 (n, channels, height, width) for pictures, float32 (n, 2) for points.
+    ``labels``: int64 (n,) in 0..classes-1, or None. ``modes``: float32 (m, 2), the centres of a
+    mixture, with ``sigma`` its standard deviation; None for pictures.
+    """
+
+    name: str
+    samples: Tensor
+    labels: Tensor | None = None
+    modes: Tensor | None = None
+    sigma: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One sample's shape."""
+        return tuple(self.samples.shape[1:])
+
+    @property
+    def sha256(self) -> str:
+        """Of the samples' bytes and then the labels'."""
+        digest = hashlib.sha256(self.samples.numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set that can be asked for: what a catalogue says of it, and how to load it.
+
+    ``load(folder, progress)`` raises UserError, naming the cause, where the data cannot be had;
+    ``folder`` is the user's ``--data-dir`` or None for the platform's cache folder.
+    """
+
+    name: str
+    title: str
+    kind: Literal["image", "points"]
+    size: str
+    load: Callable[[Path | None, Progress], Dataset]

@@ -1,0 +1,1 @@
+"""What the tensors of a step say about G and D; pure functions, nothing read back to the host."""

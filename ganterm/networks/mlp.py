@@ -1,0 +1,89 @@
+"""Fully connected G and D, for small pictures and 2-D points alike."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ganterm.networks.options import GeneratorOptions, NetworkOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=32)]
+Activation = Literal["leaky_relu", "relu", "tanh"]
+Init = Literal["torch", "he_normal"]
+
+
+class MLPGenerator(GeneratorOptions):
+    """Noise through hidden layers to one value per pixel or coordinate."""
+
+    network: Literal["mlp"] = "mlp"
+    latent_dim: int = Field(64, ge=1, le=65_536)
+    hidden: Widths = [256, 256]
+    activation: Activation = "leaky_relu"
+    norm: Literal["none", "batch"] = "none"
+    output: Literal["tanh", "linear"] = "tanh"
+    init: Init = "torch"
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        from torch import nn
+
+        layers: list[nn.Module] = []
+        width = self.latent_dim
+        for size in self.hidden:
+            layers.append(nn.Linear(width, size))
+            if self.norm == "batch":
+                layers.append(nn.BatchNorm1d(size))
+            layers.append(_activation(self.activation))
+            width = size
+        layers.append(nn.Linear(width, math.prod(shape)))
+        if self.output == "tanh":
+            layers.append(nn.Tanh())
+        layers.append(nn.Unflatten(1, shape))
+        return _initialised(nn.Sequential(*layers), self.init)
+
+
+class MLPDiscriminator(NetworkOptions):
+    """Samples through hidden layers to one raw score."""
+
+    network: Literal["mlp"] = "mlp"
+    hidden: Widths = [256, 256]
+    activation: Activation = "leaky_relu"
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    init: Init = "torch"
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        from torch import nn
+
+        layers: list[nn.Module] = [nn.Flatten(1)]
+        width = math.prod(shape)
+        for size in self.hidden:
+            layers += [nn.Linear(width, size), _activation(self.activation)]
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
+            width = size
+        layers += [nn.Linear(width, 1), nn.Flatten(0)]
+        return _initialised(nn.Sequential(*layers), self.init)
+
+
+def _activation(name: Activation) -> nn.Module:
+    from torch import nn
+
+    if name == "leaky_relu":
+        return nn.LeakyReLU(0.2)
+    return nn.ReLU() if name == "relu" else nn.Tanh()
+
+
+def _initialised(module: nn.Module, init: Init) -> nn.Module:
+    """``he_normal``: weights N(0, 2 / fan_in), zero biases (He et al. 2015)."""
+    from torch import nn
+
+    if init == "he_normal":
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
+                nn.init.zeros_(layer.bias)
+    return module

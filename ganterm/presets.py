@@ -1,0 +1,279 @@
+"""The Preset: everything that a run is started from, one TOML file each, checked before use."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from ganterm import data
+from ganterm.controls import KNOBS, ControlError, Controls, knob_of
+from ganterm.errors import UserError
+from ganterm.networks import DISCRIMINATORS, GENERATORS
+from ganterm.networks.options import GeneratorOptions, NetworkOptions
+from ganterm.text import clean, nearest
+
+# Bounds checked before the TOML parser sees a byte: its time grows with the square of a dotted
+# key's length (a 40 kB key took 14 s), and line length bounds that.
+MAX_BYTES = 16 * 1024
+MAX_LINE = 512
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataSection(_Section):
+    """Which data set, and how many samples a batch holds."""
+
+    name: str = "mnist10k"
+    batch_size: int = Field(64, ge=2, le=16_384)
+
+
+class OptimizerSection(_Section):
+    """The optimizer of both networks; the learning rates are controls."""
+
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.5, 0.999], min_length=2, max_length=2)
+    eps: float = Field(1e-8, gt=0, le=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    alpha: float = Field(0.99, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+
+
+class RunSection(_Section):
+    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down)."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    threads: int = Field(0, ge=0, le=256)
+    deterministic: bool = False
+    record_every: int = Field(1, ge=1, le=1_000_000)
+
+
+class ScheduledChange(_Section):
+    """Changes of controls that act for the first time in the iteration that completes as ``step``."""
+
+    step: int = Field(ge=1)
+    set: dict[str, str | int | float] = Field(min_length=1)
+
+
+class Preset(_Section):
+    """A whole preset. ``Controls`` checks its own table; the networks check their own options."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+    title: str = Field("", max_length=200)
+    about: str = Field("", max_length=500)
+    data: DataSection = DataSection()
+    generator: SerializeAsAny[GeneratorOptions]
+    discriminator: SerializeAsAny[NetworkOptions]
+    optimizer: OptimizerSection = OptimizerSection()
+    controls: Controls = Controls()
+    run: RunSection = RunSection()
+    schedule: list[ScheduledChange] = []
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], source: str) -> Preset:
+        """A preset from parsed TOML; UserError names the key, the source and what would be right."""
+        table = dict(table)
+        sections = {name: table.get(name, {}) for name in ("generator", "discriminator", "controls")}
+        for name, section in sections.items():
+            if not isinstance(section, Mapping):
+                raise UserError(f"{source}: [{name}] must be a table")
+        try:
+            table["generator"] = _network(sections["generator"], GENERATORS, "generator", source)
+            table["discriminator"] = _network(
+                sections["discriminator"], DISCRIMINATORS, "discriminator", source
+            )
+            table["controls"] = Controls.from_table(sections["controls"])
+            preset = _checked(cls, table, source)
+            preset._check_schedule()
+        except ControlError as error:
+            raise UserError(f"{source}: {error}") from None
+        if preset.data.name not in data.DATASETS:
+            raise UserError(
+                f"{source}: data.name: '{clean(preset.data.name, 40)}' is not a data set; "
+                f"{nearest(preset.data.name, data.DATASETS)}"
+            )
+        return preset
+
+    def _check_schedule(self) -> None:
+        for change in self.schedule:
+            for name, value in change.set.items():
+                knob_of(name).check(value)
+
+    @cached_property
+    def scheduled(self) -> dict[int, dict[str, str | int | float]]:
+        """Step to the changes that first act in it, later entries for one step winning."""
+        steps: dict[int, dict[str, str | int | float]] = {}
+        for change in self.schedule:
+            steps.setdefault(change.step, {}).update(change.set)
+        return steps
+
+    def table(self) -> dict[str, Any]:
+        """The preset as plain tables, complete: every default is written out."""
+        table = self.model_dump()
+        table["controls"] = self.controls.table()
+        if not self.schedule:
+            del table["schedule"]
+        return table
+
+    def toml(self) -> str:
+        """The preset as TOML that ``from_table`` reads back to an equal preset."""
+        return tomli_w.dumps(self.table())
+
+
+def _network(
+    table: Mapping[str, Any],
+    registry: Mapping[str, type[NetworkOptions]],
+    section: str,
+    source: str,
+) -> NetworkOptions:
+    name = table.get("network")
+    if not isinstance(name, str) or name not in registry:
+        wrong = "is missing" if name is None else f"'{clean(name, 40)}' is not known"
+        raise UserError(f"{source}: {section}.network {wrong}; {nearest(str(name), registry)}")
+    return _checked(registry[name], table, source, section)
+
+
+def _checked(model: type[M], table: Mapping[str, Any], source: str, at: str = "") -> M:
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first_problem(error, model, at)}") from None
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> str:
+    """The first thing that is wrong, in one line, with the key's dotted name."""
+    problems = error.errors(include_url=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    place = [str(part) for part in problem["loc"]]
+    dotted = clean(".".join([at, *place] if at else place), 80)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{dotted}'; {nearest(place[-1], _keys_at(model, place[:-1]))}"
+    if problem["type"] == "missing":
+        return f"'{dotted}' is missing"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{dotted}: {message}, got {clean(repr(problem['input']), 60)}"
+
+
+def _keys_at(model: type[BaseModel], place: list[str]) -> Iterable[str]:
+    for part in place:
+        field = model.model_fields.get(part)
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+        elif part == "schedule":
+            model = ScheduledChange
+    return model.model_fields
+
+
+def folder() -> Path:
+    """Where the presets lie: in the wheel, or the checkout's folder for an editable install."""
+    here = Path(__file__).parent
+    packed = here / "_presets"
+    return packed if packed.is_dir() else here.parent / "presets"
+
+
+def names() -> list[str]:
+    """The names of the presets that come with ganterm, sorted."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def find(name_or_file: str) -> Path:
+    """The preset's file; UserError with the nearest name where there is none."""
+    if name_or_file in names():
+        return folder() / f"{name_or_file}.toml"
+    looks_like_file = name_or_file.endswith(".toml") or os.sep in name_or_file
+    if looks_like_file:
+        path = Path(name_or_file).expanduser()
+        if not path.is_file():
+            raise UserError(f"preset file '{clean(name_or_file)}' does not exist")
+        return path
+    raise UserError(
+        f"there is no preset '{clean(name_or_file, 60)}'; {nearest(name_or_file, names())}"
+    )
+
+
+def parse_toml(text: bytes, source: str) -> dict[str, Any]:
+    """TOML from outside, bounded before it is parsed; UserError where it is none."""
+    if len(text) > MAX_BYTES:
+        raise UserError(f"{source}: {len(text):,} bytes; a preset has at most {MAX_BYTES:,}")
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_LINE:
+            raise UserError(f"{source}: line {number} is longer than {MAX_LINE} characters")
+    try:
+        return tomllib.loads(text.decode())
+    except UnicodeDecodeError:
+        raise UserError(f"{source}: not a UTF-8 text file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: not valid TOML: {clean(error)}") from None
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{source}: not valid TOML ({type(error).__name__})") from None
+
+
+def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]:
+    """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them."""
+    path = find(name_or_file)
+    source = f"preset {clean(path.stem, 60)}"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    table = parse_toml(text, source)
+    Preset.from_table(table, source)  # What is wrong in the file is told as the file's.
+    for override in overrides:
+        override_key(table, override)
+    return path.stem, Preset.from_table(table, "--set" if overrides else source)
+
+
+def override_key(table: dict[str, Any], assignment: str) -> None:
+    """Put one ``KEY=VALUE`` into the table: a control by its bare name, the rest by dotted name."""
+    key, equals, text = assignment.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UserError(f"--set {clean(assignment, 60)}: KEY=VALUE is needed, as in --set k=2")
+    if len(assignment) > MAX_LINE or key.count(".") > 4:
+        raise UserError(f"--set {clean(assignment, 40)}: too long to be a key and a value")
+    place = key.split(".")
+    if len(place) == 1 and key not in Preset.model_fields:
+        if key not in KNOBS:
+            dotted = [f"{s}.{k}" for s, k in _dotted_keys()]
+            raise UserError(f"--set {clean(key, 60)}: unknown key; {nearest(key, [*KNOBS, *dotted])}")
+        place = ["controls", key]
+    *sections, last = place
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise UserError(f"--set {clean(key, 60)}: '{clean(section, 40)}' is not a table")
+    table[last] = _value(text.strip())
+
+
+def _dotted_keys() -> Iterable[tuple[str, str]]:
+    for section, model in (
+        ("data", DataSection),
+        ("optimizer", OptimizerSection),
+        ("run", RunSection),
+        *(("generator", options) for options in GENERATORS.values()),
+        *(("discriminator", options) for options in DISCRIMINATORS.values()),
+    ):
+        for key in model.model_fields:
+            yield section, key
+
+
+def _value(text: str) -> Any:
+    """A TOML value; what is none is taken as a string, so that names need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,1 @@
+"""The one door between a trainer and whoever watches it."""

@@ -1,0 +1,61 @@
+"""The board on which a trainer pins its newest state, and the tray in which commands wait."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+from ganterm.session.history import History, HistoryView
+from ganterm.session.metrics import METRICS
+from ganterm.session.protocol import EMPTY, Command, Event, Snapshot
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC, with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Board:
+    """Shared by one trainer and any number of watchers; nobody ever waits for anybody.
+
+    The trainer alone writes ``snapshot`` and ``history``; each is one reference to something
+    frozen, so reading needs no lock.
+    """
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot = EMPTY
+        self.recording = History(tuple(METRICS))
+        self.samples_per_s = 0.0
+        self.commands: deque[Command] = deque()
+        self.notes: deque[tuple[str, dict[str, Any]]] = deque()
+        self.woken = threading.Event()
+        self._events: list[Event] = []
+
+    @property
+    def history(self) -> HistoryView:
+        """All that was recorded so far."""
+        return self.recording.view
+
+    def events(self, after: int = 0) -> tuple[Event, ...]:
+        """The events from number ``after`` on, oldest first."""
+        return tuple(self._events[after:])
+
+    def pin(self, event: Event) -> None:
+        """Show one more event."""
+        self._events.append(event)
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the trainer, which obeys between two iterations."""
+        self.commands.append(command)
+        self.woken.set()
+
+    def watch(self, samples_per_s: float) -> None:
+        """Say how often sample pictures are wanted; 0 for none."""
+        self.samples_per_s = samples_per_s
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Have an event of a watcher's put into the log."""
+        self.notes.append((kind, data))
+        self.woken.set()

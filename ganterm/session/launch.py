@@ -1,0 +1,48 @@
+"""All that a run is started from: the preset and what the command line adds to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ganterm.errors import UserError
+from ganterm.presets import Preset
+from ganterm.text import clean
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to train, where and how far. ``steps`` None means until stopped."""
+
+    preset_name: str
+    preset: Preset
+    device: str = "auto"
+    steps: int | None = None
+    data_dir: Path | None = None
+    runs_dir: Path = Path("runs")
+    run_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not _DEVICE.fullmatch(self.device):
+            raise UserError(
+                f"--device '{clean(self.device, 40)}' is not known; "
+                "valid: auto, cpu, cuda, cuda:N, mps"
+            )
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise UserError(f"--data-dir {clean(self.data_dir)}: there is no such folder")
+        if not self.run_name:
+            stem = re.sub(r"[^A-Za-z0-9._-]", "_", self.preset_name).lstrip("._-")[:40] or "run"
+            name = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+            free = (n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))))
+            name = next(n for n in free if not (self.runs_dir / n).exists())
+            object.__setattr__(self, "run_name", name)
+        elif not _NAME.fullmatch(self.run_name):
+            raise UserError(
+                f"--run '{clean(self.run_name, 60)}': a name has letters, digits, '.', '_' and '-' "
+                "alone, 64 at most, and starts with a letter or digit"
+            )

@@ -1,0 +1,37 @@
+"""The catalogue of what is measured every step; a row of metrics.jsonl holds these by name."""
+
+from __future__ import annotations
+
+ON_DEVICE: dict[str, str] = {
+    "d_loss": "D loss, mean over the k updates, real term + fake term, without penalty",
+    "g_loss": "G loss, mean over the l updates",
+    "d_acc_real": "D's accuracy on the last real batch, 0..1; see the loss for its meaning",
+    "d_acc_fake": "D's accuracy on the last fake batch, 0..1; see the loss for its meaning",
+    "d_auc": "P(score of a real > score of a fake) + half the ties, 0..1, for every loss",
+    "score_real": "mean raw score of the last real batch",
+    "score_real_std": "standard deviation of the raw scores of the last real batch",
+    "score_fake": "mean raw score of the last fake batch",
+    "score_fake_std": "standard deviation of the raw scores of the last fake batch",
+    "grad_norm_d": "norm of D's whole gradient, largest of the k updates, before any clipping",
+    "grad_norm_g": "norm of G's whole gradient, largest of the l updates, before any clipping",
+    "weight_norm_d": "norm of all of D's parameters after the step",
+    "weight_norm_g": "norm of all of G's parameters after the step",
+    "penalty": "gradient penalty before its weight, mean over the k updates; 0 without one",
+    "penalty_norm": "mean gradient norm the penalty looks at; 0 without one",
+    "diversity": "mean pairwise distance of fakes, in % of that of reals, in data space",
+    "refused_d": "D updates not applied: 0, or 1 + the place of the first non-finite tensor",
+    "refused_g": "G updates not applied: 0, or 1 + the place of the first non-finite tensor",
+}
+"""Computed and kept on the training device; copied out a few times a second."""
+
+ON_HOST: dict[str, str] = {
+    "k": "D updates per step",
+    "l": "G updates per step",
+    "lr_d": "learning rate of D",
+    "lr_g": "learning rate of G",
+    "elapsed": "seconds of training time when the step ended, pauses left out",
+}
+
+METRICS: dict[str, str] = {**ON_DEVICE, **ON_HOST}
+WHOLE = frozenset({"k", "l", "refused_d", "refused_g"})
+"""Metrics that are whole numbers."""

@@ -1,0 +1,185 @@
+"""The frozen objects that cross the border between a trainer and whoever watches it. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganterm.controls import Controls, Value
+from ganterm.session.history import HistoryView
+from ganterm.session.metrics import METRICS
+
+State = Literal["loading", "running", "paused", "finished", "stopped", "failed"]
+ENDED: frozenset[State] = frozenset({"finished", "stopped", "failed"})
+
+
+@dataclass(frozen=True)
+class SetControl:
+    """Change one control; acts for the first time in the next iteration."""
+
+    name: str
+    value: Value
+    by: str = "key"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Rest after the iteration under way."""
+
+
+@dataclass(frozen=True)
+class Unpause:
+    """Go on."""
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """Run a single iteration and rest again."""
+
+
+@dataclass(frozen=True)
+class NewNoise:
+    """Draw the fixed noise of the sample picture anew; training draws nothing for it."""
+
+
+@dataclass(frozen=True)
+class SaveSamples:
+    """Write the sample picture of this step to the run directory."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Finish the iteration under way, save, end. ``reason`` goes into the stop event."""
+
+    reason: str = "asked to stop"
+
+
+Command = SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | Stop
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of events.jsonl: something that happened at ``step``, with what belongs to it."""
+
+    step: int
+    branch: int
+    time: str
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def table(self) -> dict[str, Any]:
+        """The event as one flat table, as it is logged."""
+        head = {"step": self.step, "branch": self.branch, "time": self.time, "kind": self.kind}
+        return {**head, **self.data}
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What G makes of the fixed noise at ``step``.
+
+    ``images``: uint8 (n, height, width, channels), or ``points``: float32 (n, 2) with as many real
+    ones to compare.
+    """
+
+    step: int
+    images: NDArray[np.uint8] | None = None
+    points: NDArray[np.float32] | None = None
+    real_points: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What stays the same throughout a run."""
+
+    name: str = ""
+    preset: str = ""
+    title: str = ""
+    data: str = ""
+    device: str = ""
+    threads: int = 0
+    seed: int = 0
+    batch_size: int = 0
+    steps: int | None = None
+    directory: str = ""
+    parameters_g: int = 0
+    parameters_d: int = 0
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What has been done so far; ``elapsed`` is seconds of training, pauses left out."""
+
+    d_updates: int = 0
+    g_updates: int = 0
+    samples_seen: int = 0
+    elapsed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Over the last few seconds; real samples count as images."""
+
+    steps_per_s: float = 0.0
+    images_per_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run could not go on. ``mistake``: the user's to mend, so exit code 2."""
+
+    message: str
+    mistake: bool = False
+    trace: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The newest state of a run; immutable, newest wins."""
+
+    state: State = "loading"
+    step: int = 0
+    branch: int = 0
+    info: RunInfo = RunInfo()
+    controls: Controls = Controls()
+    counters: Counters = Counters()
+    rates: Rates = Rates()
+    scalars: Mapping[str, float] = field(
+        default_factory=lambda: dict.fromkeys(METRICS, float("nan"))
+    )
+    sample: Sample | None = None
+    alarms: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    doing: str = "starting"
+    progress: float | None = None
+    failure: Failure | None = None
+
+
+EMPTY = Snapshot()
+
+
+class Session(Protocol):
+    """The door, whoever stands behind it: a thread of this process or another process."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot."""
+
+    @property
+    def history(self) -> HistoryView:
+        """All that was recorded so far."""
+
+    def events(self, after: int = 0) -> tuple[Event, ...]:
+        """The events from number ``after`` on, oldest first."""
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the trainer, which obeys between two iterations."""
+
+    def watch(self, samples_per_s: float) -> None:
+        """Say how often sample pictures are wanted; 0 for none."""
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Have an event of this watcher's put into the log."""

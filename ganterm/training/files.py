@@ -1,0 +1,57 @@
+"""Writing files so that a crash, a kill or a full disk never harms what is already there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the place, fsync, rename, fsync the folder: the file is old or new, never torn."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class AppendOnly:
+    """A log that only grows; a write that fails half-way is taken back."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._size = os.fstat(self._handle).st_size
+
+    def append(self, content: bytes) -> None:
+        """Add ``content`` whole or not at all; OSError where the disk does not take it."""
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(self._handle, view) :]
+        except OSError:
+            os.ftruncate(self._handle, self._size)
+            raise
+        self._size += len(content)
+
+    def sync(self) -> None:
+        """Make what was appended survive a power cut."""
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._handle)
