@@ -1,0 +1,198 @@
+"""Arguments, wiring and exit codes; nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ganterm import __version__, presets
+from ganterm.data import DATASETS
+from ganterm.errors import UserError
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+from ganterm.text import clean, nearest
+
+
+class _Group(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.commands:
+            raise UserError(
+                f"there is no command '{clean(name, 60)}'; {nearest(name, self.commands)}"
+                + (f" (did you mean --preset {name}?)" if name in presets.names() else "")
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="ganterm")
+@click.option("--preset", metavar="NAME|FILE", help="What to train; see `ganterm presets`.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="Override a control (k=2) or any preset value (data.name=mnist). Repeatable.",
+)
+@click.option("--seed", type=int, help="Same seed, same device: same weights.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps.")
+@click.option("--data-dir", type=Path, help="Where data sets lie, in torchvision's layout.")
+@click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
+@click.option("--run", "run_name", default="", help="The run's name; default: preset and time.")
+@click.option("--headless", is_flag=True, help="No dashboard: progress on a tty, else lines.")
+@click.option("--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout.")
+@click.option(
+    "--glyphs", type=click.Choice(["auto", "half", "ascii"]), default="auto",
+    help="Pictures in half blocks or in letters.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.pass_context
+def cli(ctx: click.Context, **options: Any) -> None:
+    """A terminal cockpit for training GANs: watch and steer G and D live.
+
+    Start with: ganterm --preset mnist_mlp
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.exit(_train(options))
+
+
+@cli.command("presets")
+@click.argument("name", required=False)
+def presets_command(name: str | None) -> None:
+    """List the presets, or show one as TOML."""
+    if name is not None:
+        click.echo(presets.find(name).read_text(), nl=False)
+        return
+    width = max(map(len, presets.names()))
+    for known in presets.names():
+        _, preset = presets.load(known)
+        source = DATASETS[preset.data.name]
+        click.echo(f"{known:<{width}}  {preset.title}  ({source.name}, {source.size})")
+        click.echo(f"{'':<{width}}  {preset.about}")
+
+
+@cli.command("bench")
+@click.option("--preset", default="mnist_mlp", metavar="NAME|FILE", help="What to measure with.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=12, help="Turns of each program.")
+@click.option("--seconds", type=click.FloatRange(0.5, 60), default=2.0, help="Length of a turn.")
+def bench_command(preset: str, rounds: int, seconds: float) -> None:
+    """What the dashboard costs here, and the training speed, as ratios measured side by side."""
+    from ganterm.bench import bench
+
+    bench(preset, rounds, seconds)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    debug = "--debug" in sys.argv
+    try:
+        code = cli.main(standalone_mode=False)
+    except UserError as error:
+        if debug:
+            raise
+        _tell(str(error))
+        code = 2
+    except click.ClickException as error:
+        _tell(error.format_message().replace("\n", " "))
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has left; Python would complain again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code or 0)
+
+
+def _tell(message: str) -> None:
+    click.echo(f"ganterm: {message}", err=True)
+
+
+def _train(options: dict[str, Any]) -> int:
+    if options["preset"] is None:
+        known = ", ".join(presets.names())
+        raise UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
+    if options["as_json"] and not options["headless"]:
+        raise UserError("--json is for --headless: ganterm --headless --json ...")
+    overrides = list(options["overrides"])
+    if options["seed"] is not None:
+        overrides.append(f"run.seed={options['seed']}")
+    name, preset = presets.load(options["preset"], overrides)
+    launch = Launch(
+        name,
+        preset,
+        options["device"],
+        options["steps"],
+        options["data_dir"],
+        options["runs_dir"],
+        options["run_name"],
+    )
+    if options["headless"]:
+        return _headless(launch, options["as_json"], options["debug"])
+    return _dashboard(launch, options["glyphs"], options["debug"])
+
+
+def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
+    from ganterm import headless
+    from ganterm.signals import SignalStop
+
+    reporter: headless.Reporter
+    if as_json:
+        reporter = headless.JsonReporter()
+    elif sys.stderr.isatty() and sys.stdout.isatty():
+        reporter = headless.BarReporter(launch.steps)
+    else:
+        reporter = headless.PlainReporter()
+    session = LocalSession(launch)
+    stop = SignalStop(session, leave=lambda code: None, rescue=lambda: None)
+    session.start()
+    code = headless.watch(session, reporter)
+    stop.done()
+    return _ending(session, stop.code, code, debug)
+
+
+def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
+    from ganterm.dashboard.terminal import Rescue, check_terminal
+
+    check_terminal()
+    rescue = Rescue()
+    from ganterm.dashboard.app import Dashboard
+    from ganterm.dashboard.terminal import CountingDriver, choose_glyphs
+    from ganterm.signals import SignalStop
+
+    session = LocalSession(launch)
+    app = Dashboard(session, driver_class=CountingDriver)
+    app.use_glyphs(choose_glyphs(glyphs, app.console.color_system))
+
+    def leave(code: int) -> None:
+        app.call_from_outside(code)
+
+    stop = SignalStop(session, leave, rescue.restore)
+    session.start()
+    code = app.run()
+    if app.leaving_now:
+        os._exit(130)
+    session.ended.wait()
+    stop.done()
+    return _ending(session, stop.code, code if code is not None else app.return_code or 1, debug)
+
+
+def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
+    """Tell why a run failed; the exit code, a signal's before all others."""
+    failure = session.snapshot.failure
+    if signalled is not None:
+        return signalled
+    if failure is not None:
+        if debug and failure.trace:
+            click.echo(failure.trace, err=True)
+        _tell(failure.message)
+        return 2 if failure.mistake else 1
+    return code

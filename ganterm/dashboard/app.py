@@ -1,0 +1,271 @@
+"""The dashboard: one polling tick that pulls frames from a session, and the keys that steer it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from ganterm.controls import KNOBS, Value
+from ganterm.dashboard import palette
+from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S, Budget
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.screens.cockpit import CockpitScreen
+from ganterm.dashboard.screens.help import HelpScreen
+from ganterm.dashboard.screens.prompt import PromptScreen
+from ganterm.dashboard.screens.quit import QuitScreen
+from ganterm.dashboard.steering import Steering
+from ganterm.dashboard.terminal import CountingDriver
+from ganterm.session.protocol import (
+    ENDED,
+    Command,
+    NewNoise,
+    OneStep,
+    Pause,
+    SaveSamples,
+    Session,
+    Stop,
+    Unpause,
+)
+
+SPANS = (None, 2000, 200)
+"""Rows that the charts show: all, or the newest so many."""
+
+ACTIONS: tuple[tuple[str, str, str, str], ...] = (
+    ("space", "space", "pause", "pause, or go on"),
+    ("full_stop", ".", "one_step", "pause, then one step at a time"),
+    ("colon", ":", "prompt", "set any control by name"),
+    ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
+    ("s", "s", "save_samples", "save a PNG of the samples in the run directory"),
+    ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
+    ("z", "z", "zoom", "charts: whole run, newest 2,000 rows, newest 200"),
+    ("question_mark", "?", "help", "this help"),
+    ("q,ctrl+q", "q", "quit", "end the run, asked first"),
+)
+"""Textual's key, the key as shown, the action, and what it does."""
+
+
+def _bindings() -> list[BindingType]:
+    made: list[BindingType] = [
+        Binding(key, f"nudge('{knob.name}', {direction})", f"{knob.label} {way}", show=False)
+        for knob in KNOBS.values()
+        if knob.keys
+        for key, direction, way in zip(knob.keys, (-1, 1), ("down", "up"), strict=True)
+    ]
+    made += [Binding(key, action, does, show=False) for key, _, action, does in ACTIONS]
+    made.append(Binding("ctrl+c", "interrupt", "stop", show=False, priority=True))
+    return made
+
+
+class Dashboard(App[int]):
+    """Shows a session and steers it; ``run`` returns the process's exit code.
+
+    ``leaving_now`` is set where the user would not wait for the last save.
+    """
+
+    TITLE = "ganterm"
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = _bindings()
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+        (0, "-tiny"), (60, "-narrow"), (110, "-normal"), (170, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+        (0, "-flat"), (20, "-short"), (34, "-tall"), (50, "-high"),
+    ]
+
+    def __init__(self, session: Session, glyphs: Glyphs | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.session = session
+        self.leaving_now = False
+        self._glyphs = glyphs or Glyphs()
+        self._steering = Steering(session)
+        self._budget = Budget()
+        self._zoom = 0
+        self._events_seen = 0
+        self._shown: tuple[object, ...] = ()
+        self._sample_shown: object = None
+        self._exit_code: int | None = None
+        self._cockpit = CockpitScreen()
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The cockpit."""
+        return self._cockpit
+
+    def on_mount(self) -> None:
+        """Ask for samples and begin to tick."""
+        self._event_loop = asyncio.get_running_loop()
+        self.register_theme(palette.THEME)
+        self.theme = "ganterm"
+        self.session.watch(SAMPLES_PER_S)
+        self.session.note("attach", screen=f"{self.size.width}x{self.size.height}")
+        self.set_interval(1 / CHARTS_PER_S, self.tick)
+        self.call_after_refresh(self.tick)
+
+    def tick(self) -> None:
+        """Look at the session, draw what changed, leave where there is nothing left to watch."""
+        budget = self._budget
+        budget.tick(CountingDriver.bytes_sent)
+        snapshot = self.session.snapshot
+        events = self.session.events()
+        self._steering.settle(snapshot.controls, events[self._events_seen :])
+        self._events_seen = len(events)
+        if snapshot.failure is not None and snapshot.failure.mistake:
+            self.exit(2)
+        elif self._exit_code is not None and snapshot.state in ENDED:
+            self.exit(self._exit_code)
+        wanted = SAMPLES_PER_S / budget.divisor
+        self.session.watch(wanted)
+        if not budget.due(CHARTS_PER_S):
+            return
+        now_shown = (snapshot, len(events), dict(self._steering.asked), self._zoom, budget.cost)
+        if now_shown == self._shown or not self._cockpit.is_mounted:
+            return
+        self._shown = now_shown
+        self._show(budget.due(SAMPLES_PER_S) or self._sample_shown is None)
+
+    def _show(self, samples: bool) -> None:
+        snapshot = self.session.snapshot
+        fresh = samples and snapshot.sample is not self._sample_shown
+        if fresh:
+            self._sample_shown = snapshot.sample
+        frame = Frame(
+            snapshot,
+            self.session.history,
+            self.session.events(),
+            self._steering.asked,
+            self._glyphs,
+            self._budget.cost,
+            SPANS[self._zoom],
+        )
+        self._cockpit.show(frame, fresh)
+
+    def action_nudge(self, name: str, direction: int) -> None:
+        """Ask for a control's next value."""
+        self._steering.nudge(name, direction)
+
+    def action_prompt(self) -> None:
+        """Open the `:` prompt."""
+
+        def ask(answer: tuple[str, Value] | None) -> None:
+            if answer is not None:
+                self._steering.ask(*answer, "prompt")
+
+        self.push_screen(PromptScreen(self.session.snapshot.controls), ask)
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        self.submit(Unpause() if self.session.snapshot.state == "paused" else Pause())
+
+    def action_one_step(self) -> None:
+        """One iteration, then rest."""
+        self.submit(OneStep())
+
+    def action_new_noise(self) -> None:
+        """Another fixed noise."""
+        self.submit(NewNoise())
+
+    def action_save_samples(self) -> None:
+        """A PNG of the samples."""
+        self.submit(SaveSamples())
+
+    def action_picture(self) -> None:
+        """An SVG of the screen, in the run directory."""
+        info = self.session.snapshot.info
+        if not info.directory:
+            self.notify("There is no run directory yet.", severity="warning")
+            return
+        name = f"screenshot_{self.session.snapshot.step:010d}.svg"
+        try:
+            path = self.save_screenshot(name, info.directory)
+        except OSError as error:
+            self.notify(f"Not saved: {error.strerror}", severity="error")
+            return
+        self.notify(f"Saved {path}", markup=False)
+
+    def action_zoom(self) -> None:
+        """The charts' next span."""
+        self._zoom = (self._zoom + 1) % len(SPANS)
+        self.tick()
+
+    def action_help(self) -> None:
+        """Everything explained."""
+        keys = [(shown, does) for _, shown, _, does in ACTIONS]
+        keys += [("ctrl+p", "command palette"), ("ctrl+c", "end the run; asks first")]
+        self.push_screen(HelpScreen(self.session.snapshot.controls, keys))
+
+    async def action_quit(self) -> None:
+        """Ask whether to stop; with nothing left to stop, leave."""
+        if self._nothing_to_lose():
+            return
+
+        def answered(stop: bool | None) -> None:
+            if stop:
+                self._stop("stopped from the dashboard", 0)
+
+        self.push_screen(QuitScreen(), answered)
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C: the first asks, the second stops and saves, the third leaves now."""
+        if self._exit_code is not None:
+            self.leaving_now = True
+            self.exit(130)
+        elif isinstance(self.screen, QuitScreen):
+            self.screen.dismiss(False)
+            self._stop("ctrl+c", 130)
+        elif not self._nothing_to_lose():
+            self.run_worker(self.action_quit())
+
+    def use_glyphs(self, glyphs: Glyphs) -> None:
+        """Draw with these characters from the next frame on."""
+        self._glyphs = glyphs
+
+    def call_from_outside(self, code: int) -> None:
+        """Leave with an exit code; may be called from any thread, and does not wait."""
+        if self._event_loop is not None:
+            self._event_loop.call_soon_threadsafe(self.exit, code)
+
+    def submit(self, command: Command) -> None:
+        """Hand a command to the trainer."""
+        self.session.submit(command)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action, and every control up, down and by value."""
+        for _, shown, action, does in ACTIONS:
+            run = partial(self.run_action, action)
+            yield SystemCommand(f"{does[0].upper()}{does[1:]}", f"key {shown}", run)
+        for knob in KNOBS.values():
+            keys = knob.keys or ("", "")
+            for direction, way, key in ((-1, "down", keys[0]), (1, "up", keys[1])):
+                told = f"{knob.help} key {key}" if key else knob.help
+                nudge = partial(self.action_nudge, knob.name, direction)
+                yield SystemCommand(f"{knob.name} {way}", told, nudge)
+            for choice in knob.choices:
+                ask = partial(self._steering.ask, knob.name, choice, "palette")
+                yield SystemCommand(f"{knob.name} {choice}", knob.help, ask)
+
+    def _nothing_to_lose(self) -> bool:
+        state = self.session.snapshot.state
+        if state in ENDED:
+            self.exit(1 if state == "failed" else 0)
+        return state in ENDED
+
+    def _stop(self, reason: str, code: int) -> None:
+        self._exit_code = code
+        self.submit(Stop(reason))
+        self.notify("Finishing the step, saving…", timeout=30)
+
+    def cost_note(self) -> dict[str, Any]:
+        """What watching has cost, for the log."""
+        cost = self._budget.cost
+        return {
+            "ui_share": round(cost.share, 4),
+            "bytes_per_s": round(cost.bytes_per_s),
+            "ticks": self._budget.ticks,
+        }

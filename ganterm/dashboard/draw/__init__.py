@@ -1,0 +1,1 @@
+"""numpy arrays in, Strips out: charts and pictures. No widgets, no app."""

@@ -1,0 +1,73 @@
+"""Grids of characters and styles, as the terminal takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+
+class Cells:
+    """A grid of ``rows`` x ``columns`` characters, each with the index of a style.
+
+    Equal neighbours become one segment: Textual pays for each segment, and so does the link.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
+        self.styles: NDArray[np.intp] = np.zeros((rows, columns), np.intp)
+        self._known: list[Style] = [Style.null()]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        rows, columns = self.chars.shape
+        return rows, columns
+
+    def style(self, style: Style) -> int:
+        """The index that stands for ``style`` in this grid."""
+        if style not in self._known:
+            self._known.append(style)
+        return self._known.index(style)
+
+    def write(self, row: int, column: int, text: str, style: Style) -> None:
+        """Put ``text`` (narrow characters) at a place; what falls outside is left out."""
+        rows, columns = self.size
+        if not 0 <= row < rows:
+            return
+        text = text[max(0, -column) : max(0, columns - column)]
+        start = max(0, column)
+        self.chars[row, start : start + len(text)] = list(text)
+        self.styles[row, start : start + len(text)] = self.style(style)
+
+    def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, style: Style) -> None:
+        """Put characters at all places of a mask of the grid's shape."""
+        self.chars[where] = chars if isinstance(chars, str) else chars[where]
+        self.styles[where] = self.style(style)
+
+    def strips(self) -> list[Strip]:
+        """One Strip a row."""
+        return strips(self.chars, self.styles, self._known)
+
+
+def strips(
+    chars: NDArray[np.str_], indices: NDArray[np.intp], styles: Sequence[Style]
+) -> list[Strip]:
+    """Rows of (rows, columns) characters with style indices, as run-length Strips."""
+    rows, columns = chars.shape
+    made = []
+    for row in range(rows):
+        line = indices[row]
+        text = "".join(chars[row].tolist())
+        ends = np.flatnonzero(line[1:] != line[:-1]) + 1
+        starts = [0, *ends.tolist()]
+        segments = [
+            Segment(text[start:end], styles[line[start]])
+            for start, end in zip(starts, [*starts[1:], columns], strict=True)
+        ]
+        made.append(Strip(segments, columns))
+    return made

@@ -1,0 +1,258 @@
+"""A line chart in braille dots: a bold smoothed line over the faint band of the raw values.
+
+The band runs from the smallest to the largest value of each dot column, so no spike is lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.draw.numbers import measured, short, tick
+from ganterm.dashboard.palette import style
+from ganterm.session.history import Envelope
+
+LABELS = 6
+"""Columns left of the plot, for the axis labels."""
+ENDS = 2
+"""Columns right of the plot, for the letters at the lines' ends."""
+_SMOOTH = 0.05
+_SEEN = 1e-12
+_DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of a chart: its letter at the line's end, its words in the title, its colour."""
+
+    letter: str
+    label: str
+    color: str
+    envelope: Envelope
+    newest: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All that a chart shows. ``bounds`` are in the scale's own units (log10 where ``log``)."""
+
+    title: str
+    lines: Sequence[Line]
+    bounds: tuple[float, float]
+    log: bool = False
+    guides: Sequence[tuple[float, str]] = ()
+    marks: Sequence[tuple[int, str]] = ()
+    note: str = ""
+    glyphs: Glyphs = field(default_factory=Glyphs)
+
+
+def plot_columns(width: int, glyphs: Glyphs) -> int:
+    """How many values a line of a chart ``width`` cells wide has room for."""
+    cells = max(1, width - LABELS - ENDS)
+    return 2 * cells if glyphs.unicode else cells
+
+
+def smoothed(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """An exponential mean over 5 % of the columns, NaN where nothing was nearby."""
+    span = max(2.0, _SMOOTH * len(values))
+    kernel = np.exp(-np.arange(math.ceil(6 * span)) / span)
+    finite = np.isfinite(values)
+    weight = np.convolve(finite, kernel)[: len(values)]
+    sums = np.convolve(np.where(finite, values, 0.0), kernel)[: len(values)]
+    return np.divide(sums, weight, out=np.full(len(values), np.nan), where=weight > _SEEN)
+
+
+def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
+    """Values in the scale's own units; what a log scale cannot show is NaN."""
+    wide = values.astype(np.float64)
+    if not log:
+        return wide
+    return np.log10(wide, out=np.full(wide.shape, np.nan), where=wide > 0)
+
+
+def reach(lines: Sequence[Line], log: bool, keep: tuple[float, float] | None) -> tuple[float, float]:
+    """Axis bounds on round numbers that hold the lines and all but the rarest spikes.
+
+    ``keep`` (the bounds of the last frame) stays while the data still fill a good part of it, so
+    that the axis does not jump.
+    """
+    lows, highs = [], []
+    for line in lines:
+        low, high = scaled(line.envelope.low, log), scaled(line.envelope.high, log)
+        middle = scaled(smoothed(line.envelope.mean).astype(np.float32), log)
+        if np.isfinite(low).any():
+            lows += [np.nanpercentile(low, 3), np.nanmin(middle)]
+            highs += [np.nanpercentile(high, 97), np.nanmax(middle)]
+    if not lows:
+        return keep or (0.0, 1.0)
+    low, high = float(np.nanmin(lows)), float(np.nanmax(highs))
+    if keep and keep[0] <= low and high <= keep[1] and high - low > 0.45 * (keep[1] - keep[0]):
+        return keep
+    if log:
+        return math.floor(low), max(math.ceil(high), math.floor(low) + 1)
+    span = max(high - low, 1e-3 * max(abs(high), abs(low)), 1e-6)
+    step = 10 ** math.floor(math.log10(span / 2))
+    step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= 4)
+    return math.floor(low / step) * step, math.ceil(high / step) * step
+
+
+def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
+    """The chart on ``width`` x ``height`` cells: a title row, the plot, and the steps below."""
+    cells = Cells(height, width)
+    _write_title(cells, chart)
+    axis = height >= 6
+    rows = height - 1 - axis
+    columns = width - LABELS - ENDS
+    if rows < 1 or columns < 4:
+        return cells.strips()
+    plot = _Plot(chart, rows, columns)
+    inside = Cells(rows, columns)
+    plot.draw(inside)
+    first = cells.style(palette.style())
+    for index, known in enumerate(inside._known):
+        mask = np.zeros(cells.size, bool)
+        mask[1 : 1 + rows, LABELS : LABELS + columns] = inside.styles == index
+        cells.styles[mask] = cells.style(known) if index else first
+    cells.chars[1 : 1 + rows, LABELS : LABELS + columns] = inside.chars
+    _write_labels(cells, chart, rows)
+    _write_ends(cells, chart, plot, LABELS + columns)
+    if axis:
+        _write_steps(cells, chart, columns)
+    return cells.strips()
+
+
+class _Plot:
+    """The raster of a chart's inside."""
+
+    def __init__(self, chart: Chart, rows: int, columns: int) -> None:
+        self.chart = chart
+        self.rows, self.columns = rows, columns
+        self.dots_down, self.dots_across = (4, 2) if chart.glyphs.unicode else (2, 1)
+        self.height = rows * self.dots_down
+        self.middles = [
+            scaled(smoothed(line.envelope.mean).astype(np.float32), chart.log)
+            for line in chart.lines
+        ]
+
+    def dot(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Dot rows from the top for values in the scale's units; what is outside goes to the edge."""
+        low, high = self.chart.bounds
+        places = (high - values) / (high - low) * (self.height - 1)
+        return np.clip(np.round(places), 0, self.height - 1)
+
+    def draw(self, cells: Cells) -> None:
+        self._draw_guides(cells)
+        self._draw_marks(cells)
+        for line in self.chart.lines:
+            low = self.dot(scaled(line.envelope.low, self.chart.log))
+            high = self.dot(scaled(line.envelope.high, self.chart.log))
+            self._fill(cells, high, low, palette.BANDS.get(line.color, palette.FAINT), ".")
+        taken = np.zeros((self.rows, self.columns), np.uint32)
+        for line, middle in zip(self.chart.lines, self.middles, strict=True):
+            places = self.dot(middle)
+            before = np.concatenate([places[:1], places[:-1]])
+            before = np.where(np.isfinite(before), before, places)
+            top = np.where(before < places, before + 1, places)
+            bottom = np.where(before > places, before - 1, places)
+            bits = self._bits(top, bottom)
+            both = bits | np.where(bits > 0, taken, 0)
+            taken |= bits
+            self._put(cells, both, line.color, line.letter.lower())
+
+    def _draw_guides(self, cells: Cells) -> None:
+        for value, color in self.chart.guides:
+            row = int(self.dot(scaled(np.array([value]), self.chart.log))[0]) // self.dots_down
+            cells.write(row, 0, self.chart.glyphs.guide * self.columns, style(color))
+
+    def _draw_marks(self, cells: Cells) -> None:
+        if not self.chart.lines:
+            return
+        span = self.chart.lines[0].envelope
+        covered = max(1, span.last - span.first + 1)
+        for step, sign in self.chart.marks:
+            if not span.first <= step <= span.last:
+                continue
+            column = int((step - span.first) / covered * self.columns)
+            for row in range(1, self.rows):
+                cells.write(row, column, self.chart.glyphs.marker, style(palette.CHANGE))
+            cells.write(0, column, sign, style(palette.CHANGE, bold=True))
+
+    def _fill(
+        self,
+        cells: Cells,
+        top: NDArray[np.float64],
+        bottom: NDArray[np.float64],
+        color: str,
+        letter: str,
+    ) -> None:
+        self._put(cells, self._bits(top, bottom), color, letter)
+
+    def _bits(self, top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.uint32]:
+        """For each cell the dots between ``top`` and ``bottom`` of its dot columns; NaN gives none."""
+        down = np.arange(self.height)[:, None]
+        mask = (down >= top[None, :]) & (down <= bottom[None, :])
+        grid = mask.reshape(self.rows, self.dots_down, self.columns, self.dots_across)
+        if self.dots_across == 1:
+            return grid.any(axis=(1, 3)).astype(np.uint32)
+        return np.einsum("rdca,da->rc", grid, _DOTS, dtype=np.uint32, casting="unsafe")
+
+    def _put(self, cells: Cells, bits: NDArray[np.uint32], color: str, letter: str) -> None:
+        where = bits > 0
+        # The top row keeps the signs of changes readable.
+        where[0] &= ~np.isin(cells.chars[0], [sign for _, sign in self.chart.marks])
+        if self.chart.glyphs.unicode:
+            cells.put(where, (bits + 0x2800).astype(np.uint32).view("<U1"), style(color))
+        else:
+            cells.put(where, letter, style(color))
+
+
+def _write_title(cells: Cells, chart: Chart) -> None:
+    cells.write(0, 0, chart.title, style(palette.TEXT, bold=True))
+    column = cells.size[1]
+    for line in reversed(chart.lines):
+        text = f" {line.label} {measured(line.newest):>6}"
+        column -= len(text)
+        cells.write(0, column, text, style(line.color))
+    room = column - len(chart.title) - 2
+    if chart.note and len(chart.note) <= room:
+        cells.write(0, len(chart.title) + 1, chart.note, style(palette.DIM))
+
+
+def _write_labels(cells: Cells, chart: Chart, rows: int) -> None:
+    low, high = chart.bounds
+    places = {0: high, rows - 1: low} if rows < 5 else {0: high, rows // 2: None, rows - 1: low}
+    for row, value in places.items():
+        if value is None:
+            value = high - (high - low) * row / (rows - 1)
+        shown = 10**value if chart.log else value
+        if rows >= 5 and 0 < row < rows - 1 and not chart.log:
+            shown = float(f"{shown:.2g}") if abs(shown) > 0.01 * (high - low) else 0.0
+        cells.write(1 + row, 0, f"{tick(shown):>{LABELS - 1}}", style(palette.DIM))
+
+
+def _write_ends(cells: Cells, chart: Chart, plot: _Plot, column: int) -> None:
+    """Each line's letter beside its end, so that no line is told by its colour alone."""
+    taken: dict[int, int] = {}
+    for line, middle in zip(chart.lines, plot.middles, strict=True):
+        if len(middle) and math.isfinite(middle[-1]):
+            row = 1 + int(plot.dot(middle[-1:])[0]) // plot.dots_down
+            cells.write(row, column + taken.get(row, 0), line.letter, style(line.color, bold=True))
+            taken[row] = taken.get(row, 0) + 1
+
+
+def _write_steps(cells: Cells, chart: Chart, columns: int) -> None:
+    if not chart.lines:
+        return
+    span = chart.lines[0].envelope
+    row = cells.size[0] - 1
+    last = f"step {short(span.last)}"
+    cells.write(row, LABELS, short(span.first), style(palette.DIM))
+    cells.write(row, LABELS + columns - len(last), last, style(palette.DIM))

@@ -1,0 +1,122 @@
+"""Pictures in character cells: two pixels a cell in half blocks, or a ramp of letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.style import Style
+from textual.strip import Strip
+
+from ganterm.dashboard.draw.cells import strips
+from ganterm.dashboard.draw.glyphs import Glyphs
+
+LEAST = 14
+"""Pixels across that a sample needs to be recognised."""
+ENOUGH = 16
+"""Samples that should be seen before single ones are drawn larger."""
+_GREYS = 26  # More would thrash Textual's cache of 1,024 colour pairs.
+_LEVELS = 6  # Of each colour channel, as in the 256-colour cube.
+_RAMP = np.array(list(" .:-=+*#%@"))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How samples are laid out: ``across`` x ``down`` of ``pixels`` x ``pixels``."""
+
+    across: int
+    down: int
+    pixels: int
+
+    @property
+    def count(self) -> int:
+        """How many samples are shown."""
+        return self.across * self.down
+
+
+def fit(columns: int, rows: int, native: int, most: int) -> Grid:
+    """The largest samples of which enough fit into ``columns`` x ``rows`` cells."""
+    def room(size: int) -> tuple[int, int]:
+        return columns // size, 2 * rows // size
+
+    enough = min(ENOUGH, most, max(1, room(LEAST)[0] * room(LEAST)[1]))
+    sizes = range(max(native, LEAST), LEAST, -1)
+    size = next((s for s in sizes if room(s)[0] * room(s)[1] >= enough), LEAST)
+    across, down = room(size)
+    across, down = max(1, across), max(1, down)
+    return Grid(min(across, most), min(down, -(-most // across)), size)
+
+
+def resized(images: NDArray[np.uint8], pixels: int) -> NDArray[np.float32]:
+    """Pictures (n, h, w, c) brought to ``pixels`` x ``pixels`` by averaging areas."""
+    down, across = _averaging(images.shape[1], pixels), _averaging(images.shape[2], pixels)
+    rows = np.tensordot(images.astype(np.float32), down, axes=(1, 1))
+    both = np.tensordot(rows, across, axes=(1, 1))
+    return np.ascontiguousarray(both.transpose(0, 2, 3, 1))
+
+
+@cache
+def _averaging(source: int, target: int) -> NDArray[np.float32]:
+    """The matrix (target, source) that averages the source pixels each target pixel covers."""
+    edges = np.linspace(0, source, target + 1)
+    starts, ends = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(source)[None, :]
+    covered = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
+    return (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def mosaic(images: NDArray[np.uint8], grid: Grid) -> NDArray[np.float32]:
+    """The first samples side by side as one picture (height, width, c), missing ones black."""
+    shown = resized(images[: grid.count], grid.pixels)
+    size, channels = grid.pixels, shown.shape[3]
+    whole = np.zeros((grid.count, size, size, channels), np.float32)
+    whole[: len(shown)] = shown
+    tiles = whole.reshape(grid.down, grid.across, size, size, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * size, grid.across * size, channels)
+
+
+def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs) -> list[Strip]:
+    """A picture (height, width, 1 or 3) of values 0..255, two pixel rows to a cell row."""
+    if len(picture) % 2:
+        picture = np.concatenate([picture, np.zeros_like(picture[:1])])
+    if glyphs.pictures == "ascii":
+        return _letters(picture)
+    return _half_blocks(picture)
+
+
+def _letters(picture: NDArray[np.float32]) -> list[Strip]:
+    brightness = picture.mean(axis=2)
+    cells = (brightness[0::2] + brightness[1::2]) / 2
+    levels = np.clip(cells / 256 * len(_RAMP), 0, len(_RAMP) - 1).astype(int)
+    return strips(_RAMP[levels], np.zeros(levels.shape, np.intp), [Style.null()])
+
+
+def _half_blocks(picture: NDArray[np.float32]) -> list[Strip]:
+    levels = _GREYS if picture.shape[2] == 1 else _LEVELS
+    steps = np.round(picture * ((levels - 1) / 255)).clip(0, levels - 1).astype(np.intp)
+    codes = steps[:, :, 0]
+    for channel in range(1, steps.shape[2]):
+        codes = codes * levels + steps[:, :, channel]
+    count = levels ** steps.shape[2]
+    pairs = codes[0::2] * count + codes[1::2]
+    known, indices = np.unique(pairs, return_inverse=True)
+    styles = [_pair(pair // count, pair % count, levels) for pair in known.tolist()]
+    chars = np.where(codes[0::2] == codes[1::2], " ", "▀")
+    return strips(chars, indices.reshape(pairs.shape), styles)
+
+
+@cache
+def _pair(upper: int, lower: int, levels: int) -> Style:
+    """A half block's style: the upper pixel in front, the lower one behind."""
+    return Style(color=_color(upper, levels), bgcolor=_color(lower, levels))
+
+
+def _color(code: int, levels: int) -> str:
+    if levels == _GREYS:
+        value = round(code * 255 / (levels - 1))
+        return f"#{value:02x}{value:02x}{value:02x}"
+    red, rest = divmod(code, levels * levels)
+    green, blue = divmod(rest, levels)
+    return "#" + "".join(f"{round(c * 255 / (levels - 1)):02x}" for c in (red, green, blue))

@@ -1,0 +1,44 @@
+"""What the panels show in one tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ganterm.controls import Value
+from ganterm.dashboard.budget import Cost
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.session.history import HistoryView
+from ganterm.session.protocol import Event, Snapshot
+
+MARKED = frozenset({"change", "schedule"})
+"""Events that every chart marks at their step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One consistent look: the newest snapshot, the history, the events, and what was asked for.
+
+    ``asked`` holds controls that a key has asked for and that are not yet in force. ``span`` is
+    the number of newest rows that the charts show, None for all.
+    """
+
+    snapshot: Snapshot
+    history: HistoryView
+    events: tuple[Event, ...] = ()
+    asked: Mapping[str, Value] = field(default_factory=dict)
+    glyphs: Glyphs = field(default_factory=Glyphs)
+    cost: Cost = field(default_factory=Cost)
+    span: int | None = None
+
+    @property
+    def marks(self) -> list[tuple[int, str]]:
+        """Step and sign of each change of a control."""
+        return [
+            (event.step, _SIGNS.get(str(event.data.get("key")), "*"))
+            for event in self.events
+            if event.kind in MARKED
+        ]
+
+
+_SIGNS = {"k": "k", "l": "l", "loss": "o", "lr_d": "d", "lr_g": "g"}

@@ -1,0 +1,173 @@
+"""The charts. Each is a small class that says which lines, which scale and which guides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.panels.panel import Panel
+from ganterm.losses import LOSSES
+
+
+@dataclass(frozen=True)
+class Series:
+    """A metric as a chart's line."""
+
+    metric: str
+    letter: str
+    label: str
+    color: str
+
+
+class ChartPanel(Panel):
+    """A chart of some series; subclasses say what stands beside the lines."""
+
+    title = ""
+    series: tuple[Series, ...] = ()
+    log = False
+    fixed: tuple[float, float] | None = None
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._bounds: tuple[float, float] | None = None
+
+    def shown(self, frame: Frame) -> tuple[Series, ...]:
+        """The lines to draw."""
+        return self.series
+
+    def guides(self, frame: Frame) -> list[tuple[float, str]]:
+        """Values, each with a colour, at which a horizontal line stands."""
+        return []
+
+    def note(self, frame: Frame) -> str:
+        """A few words beside the title, where there is room."""
+        return ""
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """The chart over the whole run, or its newest part."""
+        columns = plot_columns(width, frame.glyphs)
+        lines = [
+            Line(
+                one.letter,
+                one.label,
+                one.color,
+                frame.history.envelope(one.metric, columns, frame.span),
+                frame.snapshot.scalars[one.metric],
+            )
+            for one in self.shown(frame)
+        ]
+        self._bounds = self.fixed or reach(lines, self.log, self._bounds)
+        chart = Chart(
+            self.title,
+            lines,
+            self._bounds,
+            self.log,
+            self.guides(frame),
+            frame.marks,
+            self.note(frame),
+            frame.glyphs,
+        )
+        return draw_chart(chart, width, height)
+
+
+class LossChart(ChartPanel):
+    """D and G losses, with the loss's equilibrium as guide lines."""
+
+    title = "Losses"
+    series = (Series("d_loss", "D", "D", palette.D), Series("g_loss", "G", "G", palette.G))
+
+    def guides(self, frame: Frame) -> list[tuple[float, str]]:
+        """Where D and G would stand if fakes could not be told from reals."""
+        controls = frame.snapshot.controls
+        d, g = LOSSES[controls.loss].equilibrium(controls.label_smoothing)
+        bounds = self._bounds or (0.0, 0.0)
+        return [
+            (value, palette.BANDS[color])
+            for value, color in ((d, palette.D), (g, palette.G))
+            if value is not None and bounds[0] <= value <= bounds[1]
+        ]
+
+    def note(self, frame: Frame) -> str:
+        """The loss in force."""
+        return LOSSES[frame.snapshot.controls.loss].title
+
+
+class AccuracyChart(ChartPanel):
+    """D's accuracy on real and on fake samples."""
+
+    title = "D accuracy"
+    fixed = (0.0, 1.0)
+    both = (
+        Series("d_acc_real", "R", "real", palette.REAL),
+        Series("d_acc_fake", "F", "fake", palette.FAKE),
+    )
+    ranking = (Series("d_auc", "A", "P(real>fake)", palette.D),)
+
+    def shown(self, frame: Frame) -> tuple[Series, ...]:
+        """One line, the ranking rate, where the loss has no threshold."""
+        return self.both if LOSSES[frame.snapshot.controls.loss].threshold is not None else (
+            self.ranking
+        )
+
+    def guides(self, frame: Frame) -> list[tuple[float, str]]:
+        """Chance."""
+        return [(0.5, palette.FAINT)]
+
+
+class GradientChart(ChartPanel):
+    """Gradient norms of D and G, on a log scale."""
+
+    title = "Gradient norm"
+    log = True
+    series = (
+        Series("grad_norm_d", "D", "D", palette.D),
+        Series("grad_norm_g", "G", "G", palette.G),
+    )
+
+    def note(self, frame: Frame) -> str:
+        """The scale."""
+        return "log"
+
+
+class DiversityChart(ChartPanel):
+    """How different the fakes are from each other, in % of the reals."""
+
+    title = "Diversity"
+    series = (Series("diversity", "%", "%", palette.CHANGE),)
+
+    def guides(self, frame: Frame) -> list[tuple[float, str]]:
+        """As diverse as the data."""
+        low, high = self._bounds or (0.0, 0.0)
+        return [(100.0, palette.FAINT)] if low <= 100 <= high else []
+
+    def note(self, frame: Frame) -> str:
+        """What 100 means."""
+        return "% of real data"
+
+
+class ScoreChart(ChartPanel):
+    """D's mean raw scores of real and fake samples."""
+
+    title = "D scores"
+    series = (
+        Series("score_real", "R", "real", palette.REAL),
+        Series("score_fake", "F", "fake", palette.FAKE),
+    )
+
+    def note(self, frame: Frame) -> str:
+        """What is averaged."""
+        return "batch mean"
+
+
+class WeightChart(ChartPanel):
+    """Weight norms of D and G."""
+
+    title = "Weight norm"
+    series = (
+        Series("weight_norm_d", "D", "D", palette.D),
+        Series("weight_norm_g", "G", "G", palette.G),
+    )

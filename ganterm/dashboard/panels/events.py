@@ -1,0 +1,72 @@
+"""The events: every change, pause, alarm and save with its step, newest last."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from textual.strip import Strip
+
+from ganterm.controls import KNOBS
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import style
+from ganterm.dashboard.panels.panel import Panel
+from ganterm.session.protocol import Event
+from ganterm.text import clean
+
+_UNSEEN = frozenset({"attach", "detach"})
+
+
+class EventsPanel(Panel):
+    """As many of the newest events as there are rows."""
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """A title where there is room for it, then the events."""
+        cells = Cells(height, width)
+        titled = height >= 4
+        if titled:
+            cells.write(0, 0, "Events", style(palette.TEXT, bold=True))
+        rows = height - titled
+        newest = [event for event in frame.events if event.kind not in _UNSEEN][-rows:]
+        for row, event in enumerate(newest, titled):
+            step = f"{event.step:>9,}"
+            cells.write(row, 0, step, style(palette.DIM))
+            text, look = describe(event, frame.glyphs)
+            room = max(0, width - len(step) - 2)
+            if len(text) > room:
+                text = text[: max(0, room - len(frame.glyphs.ellipsis))] + frame.glyphs.ellipsis
+            cells.write(row, len(step) + 2, text, look)
+        return cells.strips()
+
+
+def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
+    """An event in words, and how it looks."""
+    data = event.data
+    match event.kind:
+        case "change" | "schedule":
+            knob = KNOBS[data["key"]]
+            source = "" if data["by"] == "key" else f"  ({clean(data['by'], 20)})"
+            change = f"{knob.show(data['from'])} {glyphs.arrow} {knob.show(data['to'])}"
+            return f"{knob.label} {change}{source}", style(palette.CHANGE)
+        case "refused":
+            return f"refused: {clean(data['reason'])}", style(palette.ALARM)
+        case "alarm":
+            color = palette.ALARM if data["state"] == "raised" else palette.GOOD
+            return f"alarm {data['state']}: {clean(data['message'])}", style(color)
+        case "error":
+            return f"error: {clean(data['message'])}", style(palette.ALARM, bold=True)
+        case "stop":
+            saved = f", saved in {clean(data['saved'])}" if data.get("saved") else ""
+            return f"{clean(data['reason'])}{saved}", style(palette.TEXT)
+        case "note":
+            return clean(data["text"]), style(palette.DIM)
+        case "start":
+            return "training starts", style(palette.DIM)
+        case "pause":
+            return "paused" + (f": {clean(data['cause'])}" if "cause" in data else ""), style(
+                palette.G
+            )
+        case "unpause":
+            return "goes on", style(palette.GOOD)
+    return event.kind, style(palette.DIM)

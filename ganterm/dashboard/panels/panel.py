@@ -1,0 +1,50 @@
+"""What every panel is: a widget that turns a frame into Strips, once, and repeats them."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ganterm.dashboard.frame import Frame
+
+
+class Panel(Widget):
+    """Subclasses draw; the Strips of the newest frame are kept until the next."""
+
+    DEFAULT_CSS = """
+    Panel { background: $surface; color: $foreground; padding: 0 1; }
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._frame: Frame | None = None
+        self._strips: list[Strip] = []
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """The panel's rows for a frame, on ``width`` x ``height`` cells."""
+        raise NotImplementedError
+
+    def show(self, frame: Frame) -> None:
+        """Draw a frame and have it painted."""
+        self._frame = frame
+        width, height = self.size
+        if width > 0 and height > 0:
+            self._strips = self.draw(frame, width, height)
+            self.refresh()
+
+    def render(self) -> Text:
+        """Nothing of Textual's own."""
+        return Text()
+
+    def render_line(self, y: int) -> Strip:
+        """Row ``y`` of the newest frame."""
+        if y >= len(self._strips):
+            return Strip.blank(self.size.width)
+        return self._strips[y]
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw the frame again at the new size."""
+        if self._frame is not None:
+            self.show(self._frame)

@@ -1,0 +1,53 @@
+"""What G makes of the fixed noise: a mosaic of pictures, or points over the real ones."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.numbers import short
+from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic
+from ganterm.dashboard.draw.scatter import draw_scatter
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import style
+from ganterm.dashboard.panels.panel import Panel
+from ganterm.session.protocol import Sample
+
+
+class SamplesPanel(Panel):
+    """The sample picture; drawn anew only when there is a new one."""
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """A title row, then the picture, in the middle of what is left."""
+        sample = frame.snapshot.sample
+        title = Cells(1, width)
+        title.write(0, 0, "Samples", style(palette.TEXT, bold=True))
+        if sample is None:
+            return title.strips()
+        title.write(0, 8, f"step {short(sample.step)}", style(palette.DIM))
+        diversity = frame.snapshot.scalars["diversity"]
+        told = f"diversity {diversity:4.0f} % of real" if diversity == diversity else ""
+        if len(told) + 22 > width:
+            told = told.replace(" of real", "")
+        title.write(0, width - len(told), told, style(palette.CHANGE))
+        return [*title.strips(), *_centred(_picture(sample, frame, width, height - 1), width)]
+
+
+def _picture(sample: Sample, frame: Frame, width: int, height: int) -> list[Strip]:
+    if sample.images is not None:
+        grid = fit(width, height, sample.images.shape[2], len(sample.images))
+        return draw_picture(mosaic(sample.images, grid), frame.glyphs)[:height]
+    assert sample.points is not None and sample.real_points is not None
+    return draw_scatter(sample.real_points, sample.points, width, height, frame.glyphs)
+
+
+def _centred(rows: list[Strip], width: int) -> list[Strip]:
+    padded = []
+    for row in rows:
+        left = max(0, (width - row.cell_length) // 2)
+        right = max(0, width - left - row.cell_length)
+        segments = [Segment(" " * left), *row, Segment(" " * right)]
+        padded.append(Strip(segments, left + row.cell_length + right))
+    return padded

@@ -1,0 +1,82 @@
+"""The line on top: what runs, how far it is, how fast, and what watching costs."""
+
+from __future__ import annotations
+
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.numbers import clock, short, size
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import style
+from ganterm.dashboard.panels.panel import Panel
+from ganterm.session.protocol import State
+
+_COLORS: dict[State, str] = {
+    "loading": palette.DIM,
+    "running": palette.GOOD,
+    "paused": palette.G,
+    "finished": palette.D,
+    "stopped": palette.DIM,
+    "failed": palette.ALARM,
+}
+
+
+class StatusPanel(Panel):
+    """One line on a small terminal, two on a larger one."""
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """The most important parts first; what has no room is left out."""
+        cells = Cells(height, width)
+        snapshot, info = frame.snapshot, frame.snapshot.info
+        sign = frame.glyphs.states[snapshot.state]
+        left = [
+            (info.preset, style(palette.TEXT, bold=True)),
+            (f"{sign} {snapshot.state}", style(_COLORS[snapshot.state], bold=True)),
+        ]
+        goal = f"/{short(info.steps)}" if info.steps else ""
+        progress = [
+            f"step {snapshot.step:>7,}{goal}",
+            f"{snapshot.rates.steps_per_s:5.0f} step/s",
+            f"{clock(snapshot.counters.elapsed)}",
+        ]
+        if info.steps and snapshot.rates.steps_per_s > 0 and snapshot.state == "running":
+            remaining = (info.steps - snapshot.step) / snapshot.rates.steps_per_s
+            progress.append(f"ETA {clock(remaining)}")
+        more = [
+            f"{short(snapshot.rates.images_per_s):>5} real/s",
+            f"{info.data} x {info.batch_size}",
+            info.device,
+            f"{size(snapshot.memory_bytes)} used",
+            f"seed {info.seed}",
+            f"run {info.name}",
+        ]
+        cost = str(frame.cost) if frame.glyphs.unicode else str(frame.cost).replace("÷", "/")
+        if height == 1:
+            self._line(cells, 0, left, [*progress, *more[:3]], cost)
+        else:
+            self._line(cells, 0, left, [*progress, more[0]], cost)
+            self._line(cells, 1, [], more[1:], f"G {short(info.parameters_g)} "
+                       f"D {short(info.parameters_d)} weights" if info.parameters_g else "")
+        return cells.strips()
+
+    def _line(
+        self,
+        cells: Cells,
+        row: int,
+        left: list[tuple[str, object]],
+        parts: list[str],
+        right: str,
+    ) -> None:
+        width = cells.size[1]
+        column = 0
+        for text, look in left:
+            cells.write(row, column, text, look)  # type: ignore[arg-type]
+            column += len(text) + 2
+        room = width - len(right) - 1
+        for part in parts:
+            if column + len(part) > room:
+                break
+            cells.write(row, column, part, style(palette.DIM if row else palette.TEXT))
+            column += len(part) + 2
+        cells.write(row, width - len(right), right, style(palette.DIM))

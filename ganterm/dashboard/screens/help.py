@@ -1,0 +1,81 @@
+"""The help screen, made from the controls and the bindings themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from ganterm.controls import KNOBS, Controls
+from ganterm.dashboard import palette
+from ganterm.losses import LOSSES
+
+_KEY = f"bold {palette.D}"
+_READING = (
+    ("Losses", "bold line: smoothed; faint band: every step; dashed: the loss's equilibrium"),
+    ("D accuracy", "R on real, F on fake; dashed: chance. Both at 1 for long: D is winning"),
+    ("Gradient norm", "of the whole network, log scale"),
+    ("Diversity", "mean distance between fakes in % of that between reals; falling: collapse"),
+    ("Marks", "k l o d g on a chart: that control was changed there; * another one"),
+    ("UI", "share of one core the dashboard takes, and bytes a second to the terminal"),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    """Every key, every control, and how to read the charts."""
+
+    DEFAULT_CSS = """
+    HelpScreen { align: center middle; background: $background 60%; }
+    HelpScreen > VerticalScroll {
+        width: 96; max-width: 96%; height: 92%; background: $panel; border: round $primary;
+        padding: 0 2;
+    }
+    HelpScreen Static { height: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "dismiss", "close"),
+        ("question_mark", "dismiss", "close"),
+        ("q", "dismiss", "close"),
+    ]
+
+    def __init__(self, controls: Controls, keys: Iterable[tuple[str, str]]) -> None:
+        super().__init__()
+        self._controls = controls
+        self._keys = list(keys)
+
+    def compose(self) -> ComposeResult:
+        """One table after the other, in a box that scrolls."""
+        with VerticalScroll():
+            yield Static(Text("Help   (esc closes, arrows scroll)", style="bold"))
+            yield Static(self._control_table())
+            yield Static(_table("Keys", self._keys))
+            yield Static(_table("Reading the charts", _READING))
+            losses = [(loss.name, f"{loss.help} D accuracy: {loss.accuracy_help}.")
+                      for loss in LOSSES.values()]
+            yield Static(_table("Losses", losses))
+
+    def _control_table(self) -> Table:
+        rows = []
+        for knob in KNOBS.values():
+            keys = " ".join(knob.keys) if knob.keys else ":"
+            now = knob.show(self._controls.value(knob.name))
+            limits = "" if knob.choices else f" From {knob.low:g} to {knob.high:g}."
+            rows.append((f"{keys:<4}{knob.name}", f"{knob.help}{limits} Now {now}."))
+        return _table("Controls: lower case lowers, upper case raises", rows)
+
+
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    table.add_row(Text(f"\n{title}", style=f"bold {palette.G}"), "")
+    for left, right in rows:
+        table.add_row(Text(left, style=_KEY), Text(right))
+    return table

@@ -1,0 +1,91 @@
+"""The `:` prompt: set any control by name, with completion and a clear refusal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static
+
+from ganterm.controls import KNOBS, ControlError, Controls, Value, parse_assignment
+
+COMPLETIONS = [
+    text
+    for knob in KNOBS.values()
+    for text in (knob.name, *(f"{knob.name} {choice}" for choice in knob.choices))
+]
+
+
+class _Line(Input):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "cursor_right_to_end", "complete", show=False)
+    ]
+
+    def action_cursor_right_to_end(self) -> None:
+        """Take the completion that is shown."""
+        self.cursor_position = len(self.value)
+        self.action_cursor_right()
+
+
+class PromptScreen(ModalScreen[tuple[str, Value] | None]):
+    """Returns (name, value), checked, or None."""
+
+    DEFAULT_CSS = """
+    PromptScreen { align: center bottom; background: $background 0%; }
+    PromptScreen > Vertical { height: 5; background: $panel; border-top: solid $primary; padding: 0 1; }
+    PromptScreen Input { border: none; height: 1; padding: 0; background: $panel; }
+    PromptScreen Input:focus { border: none; }
+    PromptScreen Static { height: 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "cancel")]
+
+    def __init__(self, controls: Controls) -> None:
+        super().__init__()
+        self._controls = controls
+
+    def compose(self) -> ComposeResult:
+        """The line, and below it what the control is or what is wrong."""
+        with Vertical():
+            yield Static("set a control, as in  lr_d 1e-4   (tab completes, esc leaves)", id="how")
+            yield _Line(
+                placeholder="name value",
+                suggester=SuggestFromList(COMPLETIONS, case_sensitive=True),
+                id="line",
+            )
+            yield Static(id="told", markup=False)
+
+    def on_mount(self) -> None:
+        """The first row is a heading, not text to read twice."""
+        self.query_one("#how", Static).styles.height = 1
+        self.query_one(Input).focus()
+        self._tell(Text(", ".join(KNOBS), style="dim"))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say what the named control is, and its value now."""
+        name = event.value.strip().replace("=", " ").partition(" ")[0]
+        if name in KNOBS:
+            knob = KNOBS[name]
+            now = knob.show(self._controls.value(name))
+            unused = "" if self._controls.in_use(name) else f" Not used by {self._controls.loss}."
+            self._tell(Text(f"{knob.help} Now {now}; {knob.range}.{unused}", style="dim"))
+        else:
+            matching = [known for known in KNOBS if known.startswith(name)] or list(KNOBS)
+            self._tell(Text(", ".join(matching), style="dim"))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Leave with what was set, or say why it cannot be and stay."""
+        if not event.value.strip():
+            self.dismiss(None)
+            return
+        try:
+            self.dismiss(parse_assignment(event.value))
+        except ControlError as error:
+            self._tell(Text(str(error), style="bold red"))
+
+    def _tell(self, text: Text) -> None:
+        self.query_one("#told", Static).update(text)

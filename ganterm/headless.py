@@ -1,0 +1,226 @@
+"""Training without a dashboard: a progress bar on a terminal, plain lines or JSON elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import IO, Any, Protocol
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ganterm.session.local import LocalSession
+from ganterm.session.metrics import METRICS, WHOLE
+from ganterm.session.protocol import ENDED, Event, Snapshot, Stop
+
+LOOK_SECONDS = 0.1
+REPORT_SECONDS = 1.0
+_PLAIN = ("d_loss", "g_loss", "d_acc_real", "d_acc_fake", "grad_norm_d", "grad_norm_g", "diversity")
+
+
+class Reporter(Protocol):
+    """Tells how a run goes."""
+
+    def started(self, snapshot: Snapshot) -> None:
+        """The run directory is there and the first iteration begins."""
+
+    def loading(self, snapshot: Snapshot) -> None:
+        """Called while something is being loaded."""
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Called about once a second, and after the last step."""
+
+    def event(self, event: Event) -> None:
+        """Something happened."""
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """All is saved."""
+
+
+def watch(session: LocalSession, reporter: Reporter) -> int:
+    """Report until the session has ended; returns the exit code, 0, 1 or 2.
+
+    A run that paused by itself, over a value that was not finite, is stopped: nobody is there to
+    mend it.
+    """
+    seen, waited, begun, code = 0, math.inf, False, 0
+    while True:
+        ended = session.ended.wait(LOOK_SECONDS)
+        snapshot = session.snapshot
+        events = session.events(seen)
+        if not begun and snapshot.info.directory:
+            begun = True
+            reporter.started(snapshot)
+        if begun:
+            for event in events:
+                reporter.event(event)
+                if event.kind == "pause" and event.data.get("cause"):
+                    code = 1
+                    session.submit(Stop("not finite"))
+            seen += len(events)
+        waited += LOOK_SECONDS
+        if ended:
+            break
+        if not begun:
+            reporter.loading(snapshot)
+        elif waited >= REPORT_SECONDS and snapshot.step:
+            waited = 0.0
+            reporter.report(snapshot)
+    if begun:
+        if snapshot.state in ENDED and snapshot.step:
+            reporter.report(snapshot)
+        reporter.ended(snapshot)
+    if snapshot.failure is not None:
+        return 2 if snapshot.failure.mistake else 1
+    return code
+
+
+class JsonReporter:
+    """One JSON object a line on stdout, nothing else; kinds start, metrics, event and stop."""
+
+    def __init__(self, out: IO[bytes] | None = None) -> None:
+        self._out = out or sys.stdout.buffer
+
+    def started(self, snapshot: Snapshot) -> None:
+        """What runs, and where its files are."""
+        info = snapshot.info
+        self._put(
+            "start",
+            run=info.name,
+            directory=info.directory,
+            preset=info.preset,
+            data=info.data,
+            device=info.device,
+            threads=info.threads,
+            seed=info.seed,
+            steps=info.steps,
+            controls=snapshot.controls.table(),
+        )
+
+    def loading(self, snapshot: Snapshot) -> None:
+        """Nothing: only the four kinds are promised."""
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Every scalar of the newest step."""
+        metrics: dict[str, Any] = {"step": snapshot.step}
+        for name in METRICS:
+            value = snapshot.scalars[name]
+            finite = math.isfinite(value)
+            metrics[name] = (int(value) if name in WHOLE else value) if finite else None
+        bad = [name for name in METRICS if metrics[name] is None]
+        if bad:
+            metrics["nonfinite"] = bad
+        rate = round(snapshot.rates.steps_per_s, 3)
+        self._put("metrics", step=snapshot.step, metrics=metrics, steps_per_s=rate)
+
+    def event(self, event: Event) -> None:
+        """The event as it stands in events.jsonl, under ``event``."""
+        self._put("event", event=event.table())
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """How it ended."""
+        failure = snapshot.failure.message if snapshot.failure else None
+        self._put("stop", state=snapshot.state, step=snapshot.step, error=failure)
+
+    def _put(self, kind: str, **data: Any) -> None:
+        self._out.write(orjson.dumps({"kind": kind, **data}, option=orjson.OPT_APPEND_NEWLINE))
+        self._out.flush()
+
+
+def _words(event: Event) -> str:
+    shown = {key: value for key, value in event.data.items() if key != "controls"}
+    return " ".join([f"step {event.step:,}", event.kind, *(f"{k}={v}" for k, v in shown.items())])
+
+
+class PlainReporter:
+    """A line a second, for log files and pipes."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def started(self, snapshot: Snapshot) -> None:
+        """What runs, and where its files are."""
+        info = snapshot.info
+        self._say(f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}")
+
+    def loading(self, snapshot: Snapshot) -> None:
+        """Each thing that is being done, once."""
+        if snapshot.doing and snapshot.doing != self._told:
+            self._told = snapshot.doing
+            self._say(f"{snapshot.doing} ...")
+
+    def report(self, snapshot: Snapshot) -> None:
+        """The main scalars."""
+        scalars = "  ".join(f"{name} {snapshot.scalars[name]:.4g}" for name in _PLAIN)
+        rate = f"{snapshot.rates.steps_per_s:.0f} step/s"
+        self._say(f"step {snapshot.step:,}  {scalars}  {rate}")
+
+    def event(self, event: Event) -> None:
+        """The event in one line."""
+        self._say(_words(event))
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """How it ended."""
+        self._say(f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}")
+
+    def _say(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+class BarReporter:
+    """A progress bar with the losses in it."""
+
+    def __init__(self, steps: int | None) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[told]}", markup=False),
+            TimeElapsedColumn(),
+            *([TimeRemainingColumn()] if steps else []),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("loading", total=None, told="")
+        self._steps = steps
+        self._bar.start()
+
+    def started(self, snapshot: Snapshot) -> None:
+        """What runs, and where its files are."""
+        info = snapshot.info
+        self._bar.console.print(
+            f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}",
+            markup=False, highlight=False,
+        )
+
+    def loading(self, snapshot: Snapshot) -> None:
+        """What is being done, with its share where that is known."""
+        share = snapshot.progress
+        self._bar.update(
+            self._task,
+            description=snapshot.doing,
+            total=None if share is None else 100,
+            completed=0 if share is None else 100 * share,
+        )
+
+    def report(self, snapshot: Snapshot) -> None:
+        """Step, losses and speed."""
+        s = snapshot.scalars
+        told = f"D {s['d_loss']:.3f} G {s['g_loss']:.3f} {snapshot.rates.steps_per_s:.0f} step/s"
+        self._bar.update(
+            self._task,
+            description=f"step {snapshot.step:,}",
+            total=self._steps,
+            completed=snapshot.step,
+            told=told,
+        )
+
+    def event(self, event: Event) -> None:
+        """The event in one line above the bar."""
+        self._bar.console.print(_words(event), markup=False, highlight=False, soft_wrap=True)
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """How it ended."""
+        self._bar.stop()
+        line = f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}"
+        self._bar.console.print(line, markup=False, highlight=False)
