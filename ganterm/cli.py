@@ -152,7 +152,7 @@ def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
     else:
         reporter = headless.PlainReporter()
     session = LocalSession(launch)
-    stop = SignalStop(session, leave=lambda code: None, rescue=lambda: None)
+    stop = SignalStop(session)
     session.start()
     code = headless.watch(session, reporter)
     stop.done()
@@ -172,10 +172,7 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
     app = Dashboard(session, driver_class=CountingDriver)
     app.use_glyphs(choose_glyphs(glyphs, app.console.color_system))
 
-    def leave(code: int) -> None:
-        app.call_from_outside(code)
-
-    stop = SignalStop(session, leave, rescue.restore)
+    stop = SignalStop(session, app.say_goodbye, app.call_from_outside, rescue.restore)
     session.start()
     code = app.run()
     if app.leaving_now:

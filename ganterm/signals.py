@@ -19,13 +19,19 @@ class SignalStop:
 
     Handlers run in the main thread, which may be stuck in a write to a terminal that does not
     read; a thread of its own therefore sees to it that the process ends once all is saved.
-    ``code`` is the exit code that a signal asked for.
+    ``code`` is the exit code that a signal asked for. ``goodbye`` is called before the session is
+    stopped, ``leave`` once all is saved, ``rescue`` where the process must be ended by force.
     """
 
     def __init__(
-        self, session: LocalSession, leave: Callable[[int], None], rescue: Callable[[], None]
+        self,
+        session: LocalSession,
+        goodbye: Callable[[], None] = lambda: None,
+        leave: Callable[[int], None] = lambda code: None,
+        rescue: Callable[[], None] = lambda: None,
     ) -> None:
         self.code: int | None = None
+        self._goodbye = goodbye
         self._session = session
         self._leave = leave
         self._rescue = rescue
@@ -41,6 +47,7 @@ class SignalStop:
         if self.code is not None:
             self._out()
         self.code = CODES[signal.Signals(number)]
+        self._goodbye()
         self._session.stop(signal.Signals(number).name)
         threading.Thread(target=self._see_to_it, name="ganterm-exit", daemon=True).start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -16,6 +17,7 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
 from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
@@ -70,15 +72,9 @@ class Dashboard(App[int]):
     """
 
     TITLE = "ganterm"
+    CSS = LAYOUT_CSS
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
-        (0, "-tiny"), (60, "-narrow"), (110, "-normal"), (170, "-wide"),
-    ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
-        (0, "-flat"), (20, "-short"), (34, "-tall"), (50, "-high"),
-    ]
-
     def __init__(self, session: Session, glyphs: Glyphs | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.session = session
@@ -111,8 +107,8 @@ class Dashboard(App[int]):
     def tick(self) -> None:
         """Look at the session, draw what changed, leave where there is nothing left to watch."""
         budget = self._budget
-        budget.tick(CountingDriver.bytes_sent)
         snapshot = self.session.snapshot
+        budget.tick(CountingDriver.bytes_sent, judged=snapshot.state != "loading")
         events = self.session.events()
         self._steering.settle(snapshot.controls, events[self._events_seen :])
         self._events_seen = len(events)
@@ -120,15 +116,14 @@ class Dashboard(App[int]):
             self.exit(2)
         elif self._exit_code is not None and snapshot.state in ENDED:
             self.exit(self._exit_code)
-        wanted = SAMPLES_PER_S / budget.divisor
-        self.session.watch(wanted)
-        if not budget.due(CHARTS_PER_S):
-            return
+        charts_per_s, samples_per_s = budget.rates
+        self.session.watch(samples_per_s)
         now_shown = (snapshot, len(events), dict(self._steering.asked), self._zoom, budget.cost)
-        if now_shown == self._shown or not self._cockpit.is_mounted:
+        unseen = not self._cockpit.is_mounted or isinstance(self.screen, HelpScreen)
+        if not budget.due(charts_per_s) or now_shown == self._shown or unseen:
             return
         self._shown = now_shown
-        self._show(budget.due(SAMPLES_PER_S) or self._sample_shown is None)
+        self._show(budget.due(samples_per_s) or self._sample_shown is None)
 
     def _show(self, samples: bool) -> None:
         snapshot = self.session.snapshot
@@ -187,7 +182,7 @@ class Dashboard(App[int]):
         except OSError as error:
             self.notify(f"Not saved: {error.strerror}", severity="error")
             return
-        self.notify(f"Saved {path}", markup=False)
+        self.notify(f"Saved {Path(path).name}", markup=False, timeout=3)
 
     def action_zoom(self) -> None:
         """The charts' next span."""
@@ -258,14 +253,17 @@ class Dashboard(App[int]):
 
     def _stop(self, reason: str, code: int) -> None:
         self._exit_code = code
+        self.say_goodbye()
         self.submit(Stop(reason))
         self.notify("Finishing the step, saving…", timeout=30)
 
-    def cost_note(self) -> dict[str, Any]:
-        """What watching has cost, for the log."""
+    def say_goodbye(self) -> None:
+        """Log that this watcher leaves, and what watching has cost; any thread may call it."""
         cost = self._budget.cost
-        return {
-            "ui_share": round(cost.share, 4),
-            "bytes_per_s": round(cost.bytes_per_s),
-            "ticks": self._budget.ticks,
-        }
+        self.session.note(
+            "detach",
+            ticks=self._budget.ticks,
+            busy_s=round(self._budget.busy, 3),
+            ui_share=round(cost.share, 4),
+            bytes_per_s=round(cost.bytes_per_s),
+        )

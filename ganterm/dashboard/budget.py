@@ -9,67 +9,74 @@ from ganterm.dashboard.draw.numbers import size
 
 CHARTS_PER_S = 4.0
 SAMPLES_PER_S = 2.0
-MOST = 0.06
-"""Share of one core above which frames are drawn less often."""
+LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5))
+"""Charts and sample pictures a second, from the best to the most frugal."""
+MOST_SHARE = 0.06
+"""Share of one core that watching may take."""
+MOST_BYTES = 100_000
+"""Bytes a second that may go to the terminal."""
 LATE = 1.5
 """Intervals after which a tick counts as late: a slow link, or a busy machine."""
 _WINDOW = 2.0
-_SLOWEST = 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What watching costs: share of one core (0..1), bytes a second to the terminal, slow-down."""
+    """What watching costs: share of one core (0..1), bytes a second to the terminal, and level."""
 
     share: float = 0.0
     bytes_per_s: float = 0.0
-    divisor: int = 1
+    level: int = 0
 
     def __str__(self) -> str:
-        slower = f" ÷{self.divisor}" if self.divisor > 1 else ""
-        return f"UI {100 * self.share:4.1f} % {size(self.bytes_per_s):>7}/s{slower}"
+        charts, _ = LEVELS[self.level]
+        return f"UI {100 * self.share:4.1f} % {size(self.bytes_per_s):>7}/s {charts:3g} Hz"
 
 
 class Budget:
-    """Fed once a tick by the event loop's thread; halves the rates while over budget."""
+    """Fed once a tick by the event loop's thread; draws less often while it is over budget."""
 
     def __init__(self) -> None:
         self.cost = Cost()
         self.ticks = 0
         self.busy = 0.0
-        self._began = time.perf_counter()
-        self._window = (self._began, time.thread_time(), 0)
-        self._last = self._began
+        now = time.perf_counter()
+        self._window = (now, time.thread_time(), 0, 0)
+        self._last = now
         self._late = 0
 
     @property
-    def divisor(self) -> int:
-        """By how much frames are drawn less often than at best: 1, 2, 4 or 8."""
-        return self.cost.divisor
+    def rates(self) -> tuple[float, float]:
+        """Charts and sample pictures a second."""
+        return LEVELS[self.cost.level]
 
     def due(self, per_s: float) -> bool:
-        """Whether something drawn ``per_s`` times a second at best is to be drawn in this tick."""
-        every = max(1, round(CHARTS_PER_S / per_s)) * self.divisor
-        return self.ticks % every == 0
+        """Whether what is drawn ``per_s`` times a second is to be drawn in this tick."""
+        return self.ticks % max(1, round(CHARTS_PER_S / per_s)) == 0
 
-    def tick(self, bytes_sent: int) -> None:
-        """Count a tick; ``bytes_sent`` is the total so far."""
+    def tick(self, bytes_sent: int, judged: bool = True) -> None:
+        """Count a tick; ``bytes_sent`` is the total so far. What is not judged costs no rate."""
         now = time.perf_counter()
         self.ticks += 1
-        if now - self._last > LATE / CHARTS_PER_S:
-            self._late += 1
+        self._late += now - self._last > LATE / CHARTS_PER_S
         self._last = now
-        since, busy, sent = self._window
+        since, busy, sent, ticks = self._window
         if now - since >= _WINDOW:
             used = time.thread_time()
-            self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since))
-            self._window, self._late = (now, used, bytes_sent), 0
+            self.busy += used - busy
+            late = 2 * self._late > self.ticks - ticks
+            if judged:
+                self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
+            self._window, self._late = (now, used, bytes_sent, self.ticks), 0
 
-    def judge(self, share: float, bytes_per_s: float) -> None:
-        """Take one window's measurements and choose the rates of the next."""
-        divisor = self.divisor
-        if share > MOST or self._late >= 2:
-            divisor = min(_SLOWEST, 2 * divisor)
-        elif share < MOST / 3 and not self._late:
-            divisor = max(1, divisor // 2)
-        self.cost = Cost(share, bytes_per_s, divisor)
+    def judge(self, share: float, bytes_per_s: float, late: bool) -> None:
+        """Take one window's measurements and choose the rates of the next.
+
+        A level is given back only well within the budget, so that it does not swing.
+        """
+        level = self.cost.level
+        if share > MOST_SHARE or bytes_per_s > MOST_BYTES or late:
+            level = min(level + 1, len(LEVELS) - 1)
+        elif share < MOST_SHARE / 2 and bytes_per_s < 0.7 * MOST_BYTES:
+            level = max(level - 1, 0)
+        self.cost = Cost(share, bytes_per_s, level)

@@ -42,6 +42,11 @@ THEME = Theme(
 
 
 @cache
-def style(color: str | None = None, bold: bool = False, background: str | None = None) -> Style:
-    """A Rich style, made once."""
+def style(color: str = TEXT, bold: bool = False, background: str = SURFACE) -> Style:
+    """A Rich style on a panel's surface, made once."""
     return Style(color=color, bgcolor=background, bold=bold or None)
+
+
+def heading(color: str = TEXT, bold: bool = False) -> Style:
+    """A style for a panel's title row, which is a shade lighter."""
+    return style(color, bold, RAISED)

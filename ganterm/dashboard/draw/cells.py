@@ -10,6 +10,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from ganterm.dashboard.palette import heading, style
+
 
 class Cells:
     """A grid of ``rows`` x ``columns`` characters, each with the index of a style.
@@ -20,7 +22,7 @@ class Cells:
     def __init__(self, rows: int, columns: int) -> None:
         self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
         self.styles: NDArray[np.intp] = np.zeros((rows, columns), np.intp)
-        self._known: list[Style] = [Style.null()]
+        self._known: dict[Style, int] = {style(): 0}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -28,13 +30,23 @@ class Cells:
         rows, columns = self.chars.shape
         return rows, columns
 
-    def style(self, style: Style) -> int:
-        """The index that stands for ``style`` in this grid."""
-        if style not in self._known:
-            self._known.append(style)
-        return self._known.index(style)
+    def index(self, look: Style) -> int:
+        """The number that stands for a style in this grid."""
+        return self._known.setdefault(look, len(self._known))
 
-    def write(self, row: int, column: int, text: str, style: Style) -> None:
+    def inset(self, other: Cells, row: int, column: int) -> None:
+        """Put another grid into this one; it must fit."""
+        rows, columns = other.size
+        place = (slice(row, row + rows), slice(column, column + columns))
+        self.chars[place] = other.chars
+        self.styles[place] = np.array([self.index(look) for look in other._known])[other.styles]
+
+    def title(self, text: str, row: int = 0) -> None:
+        """Make a row a title row that begins with ``text``."""
+        self.write(row, 0, " " * self.size[1], heading())
+        self.write(row, 0, text, heading(bold=True))
+
+    def write(self, row: int, column: int, text: str, look: Style) -> None:
         """Put ``text`` (narrow characters) at a place; what falls outside is left out."""
         rows, columns = self.size
         if not 0 <= row < rows:
@@ -42,16 +54,16 @@ class Cells:
         text = text[max(0, -column) : max(0, columns - column)]
         start = max(0, column)
         self.chars[row, start : start + len(text)] = list(text)
-        self.styles[row, start : start + len(text)] = self.style(style)
+        self.styles[row, start : start + len(text)] = self.index(look)
 
-    def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, style: Style) -> None:
+    def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, look: Style) -> None:
         """Put characters at all places of a mask of the grid's shape."""
         self.chars[where] = chars if isinstance(chars, str) else chars[where]
-        self.styles[where] = self.style(style)
+        self.styles[where] = self.index(look)
 
     def strips(self) -> list[Strip]:
         """One Strip a row."""
-        return strips(self.chars, self.styles, self._known)
+        return strips(self.chars, self.styles, list(self._known))
 
 
 def strips(

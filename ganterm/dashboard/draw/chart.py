@@ -17,14 +17,14 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import measured, short, tick
-from ganterm.dashboard.palette import style
+from ganterm.dashboard.palette import heading, style
 from ganterm.session.history import Envelope
 
 LABELS = 6
 """Columns left of the plot, for the axis labels."""
 ENDS = 2
 """Columns right of the plot, for the letters at the lines' ends."""
-_SMOOTH = 0.05
+_SMOOTH = 0.03
 _SEEN = 1e-12
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
 
@@ -61,7 +61,7 @@ def plot_columns(width: int, glyphs: Glyphs) -> int:
 
 
 def smoothed(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """An exponential mean over 5 % of the columns, NaN where nothing was nearby."""
+    """An exponential mean over 3 % of the columns, NaN where nothing was nearby."""
     span = max(2.0, _SMOOTH * len(values))
     kernel = np.exp(-np.arange(math.ceil(6 * span)) / span)
     finite = np.isfinite(values)
@@ -78,7 +78,9 @@ def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
     return np.log10(wide, out=np.full(wide.shape, np.nan), where=wide > 0)
 
 
-def reach(lines: Sequence[Line], log: bool, keep: tuple[float, float] | None) -> tuple[float, float]:
+def reach(
+    lines: Sequence[Line], log: bool, keep: tuple[float, float] | None
+) -> tuple[float, float]:
     """Axis bounds on round numbers that hold the lines and all but the rarest spikes.
 
     ``keep`` (the bounds of the last frame) stays while the data still fill a good part of it, so
@@ -116,13 +118,8 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
     plot = _Plot(chart, rows, columns)
     inside = Cells(rows, columns)
     plot.draw(inside)
-    first = cells.style(palette.style())
-    for index, known in enumerate(inside._known):
-        mask = np.zeros(cells.size, bool)
-        mask[1 : 1 + rows, LABELS : LABELS + columns] = inside.styles == index
-        cells.styles[mask] = cells.style(known) if index else first
-    cells.chars[1 : 1 + rows, LABELS : LABELS + columns] = inside.chars
-    _write_labels(cells, chart, rows)
+    cells.inset(inside, 1, LABELS)
+    _write_labels(cells, chart, plot)
     _write_ends(cells, chart, plot, LABELS + columns)
     if axis:
         _write_steps(cells, chart, columns)
@@ -215,27 +212,34 @@ class _Plot:
 
 
 def _write_title(cells: Cells, chart: Chart) -> None:
-    cells.write(0, 0, chart.title, style(palette.TEXT, bold=True))
+    cells.title(chart.title)
     column = cells.size[1]
     for line in reversed(chart.lines):
         text = f" {line.label} {measured(line.newest):>6}"
         column -= len(text)
-        cells.write(0, column, text, style(line.color))
+        cells.write(0, column, text, heading(line.color))
     room = column - len(chart.title) - 2
     if chart.note and len(chart.note) <= room:
-        cells.write(0, len(chart.title) + 1, chart.note, style(palette.DIM))
+        cells.write(0, len(chart.title) + 1, chart.note, heading(palette.DIM))
 
 
-def _write_labels(cells: Cells, chart: Chart, rows: int) -> None:
-    low, high = chart.bounds
-    places = {0: high, rows - 1: low} if rows < 5 else {0: high, rows // 2: None, rows - 1: low}
-    for row, value in places.items():
-        if value is None:
-            value = high - (high - low) * row / (rows - 1)
-        shown = 10**value if chart.log else value
-        if rows >= 5 and 0 < row < rows - 1 and not chart.log:
-            shown = float(f"{shown:.2g}") if abs(shown) > 0.01 * (high - low) else 0.0
-        cells.write(1 + row, 0, f"{tick(shown):>{LABELS - 1}}", style(palette.DIM))
+def ticks(bounds: tuple[float, float], log: bool) -> list[float]:
+    """Where the axis is labelled, in the scale's units: both ends and what is round between."""
+    low, high = bounds
+    if log:
+        return [float(power) for power in range(round(low), round(high) + 1)]
+    return [low, (low + high) / 2, high]
+
+
+def _write_labels(cells: Cells, chart: Chart, plot: _Plot) -> None:
+    taken: set[int] = set()
+    places = ticks(chart.bounds, chart.log)
+    for value in sorted(places, key=lambda tick: tick not in (places[0], places[-1])):
+        row = 1 + int(plot.dot(np.array([value]))[0]) // plot.dots_down
+        if not taken & {row - 1, row, row + 1}:
+            taken.add(row)
+            shown = 10**value if chart.log else value
+            cells.write(row, 0, f"{tick(shown):>{LABELS - 1}}", style(palette.DIM))
 
 
 def _write_ends(cells: Cells, chart: Chart, plot: _Plot, column: int) -> None:

@@ -12,12 +12,14 @@ from textual.strip import Strip
 
 from ganterm.dashboard.draw.cells import strips
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.palette import style
 
 LEAST = 14
 """Pixels across that a sample needs to be recognised."""
 ENOUGH = 16
 """Samples that should be seen before single ones are drawn larger."""
-_GREYS = 26  # More would thrash Textual's cache of 1,024 colour pairs.
+# Textual's cache holds 1,024 colour pairs, and each grey more costs bytes on the link.
+_GREYS = 16
 _LEVELS = 6  # Of each colour channel, as in the 256-colour cube.
 _RAMP = np.array(list(" .:-=+*#%@"))
 
@@ -90,7 +92,7 @@ def _letters(picture: NDArray[np.float32]) -> list[Strip]:
     brightness = picture.mean(axis=2)
     cells = (brightness[0::2] + brightness[1::2]) / 2
     levels = np.clip(cells / 256 * len(_RAMP), 0, len(_RAMP) - 1).astype(int)
-    return strips(_RAMP[levels], np.zeros(levels.shape, np.intp), [Style.null()])
+    return strips(_RAMP[levels], np.zeros(levels.shape, np.intp), [style()])
 
 
 def _half_blocks(picture: NDArray[np.float32]) -> list[Strip]:

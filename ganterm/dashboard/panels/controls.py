@@ -8,7 +8,7 @@ from ganterm.controls import KNOBS, Knob
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.palette import style
+from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
 
 HINTS = (
@@ -56,9 +56,9 @@ class ControlsPanel(Panel):
         self, cells: Cells, frame: Frame, keyed: list[Knob], others: list[Knob]
     ) -> None:
         width = cells.size[1]
-        cells.write(0, 0, "Controls", style(palette.TEXT, bold=True))
+        cells.title("Controls")
         if width >= 56:
-            cells.write(0, 32, "set with :", style(palette.DIM))
+            cells.write(0, 32, "set with :", heading(palette.DIM))
         for row, knob in enumerate(keyed, 1):
             assert knob.keys
             cells.write(row, 0, f"{knob.keys[0]}/{knob.keys[1]}", style(palette.D))

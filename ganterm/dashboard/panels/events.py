@@ -26,7 +26,7 @@ class EventsPanel(Panel):
         cells = Cells(height, width)
         titled = height >= 4
         if titled:
-            cells.write(0, 0, "Events", style(palette.TEXT, bold=True))
+            cells.title("Events")
         rows = height - titled
         newest = [event for event in frame.events if event.kind not in _UNSEEN][-rows:]
         for row, event in enumerate(newest, titled):

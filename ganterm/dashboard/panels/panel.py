@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 from textual import events
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import style
 
 
 class Panel(Widget):
@@ -27,12 +29,23 @@ class Panel(Widget):
         raise NotImplementedError
 
     def show(self, frame: Frame) -> None:
-        """Draw a frame and have it painted."""
+        """Draw a frame and have the rows that changed painted."""
         self._frame = frame
         width, height = self.size
-        if width > 0 and height > 0:
-            self._strips = self.draw(frame, width, height)
+        if width <= 0 or height <= 0:
+            return
+        before, after = self._strips, self.draw(frame, width, height)
+        if len(before) != len(after):
+            self._strips = after
             self.refresh()
+            return
+        # Rows that look the same keep their Strip, and with it what Textual has cached of it.
+        self._strips = [old if old == new else new for old, new in zip(before, after, strict=True)]
+        changed = [y for y, row in enumerate(self._strips) if row is not before[y]]
+        if changed:
+            # One region: the compositor's work grows with their number.
+            first, last = changed[0], changed[-1]
+            self.refresh(Region(self.gutter.left, self.gutter.top + first, width, last - first + 1))
 
     def render(self) -> Text:
         """Nothing of Textual's own."""
@@ -41,10 +54,11 @@ class Panel(Widget):
     def render_line(self, y: int) -> Strip:
         """Row ``y`` of the newest frame."""
         if y >= len(self._strips):
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, style())
         return self._strips[y]
 
     def on_resize(self, event: events.Resize) -> None:
         """Draw the frame again at the new size."""
         if self._frame is not None:
+            self._strips = []
             self.show(self._frame)

@@ -11,7 +11,7 @@ from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic
 from ganterm.dashboard.draw.scatter import draw_scatter
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.palette import style
+from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.session.protocol import Sample
 
@@ -23,16 +23,17 @@ class SamplesPanel(Panel):
         """A title row, then the picture, in the middle of what is left."""
         sample = frame.snapshot.sample
         title = Cells(1, width)
-        title.write(0, 0, "Samples", style(palette.TEXT, bold=True))
+        title.title("Samples")
         if sample is None:
             return title.strips()
-        title.write(0, 8, f"step {short(sample.step)}", style(palette.DIM))
+        title.write(0, 8, f"step {short(sample.step)}", heading(palette.DIM))
         diversity = frame.snapshot.scalars["diversity"]
         told = f"diversity {diversity:4.0f} % of real" if diversity == diversity else ""
         if len(told) + 22 > width:
             told = told.replace(" of real", "")
-        title.write(0, width - len(told), told, style(palette.CHANGE))
-        return [*title.strips(), *_centred(_picture(sample, frame, width, height - 1), width)]
+        title.write(0, width - len(told), told, heading(palette.CHANGE))
+        picture = _picture(sample, frame, width, height - 1)
+        return [*title.strips(), *_centred(picture, width, height - 1)]
 
 
 def _picture(sample: Sample, frame: Frame, width: int, height: int) -> list[Strip]:
@@ -43,11 +44,13 @@ def _picture(sample: Sample, frame: Frame, width: int, height: int) -> list[Stri
     return draw_scatter(sample.real_points, sample.points, width, height, frame.glyphs)
 
 
-def _centred(rows: list[Strip], width: int) -> list[Strip]:
-    padded = []
+def _centred(rows: list[Strip], width: int, height: int) -> list[Strip]:
+    empty = Strip([Segment(" " * width, style())], width)
+    padded = [empty] * ((height - len(rows)) // 2)
     for row in rows:
         left = max(0, (width - row.cell_length) // 2)
         right = max(0, width - left - row.cell_length)
-        segments = [Segment(" " * left), *row, Segment(" " * right)]
-        padded.append(Strip(segments, left + row.cell_length + right))
-    return padded
+        padded.append(
+            Strip([Segment(" " * left, style()), *row, Segment(" " * right, style())], width)
+        )
+    return padded + [empty] * (height - len(padded))

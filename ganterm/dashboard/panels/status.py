@@ -51,7 +51,7 @@ class StatusPanel(Panel):
             f"seed {info.seed}",
             f"run {info.name}",
         ]
-        cost = str(frame.cost) if frame.glyphs.unicode else str(frame.cost).replace("÷", "/")
+        cost = str(frame.cost)
         if height == 1:
             self._line(cells, 0, left, [*progress, *more[:3]], cost)
         else:

@@ -73,7 +73,7 @@ class HelpScreen(ModalScreen[None]):
 
 def _table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
-    table.add_column(no_wrap=True)
+    table.add_column(width=21, no_wrap=True)
     table.add_column(ratio=1)
     table.add_row(Text(f"\n{title}", style=f"bold {palette.G}"), "")
     for left, right in rows:

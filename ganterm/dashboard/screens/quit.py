@@ -18,7 +18,7 @@ class QuitScreen(ModalScreen[bool]):
     DEFAULT_CSS = """
     QuitScreen { align: center middle; background: $background 60%; }
     QuitScreen > Vertical {
-        width: 46; height: auto; background: $panel; border: round $primary; padding: 1 2;
+        width: 52; height: auto; background: $panel; border: round $primary; padding: 1 2;
     }
     QuitScreen Static { height: auto; }
     """

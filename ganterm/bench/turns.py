@@ -1,0 +1,192 @@
+"""The programs, their turns, and the ratios."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganterm.errors import UserError
+
+COLUMNS, ROWS = 120, 36
+_SETTLE = 0.25
+"""Share of a turn that is not counted, in which the program finds its caches again."""
+_START_SECONDS = 120
+
+
+@dataclass
+class Program:
+    """A program under measurement, the turns it had, and what it sent to its terminal."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    folder: Path
+    terminal: int | None = None
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    sent: int = 0
+    sent_in_turns: int = 0
+
+    def step_times(self) -> NDArray[np.float64]:
+        """When each step ended, in seconds of the system's clock."""
+        times = self.folder / "times"
+        if times.exists():
+            return np.loadtxt(times, ndmin=1)
+        start = json.loads((self.folder / "events.jsonl").read_text().splitlines()[0])
+        began = datetime.fromisoformat(start["time"]).timestamp()
+        return began + np.fromfile(self.folder / "history" / "elapsed.f4", "<f4").astype(float)
+
+    def started(self) -> bool:
+        """Whether it has begun to train."""
+        probe = self.folder / "times"
+        if not probe.exists():
+            probe = self.folder / "history" / "elapsed.f4"
+        return probe.exists() and probe.stat().st_size > 0
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and all it started."""
+        os.killpg(self.process.pid, number)
+
+    def read_terminal(self) -> None:
+        """Take what it sends to its terminal, for ever, as a terminal does."""
+        assert self.terminal is not None
+        while True:
+            try:
+                chunk = os.read(self.terminal, 65_536)
+            except OSError:
+                return
+            if not chunk:
+                return
+            self.sent += len(chunk)
+
+    def rates(self) -> NDArray[np.float64]:
+        """Steps a second in each turn."""
+        times = self.step_times()
+        rates = []
+        for start, end in self.turns:
+            since = start + _SETTLE * (end - start)
+            rates.append(float(((times >= since) & (times < end)).sum()) / (end - since))
+        return np.array(rates)
+
+
+def _start(name: str, command: list[str], folder: Path, on_terminal: bool) -> Program:
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    if not on_terminal:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return Program(name, process, folder)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    )
+    os.close(theirs)
+    program = Program(name, process, folder, ours)
+    threading.Thread(target=program.read_terminal, daemon=True).start()
+    return program
+
+
+def bench(preset: str, rounds: int, seconds: float) -> None:
+    """Run the turns and print the ratios; UserError where a program does not start."""
+    from ganterm import presets
+
+    presets.load(preset)
+    with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as folder:
+        runs = Path(folder)
+        tutorial = runs / "tutorial"
+        tutorial.mkdir()
+        ours = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", folder, "--run"]
+        module = [sys.executable, "-m", "ganterm.bench.tutorial", preset, str(tutorial / "times")]
+        programs = [
+            _start("headless", [*ours, "headless", "--headless"], runs / "headless", False),
+            _start("dashboard", [*ours, "dashboard"], runs / "dashboard", True),
+            _start("tutorial", module, tutorial, False),
+        ]
+        try:
+            _await_start(programs)
+            for program in programs:
+                program.signal(signal.SIGSTOP)
+            for turn in range(rounds):
+                # Every program is first, second and last equally often.
+                for program in (*programs[turn % 3 :], *programs[: turn % 3]):
+                    _take_turn(program, seconds)
+        finally:
+            for program in programs:
+                program.signal(signal.SIGTERM)
+                program.signal(signal.SIGCONT)
+            for program in programs:
+                program.process.wait(timeout=60)
+        _print_report(*programs, preset=preset)
+
+
+def _await_start(programs: list[Program]) -> None:
+    patience = time.monotonic() + _START_SECONDS
+    while not all(program.started() for program in programs):
+        for program in programs:
+            if program.process.poll() is not None or time.monotonic() > patience:
+                raise UserError(f"bench: the {program.name} program did not start to train here")
+        time.sleep(0.1)
+
+
+def _take_turn(program: Program, seconds: float) -> None:
+    sent, start = program.sent, time.time()
+    program.signal(signal.SIGCONT)
+    time.sleep(seconds)
+    program.signal(signal.SIGSTOP)
+    program.turns.append((start, time.time()))
+    program.sent_in_turns += program.sent - sent
+
+
+def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the median (Efron 1979), 2,000 resamples."""
+    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _print_report(
+    headless: Program, dashboard: Program, tutorial: Program, *, preset: str
+) -> None:
+    base = headless.rates()
+    if not base.all() or not tutorial.rates().all():
+        raise UserError("bench: a turn passed without a step; give longer ones with --seconds")
+    print(f"{preset}, {os.cpu_count()} cores, {len(base)} turns each, steps/s as median:")
+    for program in (headless, dashboard, tutorial):
+        print(f"  {program.name:<10} {np.median(program.rates()):8.1f}")
+    for name, ratios in (
+        ("dashboard / headless", dashboard.rates() / base),
+        ("headless / tutorial ", base / tutorial.rates()),
+    ):
+        low, high = interval(ratios)
+        print(f"{name}  {np.median(ratios):.3f}  (95 % of the median: {low:.3f} to {high:.3f})")
+    awake = sum(end - start for start, end in dashboard.turns)
+    cost = _cost(dashboard)
+    print(f"drawing: {1000 * cost['busy_s'] / max(1, cost['ticks']):.1f} ms of one core a tick, "
+          f"{dashboard.sent_in_turns / awake / 1000:.1f} KB/s to the terminal at {COLUMNS}x{ROWS}")
+
+
+def _cost(dashboard: Program) -> dict[str, float]:
+    lines = (dashboard.folder / "events.jsonl").read_text().splitlines()
+    detached = [event for event in map(json.loads, lines) if event["kind"] == "detach"]
+    if not detached:
+        raise UserError("bench: the dashboard left without telling what it had cost")
+    return dict(detached[-1])

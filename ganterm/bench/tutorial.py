@@ -1,0 +1,75 @@
+"""The loop that tutorials teach, as the yardstick: nothing in it is slowed down on purpose.
+
+A DataLoader with transforms for each picture, default Adam, ``.item()`` every step, torch's own
+number of threads. ``python -m ganterm.bench.tutorial PRESET FILE`` trains until it is ended and
+appends the time of each step's end to FILE.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from ganterm import presets
+from ganterm.data import DATASETS
+
+
+class Pictures(Dataset[torch.Tensor]):
+    """Samples as a folder of pictures would give them: PIL images through transforms."""
+
+    def __init__(self, samples: torch.Tensor) -> None:
+        if samples.dtype == torch.uint8:
+            to_pil = transforms.ToPILImage()
+            self._items = [to_pil(sample) for sample in samples]
+            scaled = transforms.Normalize((0.5,), (0.5,))
+            self._transform = transforms.Compose([transforms.ToTensor(), scaled])
+        else:
+            self._items = list(samples)
+            self._transform = transforms.Lambda(lambda point: point)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self._transform(self._items[index])
+
+
+def train(preset_name: str, file: Path) -> None:
+    """Train for ever; the time of each step's end goes to ``file``."""
+    _, preset = presets.load(preset_name)
+    dataset = DATASETS[preset.data.name].load(None, lambda doing, share: None)
+    generator = preset.generator.build(dataset.shape)
+    discriminator = preset.discriminator.build(dataset.shape)
+    adam_g = torch.optim.Adam(generator.parameters(), lr=preset.controls.lr_g)
+    adam_d = torch.optim.Adam(discriminator.parameters(), lr=preset.controls.lr_d)
+    criterion = nn.BCEWithLogitsLoss()
+    batch = preset.data.batch_size
+    loader = DataLoader(Pictures(dataset.samples), batch, shuffle=True, drop_last=True)
+    ones, zeros = torch.ones(batch), torch.zeros(batch)
+    losses = []
+    with file.open("w", buffering=1) as times:
+        while True:
+            for real in loader:
+                fake = generator(torch.randn(batch, preset.generator.latent_dim))
+                adam_d.zero_grad()
+                d_loss = criterion(discriminator(real), ones)
+                d_loss = d_loss + criterion(discriminator(fake.detach()), zeros)
+                d_loss.backward()
+                adam_d.step()
+                adam_g.zero_grad()
+                fake = generator(torch.randn(batch, preset.generator.latent_dim))
+                g_loss = criterion(discriminator(fake), ones)
+                g_loss.backward()
+                adam_g.step()
+                losses.append((d_loss.item(), g_loss.item()))
+                times.write(f"{time.time()}\n")
+
+
+if __name__ == "__main__":
+    train(sys.argv[1], Path(sys.argv[2]))
