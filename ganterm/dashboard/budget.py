@@ -18,6 +18,7 @@ MOST_BYTES = 100_000
 LATE = 1.5
 """Intervals after which a tick counts as late: a slow link, or a busy machine."""
 _WINDOW = 2.0
+_ASLEEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,17 @@ class Budget:
         now = time.perf_counter()
         self.ticks += 1
         self._late += now - self._last > LATE / CHARTS_PER_S
-        self._last = now
+        slept, self._last = now - self._last > _ASLEEP, now
+        if slept or not judged:
+            # Nothing can be said of a time in which the process was stopped, or still loading.
+            self._window, self._late = (now, time.thread_time(), bytes_sent, self.ticks), 0
+            return
         since, busy, sent, ticks = self._window
         if now - since >= _WINDOW:
             used = time.thread_time()
             self.busy += used - busy
             late = 2 * self._late > self.ticks - ticks
-            if judged:
-                self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
+            self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
             self._window, self._late = (now, used, bytes_sent, self.ticks), 0
 
     def judge(self, share: float, bytes_per_s: float, late: bool) -> None:

@@ -9,7 +9,6 @@ rows are exact and older ones live on in the coarser levels.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ class Envelope:
     """One metric over a stretch of steps, cut into columns; NaN where nothing finite was.
 
     ``low``, ``high`` and ``mean`` have one value a column; the columns cover the steps from
-    ``first`` to ``last``, evenly.
+    ``first`` to ``last``, evenly, the newest of which may be yet to come.
     """
 
     low: Series
@@ -95,51 +94,75 @@ class HistoryView:
         return level.part(level.low, self.names.index(name), start, self.rows).copy()
 
     def envelope(self, name: str, columns: int, span: int | None = None) -> Envelope:
-        """A metric cut into ``columns``, over the whole run or its newest ``span`` rows."""
+        """A metric cut into ``columns``, over the whole run or its newest ``span`` rows.
+
+        The columns cover up to a quarter more than what there is yet, NaN in that part, so that
+        they stay where they are while rows come in and are cut anew only now and then.
+        """
         metric = self.names.index(name)
-        first = max(0, self.rows - span) if span else 0
+        first, width = self._stretch(columns, span)
+        empty = np.full(columns, np.nan, np.float32)
+        last_step = self.first_step + (first + width - 1) * self.every
         if not self.rows:
-            nothing = np.full(columns, np.nan, np.float32)
-            return Envelope(nothing, nothing, nothing, 0, 0)
-        level = self._level_for(first, columns)
-        start = max(first // level.width, level.start)
-        parts = [
-            level.part(array, metric, start, level.stop)
+            return Envelope(empty, empty, empty, self.first_step, last_step)
+        level = self._level_for(first, width // columns)
+        series = [
+            level.part(array, metric, level.start, level.stop)
             for array in (level.low, level.high, level.mean)
         ]
-        raw = self.levels[0]
-        tail = raw.part(raw.low, metric, max(level.stop * level.width, raw.start), self.rows)
-        if level.width > 1 and len(tail):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # A tail of nothing but NaN.
-                ends = (np.nanmin(tail), np.nanmax(tail), np.nanmean(tail))
-            parts = [np.append(part, end) for part, end in zip(parts, ends, strict=True)]
-        low, high, mean = _columns(*parts, columns)
-        return Envelope(
-            low, high, mean, self.first_step + start * level.width * self.every, self.last_step
-        )
+        if level.width > 1:
+            series = self._with_tail(series, level, metric)
+        edges = first + np.arange(columns) * width // columns
+        places = np.maximum(edges // level.width - level.start, 0)
+        filled = int(np.count_nonzero((edges < self.rows) & (places < len(series[0]))))
+        shown = []
+        for values, combine in zip(series, (np.fmin, np.fmax, None), strict=True):
+            column = empty.copy()
+            if filled:
+                column[:filled] = (
+                    _means(values, places[:filled])
+                    if combine is None
+                    else combine.reduceat(values, places[:filled])
+                )
+            shown.append(column)
+        return Envelope(*shown, self.first_step + first * self.every, last_step)
 
-    def _level_for(self, first: int, columns: int) -> _Level:
-        """The coarsest level that still has a bucket a column; finer ones may not reach back."""
+    def _stretch(self, columns: int, span: int | None) -> tuple[int, int]:
+        """The first row to show, and how many rows the columns cover."""
+        if span is None or self.rows <= span:
+            width = columns
+            while width < self.rows:
+                width = max(width + 1, 5 * width // 4)
+            return 0, width
+        quarter = max(1, span // 4)
+        return (self.rows - span) // quarter * quarter, span + quarter
+
+    def _level_for(self, first: int, rows_a_column: int) -> _Level:
+        """The coarsest level with a bucket a column; a finer one may not reach back to ``first``."""
         fitting = self.levels[0]
         for level in self.levels[1:]:
-            enough = (self.rows - first) / level.width >= columns
-            if enough or fitting.start * fitting.width > first:
+            if level.width <= rows_a_column or fitting.start * fitting.width > first:
                 fitting = level
         return fitting
 
+    def _with_tail(self, series: list[Series], level: _Level, metric: int) -> list[Series]:
+        """A level's series with one more bucket of the newest rows, which fill none yet."""
+        raw = self.levels[0]
+        tail = raw.part(raw.low, metric, max(level.stop * level.width, raw.start), self.rows)
+        tail = tail[np.isfinite(tail)]
+        if not len(tail):
+            return series
+        ends = (tail.min(), tail.max(), tail.mean())
+        return [np.append(values, end) for values, end in zip(series, ends, strict=True)]
 
-def _columns(low: Series, high: Series, mean: Series, columns: int) -> tuple[Series, ...]:
-    """Buckets spread evenly over columns, repeated where there are fewer than columns."""
-    count = len(low)
-    edges = np.arange(columns) * count // columns
-    if count <= columns:
-        return low[edges], high[edges], mean[edges]
-    finite = np.isfinite(mean)
-    sums = np.add.reduceat(np.where(finite, mean, 0), edges, dtype=np.float64)
-    counts = np.add.reduceat(finite.astype(np.float64), edges)
-    means = np.divide(sums, counts, out=np.full(columns, np.nan), where=counts > 0)
-    return np.fmin.reduceat(low, edges), np.fmax.reduceat(high, edges), means.astype(np.float32)
+
+def _means(values: Series, places: NDArray[np.intp]) -> Series:
+    """The mean of the finite values from each place to the next; NaN where there are none."""
+    finite = np.isfinite(values)
+    sums = np.add.reduceat(np.where(finite, values, 0), places, dtype=np.float64)
+    counts = np.add.reduceat(finite.astype(np.float64), places)
+    means = np.divide(sums, counts, out=np.full(len(places), np.nan), where=counts > 0)
+    return means.astype(np.float32)
 
 
 class History:

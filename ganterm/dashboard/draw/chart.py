@@ -61,13 +61,17 @@ def plot_columns(width: int, glyphs: Glyphs) -> int:
 
 
 def smoothed(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """An exponential mean over 3 % of the columns, NaN where nothing was nearby."""
+    """An exponential mean over 3 % of the columns, NaN before the first and after the last value."""
     span = max(2.0, _SMOOTH * len(values))
     kernel = np.exp(-np.arange(math.ceil(6 * span)) / span)
     finite = np.isfinite(values)
+    # Single gaps are bridged; what follows the newest value stays empty.
     weight = np.convolve(finite, kernel)[: len(values)]
     sums = np.convolve(np.where(finite, values, 0.0), kernel)[: len(values)]
-    return np.divide(sums, weight, out=np.full(len(values), np.nan), where=weight > _SEEN)
+    shown = np.cumsum(finite[::-1])[::-1] > 0
+    return np.divide(
+        sums, weight, out=np.full(len(values), np.nan), where=(weight > _SEEN) & shown
+    )
 
 
 def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
@@ -120,7 +124,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
     plot.draw(inside)
     cells.inset(inside, 1, LABELS)
     _write_labels(cells, chart, plot)
-    _write_ends(cells, chart, plot, LABELS + columns)
+    _write_ends(cells, chart, plot, LABELS)
     if axis:
         _write_steps(cells, chart, columns)
     return cells.strips()
@@ -246,9 +250,11 @@ def _write_ends(cells: Cells, chart: Chart, plot: _Plot, column: int) -> None:
     """Each line's letter beside its end, so that no line is told by its colour alone."""
     taken: dict[int, int] = {}
     for line, middle in zip(chart.lines, plot.middles, strict=True):
-        if len(middle) and math.isfinite(middle[-1]):
-            row = 1 + int(plot.dot(middle[-1:])[0]) // plot.dots_down
-            cells.write(row, column + taken.get(row, 0), line.letter, style(line.color, bold=True))
+        drawn = np.flatnonzero(np.isfinite(middle))
+        if len(drawn):
+            row = 1 + int(plot.dot(middle[drawn[-1:]])[0]) // plot.dots_down
+            end = column + drawn[-1] // plot.dots_across + 1 + taken.get(row, 0)
+            cells.write(row, end, line.letter, style(line.color, bold=True))
             taken[row] = taken.get(row, 0) + 1
 
 
@@ -257,6 +263,6 @@ def _write_steps(cells: Cells, chart: Chart, columns: int) -> None:
         return
     span = chart.lines[0].envelope
     row = cells.size[0] - 1
-    last = f"step {short(span.last)}"
+    last = short(span.last)
     cells.write(row, LABELS, short(span.first), style(palette.DIM))
     cells.write(row, LABELS + columns - len(last), last, style(palette.DIM))

@@ -11,6 +11,8 @@ from textual.widget import Widget
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 
+_NEAR = 3
+
 
 class Panel(Widget):
     """Subclasses draw; the Strips of the newest frame are kept until the next."""
@@ -42,10 +44,20 @@ class Panel(Widget):
         # Rows that look the same keep their Strip, and with it what Textual has cached of it.
         self._strips = [old if old == new else new for old, new in zip(before, after, strict=True)]
         changed = [y for y, row in enumerate(self._strips) if row is not before[y]]
-        if changed:
-            # One region: the compositor's work grows with their number.
-            first, last = changed[0], changed[-1]
-            self.refresh(Region(self.gutter.left, self.gutter.top + first, width, last - first + 1))
+        self.refresh_rows(changed)
+
+    def refresh_rows(self, changed: list[int]) -> None:
+        """Have rows painted, near ones as one region: the compositor's work grows with these."""
+        runs: list[list[int]] = []
+        for y in changed:
+            if runs and y - runs[-1][1] <= _NEAR:
+                runs[-1][1] = y
+            else:
+                runs.append([y, y])
+        left, top = self.gutter.left, self.gutter.top
+        regions = [Region(left, top + a, self.size.width, b - a + 1) for a, b in runs]
+        if regions:
+            self.refresh(*regions)
 
     def render(self) -> Text:
         """Nothing of Textual's own."""
