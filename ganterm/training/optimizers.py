@@ -45,31 +45,31 @@ class GuardedOptimizer:
 
 def _make(options: OptimizerSection, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     decay = options.weight_decay
+    optimizer: torch.optim.Optimizer
     if options.name == "adam":
         first, second = options.betas
-        return torch.optim.Adam(
+        optimizer = torch.optim.Adam(
             parameters, betas=(first, second), eps=options.eps, weight_decay=decay, fused=True
         )
-    if options.name == "sgd":
-        sgd = torch.optim.SGD(
+        state = ("exp_avg", "exp_avg_sq")
+    elif options.name == "sgd":
+        optimizer = torch.optim.SGD(
             parameters, lr=1.0, momentum=options.momentum, weight_decay=decay, fused=True
         )
-        if options.momentum:
-            for parameter in parameters:
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter.data)
-        return sgd
-    rmsprop = torch.optim.RMSprop(
-        parameters,
-        alpha=options.alpha,
-        eps=options.eps,
-        momentum=options.momentum,
-        weight_decay=decay,
-        foreach=True,
-    )
+        state = ("momentum_buffer",) if options.momentum else ()
+    else:
+        optimizer = torch.optim.RMSprop(
+            parameters,
+            alpha=options.alpha,
+            eps=options.eps,
+            momentum=options.momentum,
+            weight_decay=decay,
+            foreach=True,
+        )
+        state = ("square_avg", "momentum_buffer") if options.momentum else ("square_avg",)
     for parameter in parameters:
-        state = rmsprop.state[parameter]
-        state["step"] = torch.zeros((), device=parameter.device)
-        state["square_avg"] = torch.zeros_like(parameter.data)
-        if options.momentum:
-            state["momentum_buffer"] = torch.zeros_like(parameter.data)
-    return rmsprop
+        made = {name: torch.zeros_like(parameter.data) for name in state}
+        if options.name != "sgd":
+            made["step"] = torch.zeros((), device=parameter.device)
+        optimizer.state[parameter].update(made)
+    return optimizer

@@ -6,6 +6,7 @@ not be written stays in line and is tried again; meanwhile ``trouble`` says why.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -43,8 +44,6 @@ def check_can_create(runs: Path, name: str) -> None:
         nearest_folder = nearest_folder.parent
     if not nearest_folder.is_dir():
         raise UserError(f"--runs-dir {clean(runs)}: {clean(nearest_folder)} is not a folder")
-    import os
-
     if not os.access(nearest_folder, os.W_OK | os.X_OK):
         raise UserError(f"--runs-dir {clean(runs)}: cannot be written to; choose another folder")
 
@@ -144,14 +143,16 @@ class RunDirectory:
     def _work(self) -> None:
         while (write := self._waiting.get()) is not None:
             while True:
+                last_try = self._closing.is_set()
                 try:
                     write()
                     self.trouble = None
                     break
                 except OSError as error:
                     self.trouble = _in_words(error)
-                    if self._closing.wait(RETRY_SECONDS):
+                    if last_try:
                         break
+                    self._closing.wait(RETRY_SECONDS)
 
 
 def _in_words(error: OSError) -> str:

@@ -94,7 +94,7 @@ def reach(
     for line in lines:
         low, high = scaled(line.envelope.low, log), scaled(line.envelope.high, log)
         middle = scaled(smoothed(line.envelope.mean).astype(np.float32), log)
-        if np.isfinite(low).any():
+        if np.isfinite(middle).any():
             lows += [np.nanpercentile(low, 3), np.nanmin(middle)]
             highs += [np.nanpercentile(high, 97), np.nanmax(middle)]
     if not lows:
@@ -107,7 +107,8 @@ def reach(
     span = max(high - low, 1e-3 * max(abs(high), abs(low)), 1e-6)
     step = 10 ** math.floor(math.log10(span / 2))
     step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= 4)
-    return math.floor(low / step) * step, math.ceil(high / step) * step
+    first = math.floor(low / step)
+    return first * step, max(math.ceil(high / step), first + 1) * step
 
 
 def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
@@ -144,7 +145,7 @@ class _Plot:
         ]
 
     def dot(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Dot rows from the top for values in the scale's units; what is outside goes to the edge."""
+        """Dot rows from the top for values in the scale's units; those outside go to the edge."""
         low, high = self.chart.bounds
         places = (high - values) / (high - low) * (self.height - 1)
         return np.clip(np.round(places), 0, self.height - 1)
@@ -197,7 +198,7 @@ class _Plot:
         self._put(cells, self._bits(top, bottom), color, letter)
 
     def _bits(self, top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.uint32]:
-        """For each cell the dots between ``top`` and ``bottom`` of its dot columns; NaN gives none."""
+        """Each cell's dots between ``top`` and ``bottom`` of its dot columns; NaN gives none."""
         down = np.arange(self.height)[:, None]
         mask = (down >= top[None, :]) & (down <= bottom[None, :])
         grid = mask.reshape(self.rows, self.dots_down, self.columns, self.dots_across)

@@ -13,10 +13,10 @@ from ganterm.dashboard.panels.panel import Panel
 
 HINTS = (
     ("space", "pause"),
-    (".", "one step"),
+    (".", "step"),
     (":", "set"),
-    ("r", "new noise"),
-    ("s", "save PNG"),
+    ("r", "noise"),
+    ("s", "save"),
     ("z", "zoom"),
     ("?", "help"),
     ("q", "quit"),

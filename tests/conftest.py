@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ganterm import presets
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+
+TINY = ("generator.hidden=[16]", "discriminator.hidden=[16]", "data.batch_size=8")
+"""Overrides that make a preset's networks small enough for tests."""
+
+Train = Callable[..., LocalSession]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Callable[..., Launch]:
+    """A launch of a tiny preset into a folder of the test's own."""
+
+    def make(
+        *overrides: str, preset: str = "mnist_mlp", steps: int | None = 5, name: str = "run"
+    ) -> Launch:
+        known, loaded = presets.load(preset, [*TINY, *overrides])
+        return Launch(known, loaded, "cpu", steps, None, tmp_path / "runs", name)
+
+    return make
+
+
+@pytest.fixture
+def train(launch: Callable[..., Launch]) -> Train:
+    """Train a tiny preset to its end and return the session."""
+
+    def run(*overrides: str, **options: object) -> LocalSession:
+        session = LocalSession(launch(*overrides, **options))
+        session.start()
+        assert session.ended.wait(60)
+        return session
+
+    return run

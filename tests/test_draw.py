@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw import picture
+from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach, smoothed
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.draw.numbers import clock, measured, short, size, tick
+from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic, resized
+from ganterm.dashboard.draw.scatter import draw_scatter
+from ganterm.session.history import Envelope
+
+ASCII = Glyphs(unicode=False, pictures="ascii")
+
+
+def text(strips: list[Strip]) -> list[str]:
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+def line(values: np.ndarray, letter: str = "D") -> Line:
+    """A line whose band is as thin as the line; as many values as the chart has dot columns."""
+    series = values.astype(np.float32)
+    envelope = Envelope(series, series, series, 1, len(values))
+    return Line(letter, letter, palette.D, envelope, float(values[-1]))
+
+
+def dots(char: str) -> int:
+    return (ord(char) - 0x2800).bit_count() if 0x2800 <= ord(char) < 0x2900 else 0
+
+
+def test_a_constant_line_is_one_row_of_dots_at_its_height() -> None:
+    chart = Chart("t", [line(np.full(40, 0.5))], (0.0, 1.0))
+    rows = text(draw_chart(chart, 28, 12))
+    plot = [row[6:26] for row in rows[1:11]]
+    filled = [index for index, row in enumerate(plot) if any(map(dots, row))]
+    assert filled in ([4], [5])
+    assert sum(map(dots, "".join(plot))) == 40
+    assert rows[1 + filled[0]][26] == "D"
+
+
+def test_a_spike_reaches_the_top_of_the_band() -> None:
+    values = np.zeros(60)
+    low, high = values.astype(np.float32), values.astype(np.float32).copy()
+    high[30] = 1.0
+    one = Line("D", "D", palette.D, Envelope(low, high, low, 1, 60), 0.0)
+    rows = text(draw_chart(Chart("t", [one], (0.0, 1.0)), 38, 8))
+    column = 6 + 15
+    assert all(dots(row[column]) for row in rows[1:7])
+
+
+@pytest.mark.parametrize("glyphs", [Glyphs(), ASCII])
+def test_marks_and_labels_are_on_the_chart(glyphs: Glyphs) -> None:
+    columns = plot_columns(58, glyphs)
+    mark = [(columns // 2 + 1, "k")]
+    chart = Chart("Losses", [line(np.zeros(columns))], (0.0, 2.0), marks=mark, glyphs=glyphs)
+    rows = text(draw_chart(chart, 58, 9))
+    assert rows[0].startswith("Losses")
+    assert rows[1][6 + 25] == "k"
+    assert rows[2][6 + 25] == glyphs.marker
+    assert rows[1][:6].strip() == "2"
+    assert rows[-2][:6].strip() == "0"
+    assert rows[-1].split() == ["1", str(columns)]
+
+
+def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
+    random = np.random.default_rng(0)
+    chart = Chart("t", [line(random.random(42)), line(random.random(42), "G")], (0, 1),
+                  guides=[(0.5, palette.D)], marks=[(20, "k")], glyphs=ASCII)
+    drawn = text(draw_chart(chart, 50, 12))
+    pictures = random.integers(0, 255, (28, 56, 1)).astype(np.float32)
+    drawn += text(draw_picture(pictures, ASCII))
+    points = random.normal(size=(50, 2)).astype(np.float32)
+    drawn += text(draw_scatter(points, points, 30, 10, ASCII))
+    assert all(char.isascii() and char.isprintable() for row in drawn for char in row)
+    assert {"d", "g"} <= set("".join(drawn)), "lines are told apart without colour"
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 80),
+    st.integers(1, 20),
+    st.lists(st.floats(width=32) | st.just(float("nan")), min_size=1, max_size=60),
+    st.booleans(),
+)
+def test_any_series_is_drawn_on_any_room(
+    width: int, height: int, values: list[float], log: bool
+) -> None:
+    lines = [line(np.resize(np.array(values), plot_columns(width, Glyphs())))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        bounds = reach(lines, log, None)
+        rows = draw_chart(Chart("t", lines, bounds, log), width, height)
+    assert len(rows) == height
+    assert all(row.cell_length == width for row in rows)
+
+
+def test_bounds_hold_the_data_on_round_numbers_and_stay() -> None:
+    lines = [line(np.linspace(0.13, 1.71, 100))]
+    low, high = reach(lines, False, None)
+    assert low <= 0.18 and high >= 1.66
+    assert reach(lines, False, (0.0, 2.0)) == (0.0, 2.0)
+    assert reach([line(np.linspace(0.02, 31, 50))], True, None) == (-2, 2)
+    assert reach([line(np.full(9, np.nan))], False, None) == (0.0, 1.0)
+
+
+def test_smoothing_follows_a_constant_and_bridges_gaps() -> None:
+    values = np.full(100, 3.0, np.float32)
+    values[40:43] = np.nan
+    values[90:] = np.nan
+    got = smoothed(values)
+    assert np.allclose(got[:90], 3)
+    assert np.isnan(got[90:]).all()
+
+
+def test_half_blocks_carry_two_pixels_a_cell() -> None:
+    values = np.array([[0, 255], [255, 255], [0, 0]], np.float32)[:, :, None]
+    strips = draw_picture(values, Glyphs())
+    first = [(s.text, s.style) for s in strips[0]]
+    assert first[0][0] == "▀"
+    assert (first[0][1].color.name, first[0][1].bgcolor.name) == ("#000000", "#ffffff")
+    assert first[1][0] == " "
+    assert first[1][1].bgcolor.name == "#ffffff"
+    assert len(strips) == 2
+
+
+def test_colour_pictures_keep_their_hue() -> None:
+    red = np.zeros((2, 1, 3), np.float32)
+    red[:, :, 0] = 255
+    assert draw_picture(red, Glyphs())[0]._segments[0].style.bgcolor.name == "#ff0000"
+
+
+@given(st.integers(14, 60), st.integers(7, 40))
+def test_samples_are_never_drawn_too_small(columns: int, rows: int) -> None:
+    grid = fit(columns, rows, 28, 64)
+    assert grid.pixels >= 14
+    assert grid.across * grid.pixels <= columns
+    assert grid.down * grid.pixels <= 2 * rows
+
+
+def test_grids_at_the_three_sizes() -> None:
+    assert fit(42, 18, 28, 64) == picture.Grid(3, 2, 14)
+    assert fit(56, 28, 28, 64) == picture.Grid(4, 4, 14)
+    assert fit(84, 50, 28, 64).pixels >= 20
+
+
+def test_resizing_averages_areas_and_keeps_brightness() -> None:
+    images = np.random.default_rng(1).integers(0, 255, (3, 28, 28, 1), dtype=np.uint8)
+    half = resized(images, 14)
+    direct = images.reshape(3, 14, 2, 14, 2, 1).mean(axis=(2, 4))
+    assert np.allclose(half, direct, atol=0.01)
+    assert resized(images, 19).mean() == pytest.approx(images.mean(), abs=0.5)
+    whole = mosaic(images, picture.Grid(2, 2, 14))
+    assert whole.shape == (28, 28, 1)
+    assert np.allclose(whole[:14, 14:], half[1])
+    assert not whole[14:, 14:].any()
+
+
+def test_scatter_puts_points_where_they_are() -> None:
+    real = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
+    fake = np.array([[1, 0]], np.float32)
+    strips = draw_scatter(real, fake, 20, 10, Glyphs())
+    rows = text(strips)
+    assert sum(dots(char) for row in rows for char in row) == 4
+    row = next(r for r in rows if dots(r[17]) or dots(r[16]))
+    assert row.rstrip() != ""
+    colors = {s.style.color.name for strip in strips for s in strip if s.text.strip()}
+    assert colors == {palette.FAINT, palette.FAKE}
+
+
+def test_numbers_are_short() -> None:
+    shown = [short(v) for v in (0, 950, 9999, 12_345, 999_999, 4_560_000, 2e9)]
+    assert shown == ["0", "950", "9,999", "12.3k", "1.00M", "4.56M", "2.00G"]
+    assert [measured(v) for v in (1.38629, 42.1, 512.0, 1e6, 1e-5)] == [
+        "1.386", "42.10", "512.0", "1.0e+06", "1.0e-05",
+    ]
+    assert [tick(v) for v in (0, 0.5, 1.25, 1e-4, 20_000)] == ["0", "0.5", "1.25", "1e-4", "2e4"]
+    assert clock(90_061) == "1d 01:01:01"
+    assert size(14_540) == "14.2 KB"
+    assert measured(float("nan")) == short(float("inf")) == "-"
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True, width=32))
+def test_no_number_outgrows_its_place(value: float) -> None:
+    assert len(measured(value)) <= 8
+    assert len(tick(value)) <= 6 if np.isfinite(value) else True
