@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Input
 
 from ganterm.controls import KNOBS, Value
 from ganterm.dashboard import palette
@@ -60,7 +61,11 @@ def _bindings() -> list[BindingType]:
         if knob.keys
         for key, direction, way in zip(knob.keys, (-1, 1), ("down", "up"), strict=True)
     ]
-    made += [Binding(key, action, does, show=False) for key, _, action, does in ACTIONS]
+    # The prompt's key goes before all others, so that what follows it at once is typed into it.
+    made += [
+        Binding(key, action, does, show=False, priority=action == "prompt")
+        for key, _, action, does in ACTIONS
+    ]
     made.append(Binding("ctrl+c", "interrupt", "stop", show=False, priority=True))
     return made
 
@@ -145,14 +150,20 @@ class Dashboard(App[int]):
         """Ask for a control's next value."""
         self._steering.nudge(name, direction)
 
-    def action_prompt(self) -> None:
-        """Open the `:` prompt."""
+    async def action_prompt(self) -> None:
+        """Open the `:` prompt, focused before the next key is looked at: typing may be fast."""
 
         def ask(answer: tuple[str, Value] | None) -> None:
             if answer is not None:
                 self._steering.ask(*answer, "prompt")
 
-        self.push_screen(PromptScreen(self.session.snapshot.controls), ask)
+        prompt = PromptScreen(self.session.snapshot.controls)
+        await self.push_screen(prompt, ask)
+        prompt.set_focus(prompt.query_one(Input))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A colon typed into the prompt is text."""
+        return not (action == "prompt" and isinstance(self.screen, PromptScreen))
 
     def action_pause(self) -> None:
         """Pause, or go on."""

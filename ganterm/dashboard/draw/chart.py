@@ -105,7 +105,7 @@ def reach(
     if log:
         return math.floor(low), max(math.ceil(high), math.floor(low) + 1)
     span = max(high - low, 1e-3 * max(abs(high), abs(low)), 1e-6)
-    step = 10 ** math.floor(math.log10(span / 2))
+    step = 10.0 ** math.floor(math.log10(span / 2))
     step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= 4)
     first = math.floor(low / step)
     return first * step, max(math.ceil(high / step), first + 1) * step

@@ -35,7 +35,7 @@ class ControlsPanel(Panel):
             self._compact(cells, frame, keyed)
         else:
             self._rows(cells, frame, keyed, others)
-        self._hints(cells, height - 1)
+        self._hints(cells)
         return cells.strips()
 
     def _compact(self, cells: Cells, frame: Frame, keyed: list[Knob]) -> None:
@@ -88,11 +88,15 @@ class ControlsPanel(Panel):
             start = column + len(shown)
             cells.write(row, start, text[: max(0, limit - start)], style(palette.DIM))
 
-    def _hints(self, cells: Cells, row: int) -> None:
+    def _hints(self, cells: Cells) -> None:
+        """The other keys, on the last row or, where that is too short, on the last two."""
+        rows, width = cells.size
+        lengths = [len(key) + len(does) + 3 for key, does in HINTS]
+        row = rows - 1 if sum(lengths) - 2 <= width else rows - 2
         column = 0
-        for key, does in HINTS:
-            if column + len(key) + len(does) + 1 > cells.size[1]:
-                return
+        for (key, does), length in zip(HINTS, lengths, strict=True):
+            if column + length - 2 > width:
+                row, column = row + 1, 0
             cells.write(row, column, key, style(palette.D))
             cells.write(row, column + len(key) + 1, does, style(palette.DIM))
-            column += len(key) + len(does) + 3
+            column += length

@@ -62,7 +62,6 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
     def on_mount(self) -> None:
         """The first row is a heading, not text to read twice."""
         self.query_one("#how", Static).styles.height = 1
-        self.query_one(Input).focus()
         self._tell(Text(", ".join(KNOBS), style="dim"))
 
     def on_input_changed(self, event: Input.Changed) -> None:

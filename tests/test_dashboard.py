@@ -1,0 +1,402 @@
+"""The dashboard through Textual's Pilot, fed by a board instead of a trainer: no torch here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.pilot import Pilot
+
+from ganterm.controls import KNOBS, Controls
+from ganterm.dashboard.app import ACTIONS, Dashboard
+from ganterm.dashboard.budget import LEVELS, Budget
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.panels.panel import Panel
+from ganterm.dashboard.screens.help import HelpScreen
+from ganterm.dashboard.screens.prompt import PromptScreen
+from ganterm.dashboard.screens.quit import QuitScreen
+from ganterm.session.board import Board
+from ganterm.session.metrics import METRICS
+from ganterm.session.protocol import (
+    Command,
+    Event,
+    Failure,
+    NewNoise,
+    OneStep,
+    Pause,
+    Rates,
+    RunInfo,
+    Sample,
+    SaveSamples,
+    SetControl,
+    State,
+    Stop,
+    Unpause,
+)
+
+SIZES = [(80, 24), (120, 36), (200, 60)]
+TIME = "2026-01-01T00:00:00+00:00"
+
+
+def running(step: int = 1234, state: State = "running", **known: Any) -> Board:
+    """A board as a trainer leaves it in the midst of a run."""
+    board = Board()
+    random = np.random.default_rng(0)
+    rows = random.random((step, len(METRICS))).astype(np.float32)
+    board.recording.append(rows)
+    info = RunInfo(
+        name="r", preset="mnist_mlp", data="mnist10k", device="cpu, 1 thread", batch_size=64
+    )
+    images = random.integers(0, 255, (64, 28, 28, 1), dtype=np.uint8)
+    board.snapshot = replace(
+        board.snapshot,
+        state=state,
+        step=step,
+        info=info,
+        scalars=dict(zip(METRICS, rows[-1].tolist(), strict=True)),
+        sample=Sample(step, images=images),
+        rates=Rates(321.0, 20_544.0),
+        **known,
+    )
+    board.pin(Event(0, 0, TIME, "start", {}))
+    return board
+
+
+@asynccontextmanager
+async def shown(
+    board: Board, size: tuple[int, int] = (120, 36), glyphs: Glyphs | None = None
+) -> AsyncIterator[tuple[Dashboard, Pilot[int]]]:
+    app = Dashboard(board, glyphs)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.05)
+        app.tick()
+        await pilot.pause(0.05)
+        yield app, pilot
+
+
+def screen_text(app: Dashboard) -> str:
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    assert len(lines) == height
+    return "\n".join(strip.text for strip in lines)
+
+
+def obey(board: Board) -> None:
+    """Do with set commands what a trainer does."""
+    for command in board.commands:
+        assert isinstance(command, SetControl)
+        controls = board.snapshot.controls.with_(command.name, command.value)
+        board.snapshot = replace(board.snapshot, controls=controls)
+    board.commands.clear()
+
+
+KEYS = [
+    (key, knob.name, direction)
+    for knob in KNOBS.values()
+    if knob.keys
+    for key, direction in zip(knob.keys, (-1, 1), strict=True)
+]
+
+
+@pytest.mark.parametrize(("key", "name", "direction"), KEYS)
+async def test_every_control_key_asks_for_the_next_value(
+    key: str, name: str, direction: int
+) -> None:
+    board = running(controls=Controls(k=5, l=5))
+    async with shown(board) as (_, pilot):
+        await pilot.press(key)
+    expected = KNOBS[name].nudge(Controls(k=5, l=5).value(name), direction)
+    assert list(board.commands) == [SetControl(name, expected, "key")]
+
+
+async def test_quick_presses_add_up_and_the_panel_shows_what_was_asked() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("K", "K", "K")
+        app.tick()
+        await pilot.pause()
+        assert [c.value for c in board.commands] == [2, 3, 4]  # type: ignore[union-attr]
+        assert "k    1→4" in screen_text(app)
+        obey(board)
+        app.tick()
+        await pilot.pause()
+        assert "→4" not in screen_text(app)
+        await pilot.press("k")
+        assert list(board.commands) == [SetControl("k", 3, "key")]
+
+
+async def test_a_refusal_takes_the_wish_back() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("K")
+        refusal = {"key": "k", "to": "2", "reason": "k: no"}
+        board.pin(Event(5, 0, TIME, "refused", refusal))
+        app.tick()
+        await pilot.pause()
+        assert "→2" not in screen_text(app)
+        assert "refused: k: no" in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "state", "command"),
+    [
+        ("space", "running", Pause()),
+        ("space", "paused", Unpause()),
+        ("full_stop", "paused", OneStep()),
+        ("r", "running", NewNoise()),
+        ("s", "running", SaveSamples()),
+    ],
+)
+async def test_keys_that_command_the_trainer(key: str, state: State, command: Command) -> None:
+    board = running(state=state)
+    async with shown(board) as (_, pilot):
+        await pilot.press(key)
+    assert list(board.commands) == [command]
+
+
+async def test_the_prompt_sets_refuses_and_completes() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("colon", *"lr_d 1e-4", "enter")
+        await pilot.pause()
+        assert board.commands.pop() == SetControl("lr_d", 1e-4, "prompt")
+        await pilot.press("colon", *"k 1000", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, PromptScreen), "a refusal keeps the line"
+        assert "k: 1000 is not a whole number from 1 to 100" in screen_text(app)
+        await pilot.press("escape")
+        await pilot.press("colon", *"instance_n")
+        await pilot.pause(0.3)
+        await pilot.press("tab", *" 0.2", "enter")
+        await pilot.pause()
+        assert board.commands.pop() == SetControl("instance_noise", 0.2, "prompt")
+        await pilot.press("colon", "enter")
+        await pilot.pause()
+        assert not isinstance(app.screen, PromptScreen)
+        assert not board.commands
+
+
+async def test_help_is_made_from_the_controls_and_the_keys() -> None:
+    async with shown(running(), (120, 100)) as (app, pilot):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        told = screen_text(app)
+        assert all(name in told for name in KNOBS)
+        assert all(does in told for _, _, _, does in ACTIONS)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not isinstance(app.screen, HelpScreen)
+
+
+async def test_every_action_and_control_is_in_the_palette() -> None:
+    board = running()
+    async with shown(board) as (app, _):
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        actions = {does[0].upper() + does[1:] for _, _, _, does in ACTIONS}
+        assert actions <= set(titles)
+        assert {f"{name} up" for name in KNOBS} <= set(titles)
+        assert "loss hinge" in titles
+        nudge = next(c for c in app.get_system_commands(app.screen) if c.title == "clip up")
+        nudge.callback()
+    assert list(board.commands) == [SetControl("clip", 0.0125, "key")]
+
+
+async def test_quit_asks_then_stops_and_leaves_once_all_is_saved() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("q")
+        await pilot.pause()
+        assert isinstance(app.screen, QuitScreen)
+        await pilot.press("escape")
+        assert not board.commands
+        await pilot.press("ctrl+q", "enter")
+        await pilot.pause()
+        assert isinstance(board.commands.pop(), Stop)
+        app.tick()
+        assert app.return_value is None, "the trainer has not saved yet"
+        board.snapshot = replace(board.snapshot, state="stopped")
+        app.tick()
+        assert app.return_value == 0
+
+
+async def test_ctrl_c_asks_then_stops_then_leaves_now() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert isinstance(app.screen, QuitScreen)
+        assert not board.commands
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert isinstance(board.commands.pop(), Stop)
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert app.leaving_now
+        assert app.return_value == 130
+
+
+@pytest.mark.parametrize(("state", "code"), [("finished", 0), ("failed", 1)])
+async def test_an_ended_run_stays_on_screen_until_q(state: State, code: int) -> None:
+    board = running(state=state)
+    async with shown(board) as (app, pilot):
+        app.tick()
+        assert app.return_value is None
+        await pilot.press("q")
+        assert app.return_value == code
+
+
+async def test_a_users_mistake_ends_the_dashboard_with_2() -> None:
+    board = running(state="failed", failure=Failure("device cuda: none", mistake=True))
+    async with shown(board) as (app, _):
+        assert app.return_value == 2
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_four_and_the_controls_are_on_the_first_screen(size: tuple[int, int]) -> None:
+    async with shown(running(), size) as (app, _):
+        told = screen_text(app)
+        for word in ("Losses", "D accuracy", "Gradient norm", "Samples", "diversity"):
+            assert word in told
+        assert "mnist_mlp" in told and "1,234" in told and "321 step/s" in told
+        assert "non_saturating" in told
+        assert "2.00e-4" in told
+        assert all(key in told for key in ("k/K", "l/L", "d/D", "g/G", "o/O", "quit"))
+        assert "training starts" in told
+        for panel in app.screen.query(Panel):
+            if panel.display and panel.id != "banner":
+                assert panel.size.height > 0
+                assert app.screen.region.contains_region(panel.region)
+
+
+async def test_a_large_terminal_uses_its_room() -> None:
+    async with shown(running(), (200, 60)) as (app, _):
+        told = screen_text(app)
+        assert all(word in told for word in ("Diversity", "D scores", "Weight norm", "Events"))
+
+
+async def test_alarms_and_failures_cannot_be_missed() -> None:
+    board = running(alarms=("step 10: D loss was not finite",), state="paused")
+    async with shown(board, (80, 24)) as (app, pilot):
+        assert "▲ step 10: D loss was not finite" in screen_text(app)
+        board.snapshot = replace(board.snapshot, alarms=(), state="running")
+        app.tick()
+        await pilot.pause()
+        assert "not finite" not in screen_text(app)
+        failure = Failure("out of memory")
+        board.snapshot = replace(board.snapshot, state="failed", failure=failure)
+        app.tick()
+        await pilot.pause()
+        assert "failed: out of memory" in screen_text(app)
+        assert "Losses" in screen_text(app), "the curves stay"
+
+
+async def test_loading_shows_what_and_how_far() -> None:
+    board = Board()
+    board.snapshot = replace(board.snapshot, doing="downloading train-images", progress=0.25)
+    async with shown(board, (80, 24)) as (app, _):
+        assert "downloading train-images" in screen_text(app)
+        assert "25%" in screen_text(app)
+
+
+async def test_resizing_at_any_moment_and_a_terminal_too_small() -> None:
+    async with shown(running()) as (app, pilot):
+        for size in ((200, 60), (40, 10), (1, 1), (80, 24), (61, 21), (300, 20), (120, 36)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause(0.05)
+            app.tick()
+            await pilot.pause()
+            if size == (40, 10):
+                assert "Training goes on" in screen_text(app)
+        assert "Losses" in screen_text(app)
+
+
+async def test_pure_ascii_shows_no_other_character() -> None:
+    board = running(alarms=("something",), controls=Controls(k=7))
+    board.pin(Event(7, 0, TIME, "change", {"key": "k", "from": 1, "to": 7, "by": "key"}))
+    glyphs = Glyphs(unicode=False, pictures="ascii")
+    for size in SIZES:
+        async with shown(board, size, glyphs) as (app, _):
+            assert screen_text(app).isascii()
+
+
+async def test_marks_of_changes_are_on_every_chart() -> None:
+    board = running()
+    board.pin(Event(600, 0, TIME, "change", {"key": "lr_d", "from": 1e-3, "to": 2e-3, "by": "key"}))
+    async with shown(board) as (app, _):
+        charts = [app.screen.query_one(f"#{name}") for name in ("losses", "accuracy", "gradients")]
+        rows = [chart.render_line(1).text for chart in charts]
+        assert len({row.index("d") for row in rows}) == 1
+        assert "lr D 1.00e-3 → 2.00e-3" in screen_text(app)
+
+
+async def test_wgan_shows_one_ranking_line() -> None:
+    async with shown(running(controls=Controls(loss="wgan"))) as (app, _):
+        assert "P(real>fake)" in screen_text(app)
+
+
+async def test_an_unchanged_run_costs_no_drawing() -> None:
+    board = running(state="paused")
+    async with shown(board) as (app, pilot):
+        drawn: list[int] = []
+        for panel in app.screen.query(Panel):
+            inner = panel.draw
+            panel.draw = lambda *args, inner=inner: drawn.append(1) or inner(*args)  # type: ignore[method-assign, misc, func-returns-value]
+        for _ in range(8):
+            app.tick()
+        await pilot.pause()
+        assert not drawn
+
+
+async def test_zoom_and_screenshot(tmp_path: Any) -> None:
+    board = running(step=5000)
+    info = replace(board.snapshot.info, directory=str(tmp_path))
+    board.snapshot = replace(board.snapshot, info=info)
+    async with shown(board) as (app, pilot):
+        assert screen_text(app).split("Gradient norm")[1].count(" 1 ") >= 1
+        await pilot.press("z")
+        await pilot.pause(0.1)
+        app.tick()
+        await pilot.pause()
+        assert "3,001" in screen_text(app), "the newest 2,000 begin here"
+        await pilot.press("p")
+        await pilot.pause()
+        files = list(tmp_path.glob("*.svg"))
+        assert [file.name for file in files] == ["screenshot_0000005000.svg"]
+        assert "Gradient" in files[0].read_text()
+
+
+def test_the_budget_slows_down_when_over_and_comes_back() -> None:
+    budget = Budget()
+    assert budget.rates == (4.0, 2.0)
+    budget.judge(0.20, 10_000, late=False)
+    assert budget.rates == LEVELS[1]
+    budget.judge(0.01, 150_000, late=False)
+    assert budget.rates == LEVELS[2]
+    budget.judge(0.01, 1_000, late=True)
+    assert budget.rates == LEVELS[3]
+    for _ in range(20):
+        budget.judge(0.5, 0, late=True)
+    assert budget.rates == LEVELS[-1]
+    for _ in range(20):
+        budget.judge(0.001, 100, late=False)
+    assert budget.rates == LEVELS[0]
+    budget.judge(0.05, 90_000, late=False)
+    assert budget.rates == LEVELS[0], "within the budget, but not by much: nothing changes"
+
+
+def test_the_budget_does_not_judge_a_time_in_which_it_slept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    budget = Budget()
+    for _ in range(6):
+        clock[0] += 5
+        budget.tick(bytes_sent=10**9)
+    assert budget.rates == LEVELS[0]

@@ -1,0 +1,190 @@
+"""The whole program on a real pty: keys in, screen out, signals, and the terminal left as it was."""
+
+from __future__ import annotations
+
+import json
+import signal
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import TINY
+from tests.terminal import GANTERM, Terminal
+
+Start = Callable[..., Terminal]
+RESTORED = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?2004l")
+SMALL = [part for override in TINY for part in ("--set", override)]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    opened: list[Terminal] = []
+
+    def make(*arguments: str, **options: Any) -> Terminal:
+        command = [*GANTERM, "--preset", "mnist_mlp", "--run", "r", "--device", "cpu", *SMALL]
+        opened.append(Terminal([*command, *arguments], tmp_path, **options))
+        return opened[-1]
+
+    yield make
+    for terminal in opened:
+        terminal.close()
+
+
+def events(folder: Path, run: str = "r") -> list[dict[str, Any]]:
+    lines = (folder / "runs" / run / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def manifest(folder: Path, run: str) -> dict[str, Any]:
+    folder = folder / "runs" / run / "checkpoints"
+    saved = folder / (folder / "LATEST").read_text().strip()
+    files = json.loads((saved / "MANIFEST.json").read_text())["files"]
+    return dict(files["tensors.safetensors"])
+
+
+def running(terminal: Terminal) -> bool:
+    return "running" in terminal.text and "Samples step" in terminal.text
+
+
+def assert_restored(terminal: Terminal) -> None:
+    assert all(sequence in terminal.raw for sequence in RESTORED)
+    assert terminal.raw.rindex(b"\x1b[?1049l") > terminal.raw.rindex(b"\x1b[?1049h")
+    assert termios.tcgetattr(terminal.slave) == terminal.settings
+
+
+def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path) -> None:
+    terminal = start("--seed", "3")
+    terminal.until(lambda t: "importing torch" in t.text)
+    terminal.until(running)
+    terminal.press("KK")
+    terminal.until(lambda t: "k 3" in t.text)
+    terminal.press("o")
+    terminal.until(lambda t: "wgan_gp" in t.text)
+    terminal.press(":lr_g 1e-4\r")
+    terminal.until(lambda t: "lr G 1.00e-4" in t.text)
+    terminal.press(" ")
+    terminal.until(lambda t: "paused" in t.text)
+    terminal.press(" q")
+    terminal.until(lambda t: "End this run?" in t.text)
+    terminal.press("\r")
+    assert terminal.wait() == 0
+    assert_restored(terminal)
+    changes = [(e["key"], e["to"], e["by"]) for e in events(tmp_path) if e["kind"] == "change"]
+    assert changes == [
+        ("k", 2, "key"), ("k", 3, "key"), ("loss", "wgan_gp", "key"), ("lr_g", 1e-4, "prompt"),
+    ]
+    kinds = [event["kind"] for event in events(tmp_path)]
+    assert kinds[:2] == ["start", "attach"]
+    assert kinds[-2:] == ["detach", "stop"]
+    assert manifest(tmp_path, "r")["bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_signals_save_and_restore(
+    start: Start, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    terminal = start()
+    terminal.until(running)
+    terminal.signal(number)
+    assert terminal.wait() == code
+    assert_restored(terminal)
+    assert events(tmp_path)[-1]["kind"] == "stop"
+    assert manifest(tmp_path, "r")["bytes"] > 0
+
+
+def test_ctrl_c_twice_saves_and_leaves_with_130(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.until(running)
+    terminal.press("\x03")
+    terminal.until(lambda t: "End this run?" in t.text)
+    terminal.press("\x03")
+    assert terminal.wait() == 130
+    assert_restored(terminal)
+    assert manifest(tmp_path, "r")["bytes"] > 0
+
+
+def test_a_terminal_that_does_not_read_does_not_hold_up_the_save(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start()
+    terminal.until(running)
+    before = terminal.process
+    import time
+
+    time.sleep(4)  # Nobody reads: the pty fills and Textual's writer blocks.
+    before.send_signal(signal.SIGTERM)
+    assert before.wait(timeout=30) == 143
+    assert events(tmp_path)[-1]["kind"] == "stop"
+    assert events(tmp_path)[-1]["step"] > 0
+
+
+def test_dashboard_and_headless_reach_identical_weights(start: Start, tmp_path: Path) -> None:
+    watched = start("--steps", "60", "--seed", "5", columns=120, rows=36)
+    watched.until(lambda t: "finished" in t.text)
+    watched.press("q")
+    assert watched.wait() == 0
+    alone = start("--steps", "60", "--seed", "5", "--headless", "--run", "alone")
+    assert alone.wait(60) == 0
+    assert manifest(tmp_path, "r")["sha256"] == manifest(tmp_path, "alone")["sha256"]
+
+
+def test_headless_on_a_terminal_shows_a_bar(start: Start) -> None:
+    terminal = start("--steps", "30", "--headless", columns=120)
+    assert terminal.wait(60) == 0
+    assert "step 30" in terminal.text
+    assert "finished at step 30" in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--device", "cuda:99"], "device cuda:99"),
+        (["--set", "data.name=mnist", "--data-dir", "."], "mnist10k"),
+    ],
+)
+def test_a_mistake_found_behind_the_first_screen_restores_it_and_exits_2(
+    start: Start, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    terminal = start(*arguments)
+    assert terminal.wait(60) == 2
+    assert_restored(terminal)
+    after = terminal.raw[terminal.raw.rindex(b"\x1b[?1049l") :]
+    assert told.encode() in after
+    assert b"Traceback" not in terminal.raw
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"TERM": "dumb"}, "TERM=dumb"),
+        ({"columns": 40}, "the terminal is 40x24"),
+        ({"rows": 5}, "the terminal is 80x5"),
+    ],
+)
+def test_terminals_that_cannot_show_it_are_refused(
+    start: Start, tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    terminal = start(**options)
+    assert terminal.wait() == 2
+    assert told in " ".join(terminal.text.split())
+    assert b"\x1b[?1049h" not in terminal.raw
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "only_ascii_pictures"),
+    [({"COLORTERM": "", "TERM": "xterm"}, True), ({"NO_COLOR": "1"}, True), ({}, False)],
+)
+def test_pictures_fall_back_to_letters_where_colours_are_missing(
+    start: Start, environment: dict[str, str], only_ascii_pictures: bool
+) -> None:
+    terminal = start(**environment)
+    terminal.until(running)
+    terminal.read(1)
+    assert ("▀" not in terminal.text) == only_ascii_pictures
