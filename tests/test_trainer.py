@@ -148,7 +148,7 @@ def test_a_change_is_acknowledged_with_the_step_at_which_it_first_acts(
     assert table[first]["k"] == 3
     rate = changes["lr_d"]["step"]
     assert table[rate]["lr_d"] == pytest.approx(1e-4)
-    assert table[rate - 1]["lr_d"] == pytest.approx(5e-4)
+    assert table[rate - 1]["lr_d"] == pytest.approx(1e-3)
     done = session.snapshot
     before = first - 1
     assert done.counters.d_updates == before + 3 * (done.step - before)
@@ -157,12 +157,12 @@ def test_a_change_is_acknowledged_with_the_step_at_which_it_first_acts(
 
 
 def test_a_schedule_is_the_same_change_at_its_step(train: Train) -> None:
-    session = train("schedule=[{step=4,set={k=2}},{step=6,set={lr_g=1e-3}}]", steps=8)
+    session = train("schedule=[{step=4,set={k=2}},{step=6,set={lr_g=2e-3}}]", steps=8)
     table = {row["step"]: row for row in rows(session)}
     assert [table[s]["k"] for s in (3, 4, 5)] == [1, 2, 2]
-    assert table[6]["lr_g"] == pytest.approx(1e-3)
+    assert table[6]["lr_g"] == pytest.approx(2e-3)
     scheduled = [e for e in events(session) if e["kind"] == "schedule"]
-    assert [(e["step"], e["key"], e["to"]) for e in scheduled] == [(4, "k", 2), (6, "lr_g", 1e-3)]
+    assert [(e["step"], e["key"], e["to"]) for e in scheduled] == [(4, "k", 2), (6, "lr_g", 2e-3)]
 
 
 def test_a_key_and_a_schedule_reach_the_same_weights(

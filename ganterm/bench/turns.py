@@ -21,9 +21,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm import presets
 from ganterm.errors import UserError
+from ganterm.presets import Preset
 
 COLUMNS, ROWS = 120, 36
+TUTORIAL = "tutorial"
+TUTORIAL_FREE = "tutorial, torch's threads"
+_NAMES = len(TUTORIAL_FREE)
 _SETTLE = 0.25
 """Share of a turn that is not counted, in which the program finds its caches again."""
 _START_SECONDS = 120
@@ -105,29 +110,38 @@ def _start(name: str, command: list[str], folder: Path, on_terminal: bool) -> Pr
     return program
 
 
+def _start_tutorial(name: str, preset: str, runs: Path, threads: int | None) -> Program:
+    folder = runs / name.replace(" ", "-")
+    folder.mkdir()
+    command = [sys.executable, "-m", "ganterm.bench.tutorial", preset, str(folder / "times")]
+    return _start(name, [*command, *([str(threads)] if threads else [])], folder, False)
+
+
+def _threads(preset: Preset) -> int:
+    from ganterm.training.device import DEFAULT_THREADS
+
+    return preset.run.threads or DEFAULT_THREADS
+
+
 def bench(preset: str, rounds: int, seconds: float) -> None:
     """Run the turns and print the ratios; UserError where a program does not start."""
-    from ganterm import presets
-
-    presets.load(preset)
+    _, loaded = presets.load(preset)
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as folder:
         runs = Path(folder)
-        tutorial = runs / "tutorial"
-        tutorial.mkdir()
         ours = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", folder, "--run"]
-        module = [sys.executable, "-m", "ganterm.bench.tutorial", preset, str(tutorial / "times")]
         programs = [
             _start("headless", [*ours, "headless", "--headless"], runs / "headless", False),
             _start("dashboard", [*ours, "dashboard"], runs / "dashboard", True),
-            _start("tutorial", module, tutorial, False),
+            _start_tutorial(TUTORIAL, preset, runs, _threads(loaded)),
+            _start_tutorial(TUTORIAL_FREE, preset, runs, None),
         ]
         try:
             _await_start(programs)
             for program in programs:
                 program.signal(signal.SIGSTOP)
             for turn in range(rounds):
-                # Every program is first, second and last equally often.
-                for program in (*programs[turn % 3 :], *programs[: turn % 3]):
+                # Every program comes first, and last, equally often.
+                for program in (*programs[turn % 4 :], *programs[: turn % 4]):
                     _take_turn(program, seconds)
         finally:
             for program in programs:
@@ -135,7 +149,7 @@ def bench(preset: str, rounds: int, seconds: float) -> None:
                 program.signal(signal.SIGCONT)
             for program in programs:
                 program.process.wait(timeout=60)
-        _print_report(*programs, preset=preset)
+        _print_report(programs, preset)
 
 
 def _await_start(programs: list[Program]) -> None:
@@ -163,25 +177,28 @@ def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _print_report(
-    headless: Program, dashboard: Program, tutorial: Program, *, preset: str
-) -> None:
-    base = headless.rates()
-    if not base.all() or not tutorial.rates().all():
+def _print_report(programs: list[Program], preset: str) -> None:
+    rates = {program.name: program.rates() for program in programs}
+    if not all(rate.all() for rate in rates.values()):
         raise UserError("bench: a turn passed without a step; give longer ones with --seconds")
-    print(f"{preset}, {os.cpu_count()} cores, {len(base)} turns each, steps/s as median:")
-    for program in (headless, dashboard, tutorial):
-        print(f"  {program.name:<10} {np.median(program.rates()):8.1f}")
-    for name, ratios in (
-        ("dashboard / headless", dashboard.rates() / base),
-        ("headless / tutorial ", base / tutorial.rates()),
+    turns = len(rates["headless"])
+    print(f"{preset}, {os.cpu_count()} cores, {turns} turns each, steps/s as median:")
+    for name, rate in rates.items():
+        print(f"  {name:<{_NAMES}} {np.median(rate):8.1f}")
+    for above, below in (
+        ("dashboard", "headless"), ("headless", TUTORIAL), ("headless", TUTORIAL_FREE),
     ):
+        ratios = rates[above] / rates[below]
         low, high = interval(ratios)
-        print(f"{name}  {np.median(ratios):.3f}  (95 % of the median: {low:.3f} to {high:.3f})")
+        name = f"{above} / {below}"
+        print(f"{name:<{_NAMES + 12}} {np.median(ratios):.3f}  (95 %: {low:.3f} to {high:.3f})")
+    dashboard = programs[1]
     awake = sum(end - start for start, end in dashboard.turns)
     cost = _cost(dashboard)
-    print(f"drawing: {1000 * cost['busy_s'] / max(1, cost['ticks']):.1f} ms of one core a tick, "
-          f"{dashboard.sent_in_turns / awake / 1000:.1f} KB/s to the terminal at {COLUMNS}x{ROWS}")
+    print(
+        f"drawing: {1000 * cost['busy_s'] / max(1, cost['ticks']):.1f} ms of one core a tick, "
+        f"{dashboard.sent_in_turns / awake / 1000:.1f} KB/s to the terminal at {COLUMNS}x{ROWS}"
+    )
 
 
 def _cost(dashboard: Program) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """The loop that tutorials teach, as the yardstick: nothing in it is slowed down on purpose.
 
-A DataLoader with transforms for each picture, default Adam, ``.item()`` every step, torch's own
-number of threads. ``python -m ganterm.bench.tutorial PRESET FILE`` trains until it is ended and
-appends the time of each step's end to FILE.
+A DataLoader with transforms for each picture, default Adam, ``.item()`` every step.
+``python -m ganterm.bench.tutorial PRESET FILE [THREADS]`` trains until it is ended and writes the
+time of each step's end to FILE; without THREADS, torch's own number of them is left.
 """
 
 from __future__ import annotations
@@ -72,4 +72,6 @@ def train(preset_name: str, file: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        torch.set_num_threads(int(sys.argv[3]))
     train(sys.argv[1], Path(sys.argv[2]))

@@ -1,8 +1,9 @@
-"""Norms of gradients and weights, fused: no loop of reads over the parameters."""
+"""Norms of gradients, fused: no loop of reads over the parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -13,15 +14,15 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(list(tensors)))
 
 
-def whole_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm of all tensors taken as one vector, a scalar."""
-    return norms(tensors).norm()
-
-
 def first_nonfinite(values: Tensor) -> Tensor:
     """0 where all of ``values`` (n,) are finite, else n minus the index of the first bad one.
 
     The count runs backwards so that one maximum finds the first; it never leaves the device.
     """
-    places = torch.arange(len(values), 0, -1, dtype=torch.float32, device=values.device)
-    return (places * ~values.isfinite()).amax()
+    # x - x is 0 for what is finite and NaN for all else.
+    return (_backwards(len(values), values.device) * (values - values).isnan()).amax()
+
+
+@cache
+def _backwards(count: int, device: torch.device) -> Tensor:
+    return torch.arange(count, 0, -1, dtype=torch.float32, device=device)

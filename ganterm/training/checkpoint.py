@@ -25,8 +25,8 @@ def game_tensors(game: Game) -> dict[str, Tensor]:
     for name, module in (("generator", game.generator), ("discriminator", game.discriminator)):
         tensors.update({f"{name}.{key}": value for key, value in module.state_dict().items()})
     for name, guarded in (("optimizer_g", game.optimizer_g), ("optimizer_d", game.optimizer_d)):
-        for place, state in guarded.optimizer.state_dict()["state"].items():
-            tensors.update({f"{name}.{place}.{key}": value for key, value in state.items()})
+        state = guarded.optimizer.state[guarded.weights]
+        tensors.update({f"{name}.{key}": value for key, value in state.items()})
     return {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ganterm.controls import Controls
 from ganterm.diagnosis.diversity import relative_diversity
-from ganterm.diagnosis.norms import first_nonfinite, norms, whole_norm
+from ganterm.diagnosis.norms import first_nonfinite, norms
 from ganterm.diagnosis.scores import auc
 from ganterm.losses import LOSSES, Loss
 from ganterm.presets import OptimizerSection
@@ -21,6 +21,7 @@ from ganterm.session.metrics import ON_DEVICE
 from ganterm.training.batches import Batches
 from ganterm.training.buffers import BufferGuard
 from ganterm.training.optimizers import GuardedOptimizer
+from ganterm.training.weights import Weights, flattened
 
 
 class Game:
@@ -37,10 +38,10 @@ class Game:
     ) -> None:
         self.generator = generator.train()
         self.discriminator = discriminator.train()
-        self.parameters_g = list(generator.parameters())
-        self.parameters_d = list(discriminator.parameters())
-        self.optimizer_g = GuardedOptimizer(optimizer, self.parameters_g)
-        self.optimizer_d = GuardedOptimizer(optimizer, self.parameters_d)
+        self.weights_g = Weights(generator)
+        self.weights_d = Weights(discriminator)
+        self.optimizer_g = GuardedOptimizer(optimizer, self.weights_g.flat)
+        self.optimizer_d = GuardedOptimizer(optimizer, self.weights_d.flat)
         self.batches = batches
         self.latent_dim = latent_dim
         self.noise = noise
@@ -53,13 +54,13 @@ class Game:
     @property
     def device(self) -> torch.device:
         """Where the networks live."""
-        return self.parameters_g[0].device
+        return self.weights_g.flat.device
 
     def refused_names(self, network: str) -> list[str]:
         """What a non-finite value was found in, in the order looked at; ``network`` is G or D."""
-        module = self.generator if network == "G" else self.discriminator
-        weights = [f"the gradient of {network}'s {name}" for name, _ in module.named_parameters()]
-        return [f"{network} loss", *(["the penalty"] if network == "D" else []), *weights]
+        weights = self.weights_g if network == "G" else self.weights_d
+        gradients = [f"the gradient of {network}'s {name}" for name in weights.names]
+        return [f"{network} loss", *(["the penalty"] if network == "D" else []), *gradients]
 
     def play(self, controls: Controls) -> list[Tensor]:
         """One iteration; returns the scalars of ``metrics.ON_DEVICE``, in that order."""
@@ -74,8 +75,8 @@ class Game:
         measured["grad_norm_g"] = _largest([u.grad_norm for u in g_updates])
         measured["refused_d"] = _first([u.refused for u in d_updates])
         measured["refused_g"] = _first([u.refused for u in g_updates])
-        measured["weight_norm_d"] = whole_norm([p.data for p in self.parameters_d])
-        measured["weight_norm_g"] = whole_norm([p.data for p in self.parameters_g])
+        measured["weight_norm_d"] = self.weights_d.flat.detach().norm()
+        measured["weight_norm_g"] = self.weights_g.flat.detach().norm()
         return [measured[name] for name in ON_DEVICE]
 
     def draw_noise(self) -> Tensor:
@@ -99,15 +100,14 @@ class Game:
         total = d_loss if penalty is None else d_loss + controls.penalty_weight * penalty.value
         nothing = d_loss.new_zeros(())
         update = self._apply(
+            self.weights_d,
             self.optimizer_d,
             total,
             [d_loss.detach(), nothing if penalty is None else penalty.value.detach()],
             controls.lr_d,
         )
         if loss.clips_weights:
-            weights = [p.data for p in self.parameters_d]
-            torch._foreach_clamp_min_(weights, -controls.clip)
-            torch._foreach_clamp_max_(weights, controls.clip)
+            self.weights_d.flat.detach().clamp_(-controls.clip, controls.clip)
         with torch.no_grad():
             real_std, real_mean = torch.std_mean(scores_real)
             fake_std, fake_mean = torch.std_mean(scores_fake)
@@ -133,17 +133,24 @@ class Game:
         if loss.g_needs_real:
             real = self.discriminator(self._shown(self.batches.next(), controls))
         g_loss = loss.g_loss(real, fake, controls)
-        return self._apply(self.optimizer_g, g_loss, [g_loss.detach()], controls.lr_g)
+        return self._apply(
+            self.weights_g, self.optimizer_g, g_loss, [g_loss.detach()], controls.lr_g
+        )
 
     def _apply(
-        self, optimizer: GuardedOptimizer, total: Tensor, looked_at: list[Tensor], rate: float
+        self,
+        weights: Weights,
+        optimizer: GuardedOptimizer,
+        total: Tensor,
+        looked_at: list[Tensor],
+        rate: float,
     ) -> _Update:
         """One update from the gradient of ``total``; not applied where anything is not finite."""
-        gradients = torch.autograd.grad(total, optimizer.parameters, materialize_grads=True)
+        gradients = weights.gradients(total)
         each = norms(gradients)
         refused = first_nonfinite(torch.cat([torch.stack(looked_at), each]))
         flag = refused.clamp(max=1)
-        optimizer.step(gradients, rate, flag)
+        optimizer.step(flattened(gradients), rate, flag)
         self.buffers.put_back_where(flag)
         return _Update(looked_at[0], looked_at[-1], each.norm(), refused)
 

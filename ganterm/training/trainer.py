@@ -164,8 +164,8 @@ class Trainer:
             batch_size=preset.data.batch_size,
             steps=launch.steps,
             directory=str(directory.path),
-            parameters_g=sum(p.numel() for p in self._game.parameters_g),
-            parameters_d=sum(p.numel() for p in self._game.parameters_d),
+            parameters_g=self._game.weights_g.flat.numel(),
+            parameters_d=self._game.weights_d.flat.numel(),
         )
         self._board.snapshot = replace(self._board.snapshot, info=info, doing="", progress=None)
         return directory

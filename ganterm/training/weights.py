@@ -1,0 +1,33 @@
+"""All weights of a network in one tensor, so that what is done to all of them is one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Weights:
+    """The parameters of ``module``, laid into one tensor ``flat`` of which they become views.
+
+    A norm, an optimizer step or a clip then costs the same however many layers there are.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in named]
+        self.parameters = [parameter for _, parameter in named]
+        self.flat = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parameters]))
+        parts = self.flat.detach().split([p.numel() for p in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.data = part.view(parameter.shape)
+
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        """The gradient of ``loss`` for each parameter, zeros for those it does not reach."""
+        return list(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+
+
+def flattened(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors as one vector, in the order of ``Weights.flat``."""
+    return torch.cat([tensor.flatten() for tensor in tensors])

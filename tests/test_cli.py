@@ -1,0 +1,214 @@
+"""The command line as other programs use it: exit codes, JSON lines, and errors in one or two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ganterm import presets
+from ganterm.cli import cli
+from ganterm.session.metrics import METRICS
+from tests.conftest import TINY
+from tests.terminal import GANTERM
+
+SMALL = [part for override in TINY for part in ("--set", override)]
+TRAIN = ["--preset", "mnist_mlp", "--headless", "--device", "cpu", "--run", "r", *SMALL]
+
+
+def ganterm(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GANTERM, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_lines_and_nothing_else(tmp_path: Path) -> None:
+    done = ganterm(tmp_path, *TRAIN, "--json", "--steps", "400", "--seed", "4")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    lines = json_lines(done.stdout)
+    assert {line["kind"] for line in lines} == {"start", "metrics", "event", "stop"}
+    assert lines[0]["kind"] == "start"
+    assert lines[0]["seed"] == 4
+    assert lines[-1] == {"kind": "stop", "state": "finished", "step": 400, "error": None}
+    metrics = [line for line in lines if line["kind"] == "metrics"]
+    assert metrics[-1]["step"] == metrics[-1]["metrics"]["step"] == 400
+    assert set(METRICS) < set(metrics[-1]["metrics"])
+    assert [line["event"]["kind"] for line in lines if line["kind"] == "event"] == ["start", "stop"]
+
+
+def test_metrics_come_at_least_once_a_second(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*GANTERM, *TRAIN, "--json"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    times = []
+    for line in process.stdout:
+        if json.loads(line)["kind"] == "metrics":
+            times.append(time.monotonic())
+            if len(times) == 4:
+                break
+    process.send_signal(signal.SIGTERM)
+    rest = json_lines(process.stdout.read())
+    assert process.wait(30) == 143
+    assert rest[-1]["state"] == "stopped"
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert sorted(gaps)[len(gaps) // 2] < 2, "a shared machine may be late, not by a whole second"
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    done = ganterm(tmp_path, *TRAIN, "--steps", "20")
+    assert done.returncode == 0
+    assert "step 20  d_loss" in done.stdout
+    assert "finished at step 20" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = subprocess.Popen(
+        [*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step ") and "d_loss" in line:
+            break
+    process.send_signal(number)
+    process.stdout.read()
+    assert process.wait(30) == code
+    checkpoints = tmp_path / "runs" / "r" / "checkpoints"
+    assert (checkpoints / (checkpoints / "LATEST").read_text().strip() / "MANIFEST.json").exists()
+    assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["state"] == "stopped"
+
+
+def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step ") and "d_loss" in line:
+            break
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    folder = tmp_path / "runs" / "r"
+    lines = (folder / "metrics.jsonl").read_bytes().split(b"\n")
+    rows = [json.loads(line) for line in lines[1:-1]]
+    assert rows[-1]["step"] == len(rows) > 0
+    assert json.loads((folder / "events.jsonl").read_text().splitlines()[0])["kind"] == "start"
+    held = (folder / "history" / "step.i8").stat().st_size // 8
+    assert held <= (folder / "history" / "d_loss.f4").stat().st_size // 4
+    assert abs(held - len(rows)) < 5000
+
+
+def test_a_non_finite_run_exits_with_1(tmp_path: Path) -> None:
+    # So large a rate leads to scores that overflow within a few steps.
+    done = ganterm(
+        tmp_path, *TRAIN, "--json", "--steps", "3000",
+        "--set", "loss=lsgan", "--set", "optimizer.name=sgd",
+        "--set", "lr_d=1.0", "--set", "lr_g=1.0",
+    )
+    assert done.returncode == 1
+    lines = json_lines(done.stdout)
+    alarms = [line["event"] for line in lines if line.get("event", {}).get("kind") == "alarm"]
+    assert alarms[0]["name"] == "nonfinite"
+    assert lines[-1]["state"] == "stopped"
+
+
+BAD = [
+    (["--preset", "mnist_mpl"], "did you mean 'mnist_mlp'"),
+    (["--preset", "nowhere/x.toml"], "does not exist"),
+    (["--preset", "mnist_mlp", "--set", "kk=2"], "did you mean 'k'"),
+    (["--preset", "mnist_mlp", "--set", "loss=hing"], "did you mean 'hinge'"),
+    (["--preset", "mnist_mlp", "--device", "gpu"], "valid: auto, cpu, cuda"),
+    (["--preset", "mnist_mlp", "--steps", "0"], "--steps"),
+    (["--preset", "mnist_mlp", "--seed", "-3"], "run.seed"),
+    (["--preset", "mnist_mlp", "--seed", "x"], "--seed"),
+    (["--preset", "mnist_mlp", "--data-dir", "nowhere"], "no such folder"),
+    (["--preset", "mnist_mlp", "--run", "../x"], "a name has letters"),
+    (["--preset", "mnist_mlp", "--runs-dir", "taken"], "is not a folder"),
+    (["--preset", "mnist_mlp", "--run", "there"], "resume"),
+    (["--preset", "mnist_mlp", "--json"], "--headless"),
+    (["--preset", "mnist_mlp"], "use --headless"),
+    (["--prest", "x"], "--preset"),
+    (["trian"], "there is no command 'trian'"),
+    (["mnist_mlp"], "--preset mnist_mlp"),
+    (["presets", "mnist_mpl"], "did you mean 'mnist_mlp'"),
+    ([], "ganterm --preset NAME"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD, ids=lambda v: " ".join(v)[:40] or "nothing")
+def test_mistakes_exit_with_2_and_leave_nothing(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "runs" / "there").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    headless = ["--headless"] if told in ("is not a folder", "resume") else []
+    done = ganterm(tmp_path, *arguments, *headless)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert 1 <= len(done.stderr.splitlines()) <= 2
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    done = ganterm(tmp_path, *TRAIN, "--runs-dir", "locked/runs")
+    assert done.returncode == 2
+    assert "cannot be written to" in done.stderr
+
+
+def test_presets_are_listed_and_shown() -> None:
+    listed = CliRunner().invoke(cli, ["presets"])
+    assert listed.exit_code == 0
+    assert all(name in listed.output for name in presets.names())
+    shown = CliRunner().invoke(cli, ["presets", "mnist_mlp"])
+    assert shown.output == presets.find("mnist_mlp").read_text()
+
+
+def test_version_and_help() -> None:
+    assert "ganterm" in CliRunner().invoke(cli, ["--version"]).output
+    told = CliRunner().invoke(cli, ["--help"]).output
+    options = "--preset --set --seed --device --steps --data-dir --runs-dir --run --headless --json"
+    assert all(option in told for option in options.split())
+
+
+def test_the_bench_prints_ratios(tmp_path: Path) -> None:
+    done = ganterm(tmp_path, "bench", "--preset", "ring8", "--rounds", "2", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    for ratio in ("dashboard / headless  ", "headless / tutorial  ", "headless / tutorial, torch's"):
+        assert ratio in done.stdout
+    assert "KB/s to the terminal at 120x36" in done.stdout
+    assert sorted(tmp_path.rglob("*")) == []
+
+
+def test_python_dash_m_is_the_same_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ganterm", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("ganterm")
