@@ -16,6 +16,8 @@ from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.text import clean, nearest
 
+SWITCH_SECONDS = 0.0005
+
 
 class _Group(click.Group):
     def resolve_command(
@@ -38,7 +40,10 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="ganterm")
 @click.option("--preset", metavar="NAME|FILE", help="What to train; see `ganterm presets`.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
     help="Override a control (k=2) or any preset value (data.name=mnist). Repeatable.",
 )
 @click.option("--seed", type=int, help="Same seed, same device: same weights.")
@@ -50,7 +55,9 @@ class _Group(click.Group):
 @click.option("--headless", is_flag=True, help="No dashboard: progress on a tty, else lines.")
 @click.option("--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout.")
 @click.option(
-    "--glyphs", type=click.Choice(["auto", "half", "ascii"]), default="auto",
+    "--glyphs",
+    type=click.Choice(["auto", "half", "ascii"]),
+    default="auto",
     help="Pictures in half blocks or in letters.",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
@@ -168,6 +175,8 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
     from ganterm.dashboard.terminal import CountingDriver, choose_glyphs
     from ganterm.signals import SignalStop
 
+    # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
+    sys.setswitchinterval(SWITCH_SECONDS)
     session = LocalSession(launch)
     app = Dashboard(session, driver_class=CountingDriver)
     app.use_glyphs(choose_glyphs(glyphs, app.console.color_system))

@@ -190,7 +190,8 @@ class BarReporter:
         info = snapshot.info
         self._bar.console.print(
             f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}",
-            markup=False, highlight=False,
+            markup=False,
+            highlight=False,
         )
 
     def loading(self, snapshot: Snapshot) -> None:

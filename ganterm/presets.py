@@ -42,7 +42,9 @@ class OptimizerSection(_Section):
     """The optimizer of both networks; the learning rates are controls."""
 
     name: Literal["adam", "rmsprop", "sgd"] = "adam"
-    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.5, 0.999], min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.5, 0.999], min_length=2, max_length=2
+    )
     eps: float = Field(1e-8, gt=0, le=1)
     momentum: float = Field(0.0, ge=0, lt=1)
     alpha: float = Field(0.99, ge=0, lt=1)
@@ -59,7 +61,7 @@ class RunSection(_Section):
 
 
 class ScheduledChange(_Section):
-    """Changes of controls that act for the first time in the iteration that completes as ``step``."""
+    """Changes of controls that first act in the iteration that completes as ``step``."""
 
     step: int = Field(ge=1)
     set: dict[str, str | int | float] = Field(min_length=1)
@@ -84,9 +86,11 @@ class Preset(_Section):
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], source: str) -> Preset:
-        """A preset from parsed TOML; UserError names the key, the source and what would be right."""
+        """A preset from parsed TOML; UserError names key, source and what would be right."""
         table = dict(table)
-        sections = {name: table.get(name, {}) for name in ("generator", "discriminator", "controls")}
+        sections = {
+            name: table.get(name, {}) for name in ("generator", "discriminator", "controls")
+        }
         for name, section in sections.items():
             if not isinstance(section, Mapping):
                 raise UserError(f"{source}: [{name}] must be a table")
@@ -249,7 +253,9 @@ def override_key(table: dict[str, Any], assignment: str) -> None:
     if len(place) == 1 and key not in Preset.model_fields:
         if key not in KNOBS:
             dotted = [f"{s}.{k}" for s, k in _dotted_keys()]
-            raise UserError(f"--set {clean(key, 60)}: unknown key; {nearest(key, [*KNOBS, *dotted])}")
+            raise UserError(
+                f"--set {clean(key, 60)}: unknown key; {nearest(key, [*KNOBS, *dotted])}"
+            )
         place = ["controls", key]
     *sections, last = place
     for section in sections:
@@ -260,13 +266,14 @@ def override_key(table: dict[str, Any], assignment: str) -> None:
 
 
 def _dotted_keys() -> Iterable[tuple[str, str]]:
-    for section, model in (
+    models: list[tuple[str, type[BaseModel]]] = [
         ("data", DataSection),
         ("optimizer", OptimizerSection),
         ("run", RunSection),
-        *(("generator", options) for options in GENERATORS.values()),
-        *(("discriminator", options) for options in DISCRIMINATORS.values()),
-    ):
+        *[("generator", options) for options in GENERATORS.values()],
+        *[("discriminator", options) for options in DISCRIMINATORS.values()],
+    ]
+    for section, model in models:
         for key in model.model_fields:
             yield section, key
 

@@ -28,7 +28,7 @@ def clean(text: object, limit: int = 200) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint that ends an error about ``name``: the nearest valid name, or all where none is near."""
+    """A hint to end an error with: the valid name nearest to ``name``, or all of them."""
     names = sorted(valid)
     close = difflib.get_close_matches(name[:64], names, n=1, cutoff=0.5)
     if close:

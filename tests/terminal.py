@@ -45,7 +45,9 @@ class Terminal:
             stderr=slave,
             cwd=folder,
             env={**kept, **known, **environment},
+            # A session of its own with this terminal as its own: a hang-up then reaches it.
             start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )
         self.raw = b""
         self._screen = pyte.Screen(columns, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -70,7 +71,7 @@ def test_metrics_come_at_least_once_a_second(tmp_path: Path) -> None:
     rest = json_lines(process.stdout.read())
     assert process.wait(30) == 143
     assert rest[-1]["state"] == "stopped"
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
     assert sorted(gaps)[len(gaps) // 2] < 2, "a shared machine may be late, not by a whole second"
 
 
@@ -86,9 +87,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    process = subprocess.Popen(
-        [*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("step ") and "d_loss" in line:
@@ -102,9 +101,7 @@ def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int
 
 
 def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("step ") and "d_loss" in line:
@@ -125,9 +122,19 @@ def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
 def test_a_non_finite_run_exits_with_1(tmp_path: Path) -> None:
     # So large a rate leads to scores that overflow within a few steps.
     done = ganterm(
-        tmp_path, *TRAIN, "--json", "--steps", "3000",
-        "--set", "loss=lsgan", "--set", "optimizer.name=sgd",
-        "--set", "lr_d=1.0", "--set", "lr_g=1.0",
+        tmp_path,
+        *TRAIN,
+        "--json",
+        "--steps",
+        "3000",
+        "--set",
+        "loss=lsgan",
+        "--set",
+        "optimizer.name=sgd",
+        "--set",
+        "lr_d=1.0",
+        "--set",
+        "lr_g=1.0",
     )
     assert done.returncode == 1
     lines = json_lines(done.stdout)
@@ -201,7 +208,11 @@ def test_version_and_help() -> None:
 def test_the_bench_prints_ratios(tmp_path: Path) -> None:
     done = ganterm(tmp_path, "bench", "--preset", "ring8", "--rounds", "2", "--seconds", "1")
     assert done.returncode == 0, done.stderr
-    for ratio in ("dashboard / headless  ", "headless / tutorial  ", "headless / tutorial, torch's"):
+    for ratio in (
+        "dashboard / headless  ",
+        "headless / tutorial  ",
+        "headless / tutorial, torch's",
+    ):
         assert ratio in done.stdout
     assert "KB/s to the terminal at 120x36" in done.stdout
     assert sorted(tmp_path.rglob("*")) == []

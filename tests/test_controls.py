@@ -34,9 +34,7 @@ def test_a_number_is_taken_exactly_inside_its_range(knob, value) -> None:  # typ
 @given(st.sampled_from(numbers), st.data())
 def test_nudges_stay_in_range_and_go_back(knob, data) -> None:  # type: ignore[no-untyped-def]
     strategy = (
-        st.integers(int(knob.low), int(knob.high))
-        if knob.whole
-        else st.floats(knob.low, knob.high)
+        st.integers(int(knob.low), int(knob.high)) if knob.whole else st.floats(knob.low, knob.high)
     )
     value = data.draw(strategy)
     for direction in (-1, 1):
@@ -64,7 +62,7 @@ def test_losses_go_round() -> None:
 
 @pytest.mark.parametrize("value", [True, "3", None, 2.5, 0, 101, float("nan"), 10**400])
 def test_k_refuses_what_is_no_count(value: object) -> None:
-    with pytest.raises(ControlError, match="k: .* is not a whole number from 1 to 100"):
+    with pytest.raises(ControlError, match=r"k: .* is not a whole number from 1 to 100"):
         Controls().with_("k", value)
 
 

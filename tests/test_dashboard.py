@@ -80,7 +80,7 @@ async def shown(
 
 
 def screen_text(app: Dashboard) -> str:
-    width, height = app.size
+    _, height = app.size
     lines = app.screen._compositor.render_strips()
     assert len(lines) == height
     return "\n".join(strip.text for strip in lines)
@@ -120,7 +120,7 @@ async def test_quick_presses_add_up_and_the_panel_shows_what_was_asked() -> None
         await pilot.press("K", "K", "K")
         app.tick()
         await pilot.pause()
-        assert [c.value for c in board.commands] == [2, 3, 4]  # type: ignore[union-attr]
+        assert [c.value for c in board.commands] == [2, 3, 4]
         assert "k    1→4" in screen_text(app)
         obey(board)
         app.tick()
@@ -346,7 +346,7 @@ async def test_an_unchanged_run_costs_no_drawing() -> None:
         drawn: list[int] = []
         for panel in app.screen.query(Panel):
             inner = panel.draw
-            panel.draw = lambda *args, inner=inner: drawn.append(1) or inner(*args)  # type: ignore[method-assign, misc, func-returns-value]
+            panel.draw = lambda *args, inner=inner: drawn.append(1) or inner(*args)  # type: ignore[method-assign, func-returns-value]
         for _ in range(8):
             app.tick()
         await pilot.pause()

@@ -110,9 +110,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture
-def small_mnist(
-    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> tuple[str, Path]:
+def small_mnist(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
     """MNIST's four files, small, on the server, with their checksums where they are expected."""
     address, folder = server
     random = np.random.default_rng(0)
@@ -132,9 +130,7 @@ def small_mnist(
     return address, folder
 
 
-def test_mnist_is_fetched_once_with_progress(
-    small_mnist: tuple[str, Path], tmp_path: Path
-) -> None:
+def test_mnist_is_fetched_once_with_progress(small_mnist: tuple[str, Path], tmp_path: Path) -> None:
     told: list[tuple[str, float | None]] = []
     root = tmp_path / "cache"
     data = DATASETS["mnist"].load(root, lambda *args: told.append(args))
@@ -166,9 +162,7 @@ def test_a_broken_file_is_named(small_mnist: tuple[str, Path], tmp_path: Path) -
     assert "mnist10k" in str(caught.value)
 
 
-def test_no_network_is_told_with_its_cause(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_no_network_is_told_with_its_cause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(UserError, match="refused") as caught:
         DATASETS["mnist"].load(tmp_path, quiet)

@@ -69,8 +69,14 @@ def test_marks_and_labels_are_on_the_chart(glyphs: Glyphs) -> None:
 
 def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
     random = np.random.default_rng(0)
-    chart = Chart("t", [line(random.random(42)), line(random.random(42), "G")], (0, 1),
-                  guides=[(0.5, palette.D)], marks=[(20, "k")], glyphs=ASCII)
+    chart = Chart(
+        "t",
+        [line(random.random(42)), line(random.random(42), "G")],
+        (0, 1),
+        guides=[(0.5, palette.D)],
+        marks=[(20, "k")],
+        glyphs=ASCII,
+    )
     drawn = text(draw_chart(chart, 50, 12))
     pictures = random.integers(0, 255, (28, 56, 1)).astype(np.float32)
     drawn += text(draw_picture(pictures, ASCII))
@@ -175,7 +181,11 @@ def test_numbers_are_short() -> None:
     shown = [short(v) for v in (0, 950, 9999, 12_345, 999_999, 4_560_000, 2e9)]
     assert shown == ["0", "950", "9,999", "12.3k", "1.00M", "4.56M", "2.00G"]
     assert [measured(v) for v in (1.38629, 42.1, 512.0, 1e6, 1e-5)] == [
-        "1.386", "42.10", "512.0", "1.0e+06", "1.0e-05",
+        "1.386",
+        "42.10",
+        "512.0",
+        "1.0e+06",
+        "1.0e-05",
     ]
     assert [tick(v) for v in (0, 0.5, 1.25, 1e-4, 20_000)] == ["0", "0.5", "1.25", "1e-4", "2e4"]
     assert clock(90_061) == "1d 01:01:01"

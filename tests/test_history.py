@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ def filled(values: np.ndarray, chunk: int = 700, limit: int = 1 << 18) -> Histor
 
 def direct(values: np.ndarray, columns: int, width: int) -> list[np.ndarray]:
     edges = np.arange(columns + 1) * width // columns
-    return [values[a : max(b, a + 1)] for a, b in zip(edges, edges[1:], strict=False)]
+    return [values[a : max(b, a + 1)] for a, b in itertools.pairwise(edges)]
 
 
 @settings(deadline=None, max_examples=60)

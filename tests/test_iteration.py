@@ -67,7 +67,9 @@ class Counting(Loss):
 
 @pytest.mark.parametrize(("k", "l"), [(1, 1), (3, 1), (1, 4), (2, 3)])
 def test_an_iteration_is_k_updates_of_d_then_l_of_g(
-    k: int, l: int, monkeypatch: pytest.MonkeyPatch  # noqa: E741
+    k: int,
+    l: int,  # noqa: E741
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counting = Counting(LOSSES["hinge"])
     monkeypatch.setitem(LOSSES, "hinge", counting)

@@ -1,10 +1,13 @@
-"""The whole program on a real pty: keys in, screen out, signals, and the terminal left as it was."""
+"""The whole program on a real pty: keys in, screen out, signals, the terminal left as it was."""
 
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +77,10 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
     assert_restored(terminal)
     changes = [(e["key"], e["to"], e["by"]) for e in events(tmp_path) if e["kind"] == "change"]
     assert changes == [
-        ("k", 2, "key"), ("k", 3, "key"), ("loss", "wgan_gp", "key"), ("lr_g", 1e-4, "prompt"),
+        ("k", 2, "key"),
+        ("k", 3, "key"),
+        ("loss", "wgan_gp", "key"),
+        ("lr_g", 1e-4, "prompt"),
     ]
     kinds = [event["kind"] for event in events(tmp_path)]
     assert kinds[:2] == ["start", "attach"]
@@ -114,13 +120,22 @@ def test_a_terminal_that_does_not_read_does_not_hold_up_the_save(
     terminal = start()
     terminal.until(running)
     before = terminal.process
-    import time
-
     time.sleep(4)  # Nobody reads: the pty fills and Textual's writer blocks.
     before.send_signal(signal.SIGTERM)
     assert before.wait(timeout=30) == 143
     assert events(tmp_path)[-1]["kind"] == "stop"
     assert events(tmp_path)[-1]["step"] > 0
+
+
+def test_a_dropped_connection_saves_and_ends(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.until(running)
+    os.close(terminal.master)
+    os.close(terminal.slave)
+    terminal.master, terminal.slave = pty.openpty()  # For the fixture to close.
+    assert terminal.process.wait(timeout=30) == 129
+    assert events(tmp_path)[-1]["kind"] == "stop"
+    assert manifest(tmp_path, "r")["bytes"] > 0
 
 
 def test_dashboard_and_headless_reach_identical_weights(start: Start, tmp_path: Path) -> None:

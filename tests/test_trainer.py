@@ -81,7 +81,10 @@ def test_the_last_save_is_whole_and_says_so(train: Train) -> None:
         assert hashlib.sha256(content).hexdigest() == known["sha256"]
     tensors = weights(session)
     assert {key.split(".")[0] for key in tensors} == {
-        "generator", "discriminator", "optimizer_g", "optimizer_d",
+        "generator",
+        "discriminator",
+        "optimizer_g",
+        "optimizer_d",
     }
     state = json.loads((saved / "state.json").read_text())
     assert state["step"] == 3
@@ -96,9 +99,7 @@ def test_same_seed_same_weights_and_other_seed_other_weights(train: Train) -> No
     assert not torch.equal(first["generator.0.weight"], other["generator.0.weight"])
 
 
-def test_the_run_directorys_preset_trains_to_the_same_weights(
-    train: Train, tmp_path: Path
-) -> None:
+def test_the_run_directorys_preset_trains_to_the_same_weights(train: Train, tmp_path: Path) -> None:
     session = train("instance_noise=0.1", "d_input_dropout=0.1", "loss=wgan_gp", steps=6)
     table = tomllib.loads((Path(session.snapshot.info.directory) / "preset.toml").read_text())
     again = LocalSession(

@@ -186,7 +186,9 @@ def _print_report(programs: list[Program], preset: str) -> None:
     for name, rate in rates.items():
         print(f"  {name:<{_NAMES}} {np.median(rate):8.1f}")
     for above, below in (
-        ("dashboard", "headless"), ("headless", TUTORIAL), ("headless", TUTORIAL_FREE),
+        ("dashboard", "headless"),
+        ("headless", TUTORIAL),
+        ("headless", TUTORIAL_FREE),
     ):
         ratios = rates[above] / rates[below]
         low, high = interval(ratios)

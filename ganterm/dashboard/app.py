@@ -80,6 +80,7 @@ class Dashboard(App[int]):
     CSS = LAYOUT_CSS
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
+
     def __init__(self, session: Session, glyphs: Glyphs | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.session = session

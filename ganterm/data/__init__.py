@@ -1,4 +1,4 @@
-"""The data sets, a file each: what is known of them here, without torch; their tensors on demand."""
+"""The data sets, a file each: what is known of them loads without torch, tensors on demand."""
 
 from ganterm.data import digits, mnist, ring8
 from ganterm.data.source import DataSource

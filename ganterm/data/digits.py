@@ -1,4 +1,4 @@
-"""mnist10k: 10,000 real MNIST digits that travel inside the package (source and licence: DIGITS.md).
+"""mnist10k: 10,000 real MNIST digits inside the package (source and licence: DIGITS.md).
 
 ``python -m ganterm.data.pack_digits RAW_FOLDER FILE`` rebuilds the embedded file, byte for byte,
 from MNIST's two training files.

@@ -22,7 +22,7 @@ class MLPGenerator(GeneratorOptions):
 
     network: Literal["mlp"] = "mlp"
     latent_dim: int = Field(64, ge=1, le=65_536)
-    hidden: Widths = [256, 256]
+    hidden: Widths = Field([256, 256])
     activation: Activation = "leaky_relu"
     norm: Literal["none", "batch"] = "none"
     output: Literal["tanh", "linear"] = "tanh"
@@ -50,7 +50,7 @@ class MLPDiscriminator(NetworkOptions):
     """Samples through hidden layers to one raw score."""
 
     network: Literal["mlp"] = "mlp"
-    hidden: Widths = [256, 256]
+    hidden: Widths = Field([256, 256])
     activation: Activation = "leaky_relu"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     init: Init = "torch"

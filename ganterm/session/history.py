@@ -125,7 +125,8 @@ class HistoryView:
                     else combine.reduceat(values, places[:filled])
                 )
             shown.append(column)
-        return Envelope(*shown, self.first_step + first * self.every, last_step)
+        low, high, mean = shown
+        return Envelope(low, high, mean, self.first_step + first * self.every, last_step)
 
     def _stretch(self, columns: int, span: int | None) -> tuple[int, int]:
         """The first row to show, and how many rows the columns cover."""
@@ -138,7 +139,7 @@ class HistoryView:
         return (self.rows - span) // quarter * quarter, span + quarter
 
     def _level_for(self, first: int, rows_a_column: int) -> _Level:
-        """The coarsest level with a bucket a column; a finer one may not reach back to ``first``."""
+        """The coarsest level with a bucket a column; finer ones may not reach back that far."""
         fitting = self.levels[0]
         for level in self.levels[1:]:
             if level.width <= rows_a_column or fitting.start * fitting.width > first:

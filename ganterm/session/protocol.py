@@ -144,7 +144,7 @@ class Snapshot:
     step: int = 0
     branch: int = 0
     info: RunInfo = RunInfo()
-    controls: Controls = Controls()
+    controls: Controls = field(default_factory=Controls)
     counters: Counters = Counters()
     rates: Rates = Rates()
     scalars: Mapping[str, float] = field(

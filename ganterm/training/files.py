@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the place, fsync, rename, fsync the folder: the file is old or new, never torn."""
+    """Write beside, fsync, rename, fsync the folder: the file is old or new, never torn."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:

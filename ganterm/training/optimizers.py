@@ -41,6 +41,7 @@ class GuardedOptimizer:
 def _make(options: OptimizerSection, weights: nn.Parameter) -> torch.optim.Optimizer:
     decay = options.weight_decay
     optimizer: torch.optim.Optimizer
+    state: tuple[str, ...]
     if options.name == "adam":
         first, second = options.betas
         optimizer = torch.optim.Adam(

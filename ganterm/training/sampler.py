@@ -42,6 +42,4 @@ class Sampler:
 
     def _drawn(self) -> Tensor:
         count = PICTURES if self._real is None else POINTS
-        return torch.randn(
-            count, self._latent_dim, generator=self._random, device=self._device
-        )
+        return torch.randn(count, self._latent_dim, generator=self._random, device=self._device)

@@ -106,7 +106,9 @@ class Trainer:
         device = resolve_device(launch.device)
         threads = preset.run.threads or DEFAULT_THREADS
         settle(device, threads, preset.run.deterministic)
-        preset = preset.model_copy(update={"run": preset.run.model_copy(update={"threads": threads})})
+        preset = preset.model_copy(
+            update={"run": preset.run.model_copy(update={"threads": threads})}
+        )
         dataset = DATASETS[preset.data.name].load(launch.data_dir, self._tell)
         self._tell("building the networks", None)
         seeds = np.random.SeedSequence(preset.run.seed).generate_state(4, np.uint64) >> 1
@@ -196,9 +198,7 @@ class Trainer:
             if self._single_step:
                 self._single_step = False
                 self._rest()
-            elif (
-                self._recorder.full or time.perf_counter() - self._drained_at >= DRAIN_SECONDS
-            ):
+            elif self._recorder.full or time.perf_counter() - self._drained_at >= DRAIN_SECONDS:
                 self._drain()
                 self._publish()
 
@@ -230,7 +230,8 @@ class Trainer:
         self._elapsed, self._running_since = self._seconds(), None
         if self._state != "paused":
             self._state = "paused"
-            self._event("pause", **({"cause": cause} if cause else {}))
+            told: dict[str, Any] = {"cause": cause} if cause else {}
+            self._event("pause", **told)
         self._drain()
         self._publish()
 
@@ -289,7 +290,9 @@ class Trainer:
             return
         if self._controls == before:
             return
-        self._drain(before.value("k"), before.value("l"), before.value("lr_d"), before.value("lr_g"))
+        self._drain(
+            before.value("k"), before.value("l"), before.value("lr_d"), before.value("lr_g")
+        )
         self._picture()
         now_set = self._controls.value(name)
         event = {"key": name, "from": before.value(name), "to": now_set, "by": by}

@@ -26,6 +26,7 @@ ENDS = 2
 """Columns right of the plot, for the letters at the lines' ends."""
 _SMOOTH = 0.03
 _SEEN = 1e-12
+_FILLED = 0.45
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
 
 
@@ -61,7 +62,7 @@ def plot_columns(width: int, glyphs: Glyphs) -> int:
 
 
 def smoothed(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """An exponential mean over 3 % of the columns, NaN before the first and after the last value."""
+    """An exponential mean over 3 % of the columns, NaN before the first and after the newest."""
     span = max(2.0, _SMOOTH * len(values))
     kernel = np.exp(-np.arange(math.ceil(6 * span)) / span)
     finite = np.isfinite(values)
@@ -69,9 +70,7 @@ def smoothed(values: NDArray[np.float32]) -> NDArray[np.float64]:
     weight = np.convolve(finite, kernel)[: len(values)]
     sums = np.convolve(np.where(finite, values, 0.0), kernel)[: len(values)]
     shown = np.cumsum(finite[::-1])[::-1] > 0
-    return np.divide(
-        sums, weight, out=np.full(len(values), np.nan), where=(weight > _SEEN) & shown
-    )
+    return np.divide(sums, weight, out=np.full(len(values), np.nan), where=(weight > _SEEN) & shown)
 
 
 def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
@@ -99,16 +98,17 @@ def reach(
             highs += [np.nanpercentile(high, 97), np.nanmax(middle)]
     if not lows:
         return keep or (0.0, 1.0)
-    low, high = float(np.nanmin(lows)), float(np.nanmax(highs))
-    if keep and keep[0] <= low and high <= keep[1] and high - low > 0.45 * (keep[1] - keep[0]):
+    lowest, highest = float(np.nanmin(lows)), float(np.nanmax(highs))
+    inside = keep and keep[0] <= lowest <= highest <= keep[1]
+    if keep and inside and highest - lowest > _FILLED * (keep[1] - keep[0]):
         return keep
     if log:
-        return math.floor(low), max(math.ceil(high), math.floor(low) + 1)
-    span = max(high - low, 1e-3 * max(abs(high), abs(low)), 1e-6)
-    step = 10.0 ** math.floor(math.log10(span / 2))
-    step = next(step * m for m in (1, 2, 5, 10) if span / (step * m) <= 4)
-    first = math.floor(low / step)
-    return first * step, max(math.ceil(high / step), first + 1) * step
+        return math.floor(lowest), max(math.ceil(highest), math.floor(lowest) + 1)
+    span = max(highest - lowest, 1e-3 * max(abs(highest), abs(lowest)), 1e-6)
+    base = 10.0 ** math.floor(math.log10(span / 2))
+    step = next(base * m for m in (1, 2, 5, 10) if span / (base * m) <= 4)
+    first = math.floor(lowest / step)
+    return first * step, max(math.ceil(highest / step), first + 1) * step
 
 
 def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
@@ -204,7 +204,9 @@ class _Plot:
         grid = mask.reshape(self.rows, self.dots_down, self.columns, self.dots_across)
         if self.dots_across == 1:
             return grid.any(axis=(1, 3)).astype(np.uint32)
-        return np.einsum("rdca,da->rc", grid, _DOTS, dtype=np.uint32, casting="unsafe")
+        cells = grid.transpose(0, 2, 1, 3).reshape(self.rows, self.columns, -1)
+        bits: NDArray[np.uint32] = np.dot(cells, _DOTS.ravel()).astype(np.uint32)
+        return bits
 
     def _put(self, cells: Cells, bits: NDArray[np.uint32], color: str, letter: str) -> None:
         where = bits > 0

@@ -46,9 +46,6 @@ class Glyphs:
     @property
     def states(self) -> dict[str, str]:
         """A sign for each state."""
-        if self.unicode:
-            signs = ("◌", "●", "‖", "■", "■", "▲")
-        else:
-            signs = ("~", "*", "=", "#", "#", "!")
+        signs = "◌●‖■■▲" if self.unicode else "~*=##!"
         names = ("loading", "running", "paused", "finished", "stopped", "failed")
         return dict(zip(names, signs, strict=True))

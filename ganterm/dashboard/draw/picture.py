@@ -40,6 +40,7 @@ class Grid:
 
 def fit(columns: int, rows: int, native: int, most: int) -> Grid:
     """The largest samples of which enough fit into ``columns`` x ``rows`` cells."""
+
     def room(size: int) -> tuple[int, int]:
         return columns // size, 2 * rows // size
 

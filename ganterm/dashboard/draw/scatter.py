@@ -44,8 +44,8 @@ def _bits(
     x = width * across / 2 + points[:, 0] / span * size / 2
     y = (height * down * pixel_height / 2 - points[:, 1] / span * size / 2) / pixel_height
     inside = (x >= 0) & (x < width * across) & (y >= 0) & (y < height * down)
-    x, y = x[inside].astype(int), y[inside].astype(int)
+    column, row = x[inside].astype(np.intp), y[inside].astype(np.intp)
     bits = np.zeros((height, width), np.uint32)
-    weights = _DOTS[y % 4, x % 2] if braille else np.ones(len(x), np.uint32)
-    np.bitwise_or.at(bits, (y // down, x // across), weights)
+    weights = _DOTS[row % 4, column % 2] if braille else np.ones(len(row), np.uint32)
+    np.bitwise_or.at(bits, (row // down, column // across), weights)
     return bits

@@ -28,7 +28,7 @@ class ChartPanel(Panel):
 
     title = ""
     series: tuple[Series, ...] = ()
-    log = False
+    log_scale = False
     fixed: tuple[float, float] | None = None
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -60,12 +60,12 @@ class ChartPanel(Panel):
             )
             for one in self.shown(frame)
         ]
-        self._bounds = self.fixed or reach(lines, self.log, self._bounds)
+        self._bounds = self.fixed or reach(lines, self.log_scale, self._bounds)
         chart = Chart(
             self.title,
             lines,
             self._bounds,
-            self.log,
+            self.log_scale,
             self.guides(frame),
             frame.marks,
             self.note(frame),
@@ -109,8 +109,10 @@ class AccuracyChart(ChartPanel):
 
     def shown(self, frame: Frame) -> tuple[Series, ...]:
         """One line, the ranking rate, where the loss has no threshold."""
-        return self.both if LOSSES[frame.snapshot.controls.loss].threshold is not None else (
-            self.ranking
+        return (
+            self.both
+            if LOSSES[frame.snapshot.controls.loss].threshold is not None
+            else (self.ranking)
         )
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
@@ -122,7 +124,7 @@ class GradientChart(ChartPanel):
     """Gradient norms of D and G, on a log scale."""
 
     title = "Gradient norm"
-    log = True
+    log_scale = True
     series = (
         Series("grad_norm_d", "D", "D", palette.D),
         Series("grad_norm_g", "G", "G", palette.G),

@@ -52,9 +52,7 @@ class ControlsPanel(Panel):
             if knob.choices:
                 cells.write(1, place + 4, knob.label, style(palette.DIM))
 
-    def _rows(
-        self, cells: Cells, frame: Frame, keyed: list[Knob], others: list[Knob]
-    ) -> None:
+    def _rows(self, cells: Cells, frame: Frame, keyed: list[Knob], others: list[Knob]) -> None:
         width = cells.size[1]
         cells.title("Controls")
         if width >= 56:

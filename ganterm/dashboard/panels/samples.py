@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.segment import Segment
 from textual.strip import Strip
 
@@ -28,7 +30,7 @@ class SamplesPanel(Panel):
             return title.strips()
         title.write(0, 8, f"step {short(sample.step)}", heading(palette.DIM))
         diversity = frame.snapshot.scalars["diversity"]
-        told = f"diversity {diversity:4.0f} % of real" if diversity == diversity else ""
+        told = f"diversity {diversity:4.0f} % of real" if math.isfinite(diversity) else ""
         if len(told) + 22 > width:
             told = told.replace(" of real", "")
         title.write(0, width - len(told), told, heading(palette.CHANGE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from textual.strip import Strip
 
 from ganterm.dashboard import palette
@@ -56,22 +57,29 @@ class StatusPanel(Panel):
             self._line(cells, 0, left, [*progress, *more[:3]], cost)
         else:
             self._line(cells, 0, left, [*progress, more[0]], cost)
-            self._line(cells, 1, [], more[1:], f"G {short(info.parameters_g)} "
-                       f"D {short(info.parameters_d)} weights" if info.parameters_g else "")
+            self._line(
+                cells,
+                1,
+                [],
+                more[1:],
+                f"G {short(info.parameters_g)} D {short(info.parameters_d)} weights"
+                if info.parameters_g
+                else "",
+            )
         return cells.strips()
 
     def _line(
         self,
         cells: Cells,
         row: int,
-        left: list[tuple[str, object]],
+        left: list[tuple[str, Style]],
         parts: list[str],
         right: str,
     ) -> None:
         width = cells.size[1]
         column = 0
         for text, look in left:
-            cells.write(row, column, text, look)  # type: ignore[arg-type]
+            cells.write(row, column, text, look)
             column += len(text) + 2
         room = width - len(right) - 1
         for part in parts:

@@ -25,7 +25,6 @@ from ganterm.dashboard.panels.samples import SamplesPanel
 from ganterm.dashboard.panels.status import StatusPanel
 from ganterm.dashboard.terminal import LEAST_SIZE
 
-
 CSS = """
 CockpitScreen { background: $background; }
 #status { height: 1; }

@@ -57,8 +57,10 @@ class HelpScreen(ModalScreen[None]):
             yield Static(self._control_table())
             yield Static(_table("Keys", self._keys))
             yield Static(_table("Reading the charts", _READING))
-            losses = [(loss.name, f"{loss.help} D accuracy: {loss.accuracy_help}.")
-                      for loss in LOSSES.values()]
+            losses = [
+                (loss.name, f"{loss.help} D accuracy: {loss.accuracy_help}.")
+                for loss in LOSSES.values()
+            ]
             yield Static(_table("Losses", losses))
 
     def _control_table(self) -> Table:

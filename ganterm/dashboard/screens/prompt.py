@@ -37,7 +37,9 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
 
     DEFAULT_CSS = """
     PromptScreen { align: center bottom; background: $background 0%; }
-    PromptScreen > Vertical { height: 5; background: $panel; border-top: solid $primary; padding: 0 1; }
+    PromptScreen > Vertical {
+        height: 5; background: $panel; border-top: solid $primary; padding: 0 1;
+    }
     PromptScreen Input { border: none; height: 1; padding: 0; background: $panel; }
     PromptScreen Input:focus { border: none; }
     PromptScreen Static { height: 2; }

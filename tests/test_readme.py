@@ -1,0 +1,104 @@
+"""The README says the truth: every command in it runs, and its tables are complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ganterm import presets
+from ganterm.controls import KNOBS
+from ganterm.dashboard.app import ACTIONS
+from tests.terminal import GANTERM, Terminal
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SHARED = ROOT.parent / "shared" / "data"
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+OURS = [command for command in COMMANDS if command.startswith("ganterm")]
+WATCHED = [c for c in OURS if "--preset" in c and "--headless" not in c]
+PLAIN = [c for c in OURS if c not in WATCHED and c != "ganterm bench"]
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    shim = folder / "bin"
+    shim.mkdir(exist_ok=True)
+    program = shim / "ganterm"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(GANTERM)} "$@"\n')
+    program.chmod(0o755)
+    path = f"{shim}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("command", PLAIN)
+def test_commands_without_a_dashboard_run(command: str, tmp_path: Path) -> None:
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    if "--json" in command:
+        assert json.loads(done.stdout.splitlines()[-1])["state"] == "finished"
+
+
+@pytest.mark.parametrize("command", WATCHED)
+def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
+    if "mine.toml" in command:
+        (tmp_path / "mine.toml").write_text(presets.find("mnist_mlp").read_text())
+    if "../shared/data" in command:
+        if not SHARED.is_dir():
+            pytest.skip("needs the MNIST files beside the checkout")
+        command = command.replace("../shared/data", str(SHARED))
+    terminal = Terminal([*GANTERM, *command.split()[1:]], tmp_path)
+    try:
+        terminal.until(lambda t: "running" in t.text or "finished" in t.text)
+        terminal.press("q")
+        terminal.until(lambda t: "End this run?" in t.text or t.process.poll() is not None)
+        if terminal.process.poll() is None:
+            terminal.press("\r")
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()
+
+
+def test_the_metrics_are_read_as_the_readme_says(tmp_path: Path) -> None:
+    """What the pandas line does, without pandas: a schema line, then rows."""
+    assert any("pd.read_json('runs/NAME/metrics.jsonl', lines=True)[1:]" in c for c in COMMANDS)
+    command = "ganterm --preset ring8 --headless --steps 5 --run NAME"
+    assert run(command, tmp_path).returncode == 0
+    lines = (tmp_path / "runs" / "NAME" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines[1:]] == [1, 2, 3, 4, 5]
+
+
+def test_the_two_commands_stand_on_top_and_ci_calls_the_second() -> None:
+    first, second = COMMANDS[:2]
+    assert first.startswith("python3 -m venv") and "ganterm --preset mnist_mlp" in first
+    assert second.startswith("python3 -m venv") and "pytest" in second
+    assert README.index(second) < README.index("## What you see")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+    assert sys.version_info >= (3, 11)
+
+
+def test_every_key_preset_and_picture_is_there() -> None:
+    for knob in KNOBS.values():
+        if knob.keys:
+            assert "| `{}` `{}` |".format(*knob.keys) in README
+        else:
+            assert f"`{knob.name}`" in README
+    for _, shown, _, _ in ACTIONS:
+        assert f"| `{shown}` |" in README
+    assert all(f"| `{name}` |" in README for name in presets.names())
+    for picture in re.findall(r"\((screenshots/[^)]+)\)", README):
+        assert (ROOT / picture).is_file()
+        assert (ROOT / picture).with_suffix(".svg").is_file()
