@@ -203,10 +203,9 @@ class _Plot:
         mask = (down >= top[None, :]) & (down <= bottom[None, :])
         grid = mask.reshape(self.rows, self.dots_down, self.columns, self.dots_across)
         if self.dots_across == 1:
-            return grid.any(axis=(1, 3)).astype(np.uint32)
+            return np.asarray(grid.any(axis=(1, 3)), dtype=np.uint32)
         cells = grid.transpose(0, 2, 1, 3).reshape(self.rows, self.columns, -1)
-        bits: NDArray[np.uint32] = np.dot(cells, _DOTS.ravel()).astype(np.uint32)
-        return bits
+        return np.asarray(np.dot(cells, _DOTS.ravel()), dtype=np.uint32)
 
     def _put(self, cells: Cells, bits: NDArray[np.uint32], color: str, letter: str) -> None:
         where = bits > 0

@@ -87,14 +87,15 @@ class ControlsPanel(Panel):
             cells.write(row, start, text[: max(0, limit - start)], style(palette.DIM))
 
     def _hints(self, cells: Cells) -> None:
-        """The other keys, on the last row or, where that is too short, on the last two."""
+        """The other keys, on the last row or, where that is too short, half of them above it."""
         rows, width = cells.size
         lengths = [len(key) + len(does) + 3 for key, does in HINTS]
-        row = rows - 1 if sum(lengths) - 2 <= width else rows - 2
+        fits = sum(lengths) - 2 <= width
+        half = len(HINTS) // 2
         column = 0
-        for (key, does), length in zip(HINTS, lengths, strict=True):
-            if column + length - 2 > width:
-                row, column = row + 1, 0
+        for place, ((key, does), length) in enumerate(zip(HINTS, lengths, strict=True)):
+            column = 0 if place == half and not fits else column
+            row = rows - 1 if fits or place >= half else rows - 2
             cells.write(row, column, key, style(palette.D))
             cells.write(row, column + len(key) + 1, does, style(palette.DIM))
             column += length
