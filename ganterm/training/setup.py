@@ -1,0 +1,111 @@
+"""From a launch to all that a trainer needs: device, data, networks, and last the run directory."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ganterm import __version__
+from ganterm.data import DATASETS
+from ganterm.data.source import Dataset, Progress
+from ganterm.presets import Preset
+from ganterm.session.board import now
+from ganterm.session.launch import Launch
+from ganterm.session.protocol import RunInfo
+from ganterm.training.batches import Batches
+from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
+from ganterm.training.iteration import Game
+from ganterm.training.rundir import RunDirectory, check_can_create
+from ganterm.training.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that is ready for its first iteration."""
+
+    preset: Preset
+    device: torch.device
+    game: Game
+    sampler: Sampler
+    directory: RunDirectory
+    info: RunInfo
+
+
+def set_up(launch: Launch, tell: Progress) -> Setup:
+    """Load and build everything; the run directory is made once nothing else can go wrong.
+
+    UserError where the device, the data or the run directory cannot be had. Call it in the thread
+    that trains: the number of torch threads belongs to the calling thread.
+    """
+    check_can_create(launch.runs_dir, launch.run_name)
+    device = resolve_device(launch.device)
+    threads = launch.preset.run.threads or DEFAULT_THREADS
+    run = launch.preset.run.model_copy(update={"threads": threads})
+    preset = launch.preset.model_copy(update={"run": run})
+    settle(device, threads, run.deterministic)
+    dataset = DATASETS[preset.data.name].load(launch.data_dir, tell)
+    tell("building the networks", None)
+    # Streams of their own, so that looking at samples draws nothing from the training.
+    seeds = np.random.SeedSequence(run.seed).generate_state(4, np.uint64) >> 1
+    init_seed, batch_seed, noise_seed, view_seed = (int(seed) for seed in seeds)
+    latent_dim = preset.generator.latent_dim
+    torch.manual_seed(init_seed)
+    # Built on the CPU, so that a seed means the same first weights on every device.
+    generator = preset.generator.build(dataset.shape).to(device)
+    discriminator = preset.discriminator.build(dataset.shape).to(device)
+    game = Game(
+        generator,
+        discriminator,
+        preset.optimizer,
+        Batches(dataset.samples, preset.data.batch_size, device, batch_seed),
+        latent_dim,
+        torch.Generator(device).manual_seed(noise_seed),
+    )
+    sampler = Sampler(dataset, latent_dim, device, view_seed)
+    about = _about(launch, preset, dataset, device)
+    directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
+    info = RunInfo(
+        name=launch.run_name,
+        preset=launch.preset_name,
+        title=preset.title,
+        data=preset.data.name,
+        device=describe(device, threads),
+        threads=threads,
+        seed=run.seed,
+        batch_size=preset.data.batch_size,
+        steps=launch.steps,
+        directory=str(directory.path),
+        parameters_g=game.weights_g.flat.numel(),
+        parameters_d=game.weights_d.flat.numel(),
+    )
+    return Setup(preset, device, game, sampler, directory, info)
+
+
+def _about(
+    launch: Launch, preset: Preset, dataset: Dataset, device: torch.device
+) -> dict[str, object]:
+    """What run.json says of a run that begins."""
+    return {
+        "id": str(uuid.uuid4()),
+        "name": launch.run_name,
+        "preset": launch.preset_name,
+        "created": now(),
+        "state": "running",
+        "device": str(device),
+        "device_name": describe(device, preset.run.threads),
+        "world_size": 1,
+        "seed": preset.run.seed,
+        "steps": launch.steps,
+        "data": {"name": dataset.name, "sha256": dataset.sha256},
+        "versions": {
+            "ganterm": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "parent": None,
+    }
