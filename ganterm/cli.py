@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -104,7 +105,7 @@ def main() -> NoReturn:
         code = cli.main(standalone_mode=False)
     except UserError as error:
         if debug:
-            raise
+            traceback.print_exc()
         _tell(str(error))
         code = 2
     except click.ClickException as error:
@@ -124,15 +125,15 @@ def _tell(message: str) -> None:
 
 
 def _train(options: dict[str, Any]) -> int:
-    if options["preset"] is None:
-        known = ", ".join(presets.names())
-        raise UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
+    chosen = options["preset"] or _welcome(options["headless"])
+    if chosen is None:
+        return 0
     if options["as_json"] and not options["headless"]:
         raise UserError("--json is for --headless: ganterm --headless --json ...")
     overrides = list(options["overrides"])
     if options["seed"] is not None:
         overrides.append(f"run.seed={options['seed']}")
-    name, preset = presets.load(options["preset"], overrides)
+    name, preset = presets.load(chosen, overrides)
     launch = Launch(
         name,
         preset,
@@ -145,6 +146,26 @@ def _train(options: dict[str, Any]) -> int:
     if options["headless"]:
         return _headless(launch, options["as_json"], options["debug"])
     return _dashboard(launch, options["glyphs"], options["debug"])
+
+
+def _welcome(headless: bool) -> str | None:
+    """The preset that the user chooses on the welcome screen, None where none is wanted."""
+    from ganterm.dashboard.terminal import check_terminal
+
+    known = ", ".join(presets.names())
+    unsaid = UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
+    if headless:
+        raise unsaid
+    try:
+        check_terminal()
+    except UserError:
+        raise unsaid from None
+    from ganterm.dashboard.welcome import Choice, Welcome
+
+    loaded = [presets.load(name) for name in presets.names()]
+    return Welcome(
+        [Choice(name, preset.title, preset.about, preset.data.name) for name, preset in loaded]
+    ).run()
 
 
 def _headless(launch: Launch, as_json: bool, debug: bool) -> int:

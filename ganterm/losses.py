@@ -90,9 +90,11 @@ class _Logistic(Loss):
     uses = frozenset({"label_smoothing"})
 
     def d_loss(self, real: Tensor, fake: Tensor, controls: Controls) -> Tensor:
-        # Target t = 1 - s on reals: t sp(-r) + (1-t) sp(r) = sp(-r) + s r.
-        d_real = softplus(-real) + controls.label_smoothing * real
-        return d_real.mean() + softplus(fake).mean()
+        d_loss = softplus(-real).mean() + softplus(fake).mean()
+        if controls.label_smoothing:
+            # Target t = 1 - s on reals: t sp(-r) + (1-t) sp(r) = sp(-r) + s r.
+            d_loss = d_loss + controls.label_smoothing * real.mean()
+        return d_loss
 
     def _best_d(self, label_smoothing: float) -> float:
         """The probability that the best D gives both reals and fakes: half the real target."""

@@ -88,6 +88,18 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
     assert manifest(tmp_path, "r")["bytes"] > 0
 
 
+def test_without_a_preset_the_welcome_screen_offers_them(tmp_path: Path) -> None:
+    terminal = Terminal(GANTERM, tmp_path)
+    try:
+        terminal.until(lambda t: "what shall be trained?" in t.text and "ring8" in t.text)
+        terminal.press("\x1b[B\x1b[B\r")
+        terminal.until(lambda t: "ring8" in t.text and "running" in t.text)
+        terminal.signal(signal.SIGTERM)
+        assert terminal.wait() == 143
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )

@@ -12,50 +12,50 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from ganterm import presets
-from ganterm.data import DATASETS
+from ganterm import data, presets
 
 
-class Pictures(Dataset[torch.Tensor]):
-    """Samples as a folder of pictures would give them: PIL images through transforms."""
+class Samples(Dataset[tuple[torch.Tensor, int]]):
+    """Each item as torchvision's MNIST gives it: tensor to PIL image to transforms, and a label."""
 
-    def __init__(self, samples: torch.Tensor) -> None:
-        if samples.dtype == torch.uint8:
-            to_pil = transforms.ToPILImage()
-            self._items = [to_pil(sample) for sample in samples]
-            scaled = transforms.Normalize((0.5,), (0.5,))
-            self._transform = transforms.Compose([transforms.ToTensor(), scaled])
-        else:
-            self._items = list(samples)
-            self._transform = transforms.Lambda(lambda point: point)
+    def __init__(self, dataset: data.source.Dataset) -> None:
+        self._samples = dataset.samples
+        assert dataset.labels is not None
+        self._labels = dataset.labels
+        pictures = [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
+        self._transform = transforms.Compose(pictures)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._samples)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self._transform(self._items[index])
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        sample, label = self._samples[index], int(self._labels[index])
+        if sample.dtype == torch.uint8:
+            sample = self._transform(Image.fromarray(sample[0].numpy()))
+        return sample, label
 
 
 def train(preset_name: str, file: Path) -> None:
     """Train for ever; the time of each step's end goes to ``file``."""
     _, preset = presets.load(preset_name)
-    dataset = DATASETS[preset.data.name].load(None, lambda doing, share: None)
+    dataset = data.DATASETS[preset.data.name].load(None, lambda doing, share: None)
     generator = preset.generator.build(dataset.shape)
     discriminator = preset.discriminator.build(dataset.shape)
     adam_g = torch.optim.Adam(generator.parameters(), lr=preset.controls.lr_g)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=preset.controls.lr_d)
     criterion = nn.BCEWithLogitsLoss()
     batch = preset.data.batch_size
-    loader = DataLoader(Pictures(dataset.samples), batch, shuffle=True, drop_last=True)
+    loader = DataLoader(Samples(dataset), batch, shuffle=True, drop_last=True)
     ones, zeros = torch.ones(batch), torch.zeros(batch)
     losses = []
     with file.open("w", buffering=1) as times:
         while True:
-            for real in loader:
+            for real, _ in loader:
                 fake = generator(torch.randn(batch, preset.generator.latent_dim))
                 adam_d.zero_grad()
                 d_loss = criterion(discriminator(real), ones)

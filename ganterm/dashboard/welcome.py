@@ -1,0 +1,71 @@
+"""The welcome screen: choose what to train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from ganterm.dashboard import palette
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A preset as the list shows it."""
+
+    name: str
+    title: str
+    about: str
+    data: str
+
+
+class Welcome(App[str]):
+    """Returns the name of the chosen preset, None where the user leaves."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { align: center middle; background: $background; }
+    Vertical { width: 96; max-width: 96%; height: auto; max-height: 96%; }
+    Static { height: auto; margin: 0 1 1 1; }
+    OptionList { height: auto; max-height: 80%; background: $surface; border: none; padding: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("q", "quit", "leave"),
+        ("escape", "quit", "leave"),
+        ("ctrl+c", "quit", "leave"),
+    ]
+
+    def __init__(self, choices: Sequence[Choice]) -> None:
+        super().__init__()
+        self._choices = choices
+
+    def compose(self) -> ComposeResult:
+        """A heading, and two lines for each preset."""
+        with Vertical():
+            heading = Text("ganterm", style=f"bold {palette.D}")
+            heading.append("   what shall be trained?   (enter trains, q leaves)", palette.DIM)
+            yield Static(heading)
+            yield OptionList(*(Option(_shown(choice), id=choice.name) for choice in self._choices))
+
+    def on_mount(self) -> None:
+        """Look as the dashboard does."""
+        self.register_theme(palette.THEME)
+        self.theme = "ganterm"
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Leave with the choice."""
+        self.exit(event.option.id)
+
+
+def _shown(choice: Choice) -> Text:
+    text = Text(f"{choice.name:<16}", style="bold")
+    text.append(f"{choice.title}  ({choice.data})\n", style="not bold")
+    text.append(f"{'':<16}{choice.about}", style=f"not bold {palette.DIM}")
+    return text
