@@ -32,9 +32,9 @@ class Welcome(App[str]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Screen { align: center middle; background: $background; }
-    Vertical { width: 96; max-width: 96%; height: auto; max-height: 96%; }
+    Vertical { width: 96; max-width: 96%; height: auto; max-height: 96vh; }
     Static { height: auto; margin: 0 1 1 1; }
-    OptionList { height: auto; max-height: 80%; background: $surface; border: none; padding: 1; }
+    OptionList { height: auto; max-height: 80vh; background: $surface; border: none; padding: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q", "quit", "leave"),
