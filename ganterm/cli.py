@@ -207,9 +207,12 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
     code = app.run()
     if app.leaving_now:
         os._exit(130)
+    if code is None:
+        # Textual has told its error; nobody is left to watch, so the run is saved and ended.
+        session.stop("the dashboard failed")
     session.ended.wait()
     stop.done()
-    return _ending(session, stop.code, code if code is not None else app.return_code or 1, debug)
+    return _ending(session, stop.code, 1 if code is None else code, debug)
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:

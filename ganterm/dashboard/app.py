@@ -274,7 +274,7 @@ class Dashboard(App[int]):
         cost = self._budget.cost
         self.session.note(
             "detach",
-            ticks=self._budget.ticks,
+            ticks=self._budget.measured_ticks,
             busy_s=round(self._budget.busy, 3),
             ui_share=round(cost.share, 4),
             bytes_per_s=round(cost.bytes_per_s),

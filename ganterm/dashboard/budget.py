@@ -31,15 +31,20 @@ class Cost:
 
     def __str__(self) -> str:
         charts, _ = LEVELS[self.level]
-        return f"UI {100 * self.share:4.1f} % {size(self.bytes_per_s):>7}/s {charts:3g} Hz"
+        slowed = f" at {charts:g} Hz" if self.level else ""
+        return f"UI {100 * self.share:4.1f} % {size(self.bytes_per_s):>7}/s{slowed}"
 
 
 class Budget:
-    """Fed once a tick by the event loop's thread; draws less often while it is over budget."""
+    """Fed once a tick by the event loop's thread; draws less often while it is over budget.
+
+    ``busy`` is the processor time in seconds that ``measured_ticks`` of all ``ticks`` took.
+    """
 
     def __init__(self) -> None:
         self.cost = Cost()
         self.ticks = 0
+        self.measured_ticks = 0
         self.busy = 0.0
         now = time.perf_counter()
         self._window = (now, time.thread_time(), 0, 0)
@@ -69,6 +74,7 @@ class Budget:
         if now - since >= _WINDOW:
             used = time.thread_time()
             self.busy += used - busy
+            self.measured_ticks += self.ticks - ticks
             late = 2 * self._late > self.ticks - ticks
             self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
             self._window, self._late = (now, used, bytes_sent, self.ticks), 0

@@ -35,6 +35,7 @@ class StatusPanel(Panel):
             (info.preset, style(palette.TEXT, bold=True)),
             (f"{sign} {snapshot.state}", style(_COLORS[snapshot.state], bold=True)),
         ]
+        points = snapshot.sample is not None and snapshot.sample.points is not None
         goal = f"/{short(info.steps)}" if info.steps else ""
         progress = [
             f"step {snapshot.step:>7,}{goal}",
@@ -45,7 +46,7 @@ class StatusPanel(Panel):
             remaining = (info.steps - snapshot.step) / snapshot.rates.steps_per_s
             progress.append(f"ETA {clock(remaining)}")
         more = [
-            f"{short(snapshot.rates.images_per_s):>5} real/s",
+            f"{short(snapshot.rates.images_per_s):>5} {'points' if points else 'images'}/s",
             f"{info.data} x {info.batch_size}",
             info.device,
             f"{size(snapshot.memory_bytes)} used",
