@@ -182,7 +182,14 @@ def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
     session = LocalSession(launch)
     stop = SignalStop(session)
     session.start()
-    code = headless.watch(session, reporter)
+    try:
+        code = headless.watch(session, reporter)
+    except BrokenPipeError:
+        session.stop("nobody reads the output")
+        session.ended.wait()
+        raise
+    finally:
+        reporter.close()
     stop.done()
     return _ending(session, stop.code, code, debug)
 
@@ -212,17 +219,18 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
         session.stop("the dashboard failed")
     session.ended.wait()
     stop.done()
+    last = session.snapshot
+    if last.info.directory:
+        _tell(f"{last.state} at step {last.step:,}, all of it in {last.info.directory}")
     return _ending(session, stop.code, 1 if code is None else code, debug)
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
     """Tell why a run failed; the exit code, a signal's before all others."""
     failure = session.snapshot.failure
-    if signalled is not None:
-        return signalled
     if failure is not None:
         if debug and failure.trace:
             click.echo(failure.trace, err=True)
         _tell(failure.message)
-        return 2 if failure.mistake else 1
-    return code
+        code = 2 if failure.mistake else 1
+    return signalled if signalled is not None else code

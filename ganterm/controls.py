@@ -63,7 +63,8 @@ class Knob:
         if not wrong and isinstance(value, int):
             wrong = abs(value) > 10**9
         if wrong or not math.isfinite(value) or not self.low <= value <= self.high:  # type: ignore[arg-type, operator]
-            raise ControlError(f"{self.name}: {clean(value, 40)} is not {self.range}")
+            shown = f"{value:g}" if isinstance(value, float) else clean(value, 40)
+            raise ControlError(f"{self.name}: {shown} is not {self.range}")
         if self.whole:
             if value != int(value):  # type: ignore[call-overload]
                 raise ControlError(f"{self.name}: {clean(value, 40)} is not {self.range}")

@@ -37,6 +37,9 @@ class Reporter(Protocol):
     def ended(self, snapshot: Snapshot) -> None:
         """All is saved."""
 
+    def close(self) -> None:
+        """Nothing more comes; called in any case."""
+
 
 def watch(session: LocalSession, reporter: Reporter) -> int:
     """Report until the session has ended; returns the exit code, 0, 1 or 2.
@@ -121,7 +124,11 @@ class JsonReporter:
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended."""
         failure = snapshot.failure.message if snapshot.failure else None
-        self._put("stop", state=snapshot.state, step=snapshot.step, error=failure)
+        error = failure or "; ".join(snapshot.alarms) or None
+        self._put("stop", state=snapshot.state, step=snapshot.step, error=error)
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
     def _put(self, kind: str, **data: Any) -> None:
         self._out.write(orjson.dumps({"kind": kind, **data}, option=orjson.OPT_APPEND_NEWLINE))
@@ -163,6 +170,9 @@ class PlainReporter:
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended."""
         self._say(f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}")
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
     def _say(self, line: str) -> None:
         sys.stdout.write(line + "\n")
@@ -222,6 +232,10 @@ class BarReporter:
 
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended."""
-        self._bar.stop()
+        self.close()
         line = f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}"
         self._bar.console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Give the terminal its cursor back."""
+        self._bar.stop()

@@ -25,7 +25,7 @@ def text(strips: list[Strip]) -> list[str]:
 def line(values: np.ndarray, letter: str = "D") -> Line:
     """A line whose band is as thin as the line; as many values as the chart has dot columns."""
     series = values.astype(np.float32)
-    envelope = Envelope(series, series, series, 1, len(values))
+    envelope = Envelope(series, series, series, 1, len(values), len(values))
     return Line(letter, letter, palette.D, envelope, float(values[-1]))
 
 
@@ -47,7 +47,7 @@ def test_a_spike_reaches_the_top_of_the_band() -> None:
     values = np.zeros(60)
     low, high = values.astype(np.float32), values.astype(np.float32).copy()
     high[30] = 1.0
-    one = Line("D", "D", palette.D, Envelope(low, high, low, 1, 60), 0.0)
+    one = Line("D", "D", palette.D, Envelope(low, high, low, 1, 60, 60), 0.0)
     rows = text(draw_chart(Chart("t", [one], (0.0, 1.0)), 38, 8))
     column = 6 + 15
     assert all(dots(row[column]) for row in rows[1:7])

@@ -33,6 +33,7 @@ from ganterm.session.protocol import (
     Pause,
     SaveSamples,
     Session,
+    Snapshot,
     Stop,
     Unpause,
 )
@@ -116,7 +117,7 @@ class Dashboard(App[int]):
         snapshot = self.session.snapshot
         budget.tick(CountingDriver.bytes_sent, judged=snapshot.state != "loading")
         events = self.session.events()
-        self._steering.settle(snapshot.controls, events[self._events_seen :])
+        self._steering.settle(snapshot, events[self._events_seen :])
         self._events_seen = len(events)
         if snapshot.failure is not None and snapshot.failure.mistake:
             self.exit(2)
@@ -126,14 +127,17 @@ class Dashboard(App[int]):
         self.session.watch(samples_per_s)
         now_shown = (snapshot, len(events), dict(self._steering.asked), self._zoom, budget.cost)
         unseen = not self._cockpit.is_mounted or isinstance(self.screen, HelpScreen)
-        if not budget.due(charts_per_s) or now_shown == self._shown or unseen:
+        samples_due = budget.due(samples_per_s) or snapshot.state in ENDED
+        fresh = snapshot.sample is not self._sample_shown and (
+            samples_due or self._sample_shown is None
+        )
+        changed = fresh or now_shown != self._shown
+        if not budget.due(charts_per_s) or not changed or unseen:
             return
         self._shown = now_shown
-        self._show(budget.due(samples_per_s) or self._sample_shown is None)
+        self._show(snapshot, fresh)
 
-    def _show(self, samples: bool) -> None:
-        snapshot = self.session.snapshot
-        fresh = samples and snapshot.sample is not self._sample_shown
+    def _show(self, snapshot: Snapshot, fresh: bool) -> None:
         if fresh:
             self._sample_shown = snapshot.sample
         frame = Frame(
@@ -149,10 +153,13 @@ class Dashboard(App[int]):
 
     def action_nudge(self, name: str, direction: int) -> None:
         """Ask for a control's next value."""
-        self._steering.nudge(name, direction)
+        if not self._over():
+            self._steering.nudge(name, direction)
 
     async def action_prompt(self) -> None:
         """Open the `:` prompt, focused before the next key is looked at: typing may be fast."""
+        if self._over():
+            return
 
         def ask(answer: tuple[str, Value] | None) -> None:
             if answer is not None:
@@ -168,7 +175,7 @@ class Dashboard(App[int]):
 
     def action_pause(self) -> None:
         """Pause, or go on."""
-        self.submit(Unpause() if self.session.snapshot.state == "paused" else Pause())
+        self.submit(Unpause() if self._steering.pause_or_go_on() else Pause())
 
     def action_one_step(self) -> None:
         """One iteration, then rest."""
@@ -209,6 +216,9 @@ class Dashboard(App[int]):
 
     async def action_quit(self) -> None:
         """Ask whether to stop; with nothing left to stop, leave."""
+        self._ask_to_quit()
+
+    def _ask_to_quit(self) -> None:
         if self._nothing_to_lose():
             return
 
@@ -226,8 +236,8 @@ class Dashboard(App[int]):
         elif isinstance(self.screen, QuitScreen):
             self.screen.dismiss(False)
             self._stop("ctrl+c", 130)
-        elif not self._nothing_to_lose():
-            self.run_worker(self.action_quit())
+        else:
+            self._ask_to_quit()
 
     def use_glyphs(self, glyphs: Glyphs) -> None:
         """Draw with these characters from the next frame on."""
@@ -235,12 +245,20 @@ class Dashboard(App[int]):
 
     def call_from_outside(self, code: int) -> None:
         """Leave with an exit code; may be called from any thread, and does not wait."""
-        if self._event_loop is not None:
+        if self._event_loop is not None and not self._event_loop.is_closed():
             self._event_loop.call_soon_threadsafe(self.exit, code)
 
     def submit(self, command: Command) -> None:
-        """Hand a command to the trainer."""
-        self.session.submit(command)
+        """Hand a command to the trainer, as long as there is one."""
+        if not self._over():
+            self.session.submit(command)
+
+    def _over(self) -> bool:
+        """Whether the run has ended, which is told: no key can change it any more."""
+        if self.session.snapshot.state not in ENDED:
+            return False
+        self.notify("The run is over; q leaves.", timeout=2)
+        return True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action, and every control up, down and by value."""

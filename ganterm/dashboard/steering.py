@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ganterm.controls import KNOBS, Controls, Value
-from ganterm.session.protocol import Event, Session, SetControl
+from ganterm.controls import KNOBS, Value
+from ganterm.session.protocol import ENDED, Event, Session, SetControl, Snapshot
 
 
 class Steering:
@@ -12,6 +12,7 @@ class Steering:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.asked: dict[str, Value] = {}
+        self._pause_asked: bool | None = None
 
     def nudge(self, name: str, direction: int) -> None:
         """Ask for the next value down (-1) or up (+1) of what was last asked for."""
@@ -25,11 +26,27 @@ class Steering:
             self.asked[name] = value
             self._session.submit(SetControl(name, value, by))
 
-    def settle(self, controls: Controls, events: tuple[Event, ...]) -> None:
-        """Forget what is now in force, and what the trainer refused in the new ``events``."""
+    def pause_or_go_on(self) -> bool:
+        """Whether to go on rather than pause, looking at what was last asked for."""
+        paused = self._session.snapshot.state == "paused"
+        paused = paused if self._pause_asked is None else self._pause_asked
+        self._pause_asked = not paused
+        return paused
+
+    def settle(self, snapshot: Snapshot, events: tuple[Event, ...]) -> None:
+        """Forget what is in force, and what the new ``events`` say was done or refused."""
+        answered = {
+            (event.data["key"], event.data["to"])
+            for event in events
+            if event.kind in ("change", "schedule")
+        }
         refused = {event.data["key"] for event in events if event.kind == "refused"}
         self.asked = {
             name: value
             for name, value in self.asked.items()
-            if controls.value(name) != value and name not in refused
+            if snapshot.controls.value(name) != value
+            and (name, value) not in answered
+            and name not in refused
         }
+        if self._pause_asked == (snapshot.state == "paused") or snapshot.state in ENDED:
+            self._pause_asked = None

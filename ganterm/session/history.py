@@ -26,7 +26,7 @@ class Envelope:
     """One metric over a stretch of steps, cut into columns; NaN where nothing finite was.
 
     ``low``, ``high`` and ``mean`` have one value a column; the columns cover the steps from
-    ``first`` to ``last``, evenly, the newest of which may be yet to come.
+    ``first`` to ``last``, evenly; the newest step that there is stands in ``newest``.
     """
 
     low: Series
@@ -34,6 +34,7 @@ class Envelope:
     mean: Series
     first: int
     last: int
+    newest: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,7 @@ class HistoryView:
         empty = np.full(columns, np.nan, np.float32)
         last_step = self.first_step + (first + width - 1) * self.every
         if not self.rows:
-            return Envelope(empty, empty, empty, self.first_step, last_step)
+            return Envelope(empty, empty, empty, self.first_step, last_step, 0)
         level = self._level_for(first, width // columns)
         series = [
             level.part(array, metric, level.start, level.stop)
@@ -126,7 +127,8 @@ class HistoryView:
                 )
             shown.append(column)
         low, high, mean = shown
-        return Envelope(low, high, mean, self.first_step + first * self.every, last_step)
+        first_step = self.first_step + first * self.every
+        return Envelope(low, high, mean, first_step, last_step, self.last_step)
 
     def _stretch(self, columns: int, span: int | None) -> tuple[int, int]:
         """The first row to show, and how many rows the columns cover."""

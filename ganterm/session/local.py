@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from dataclasses import replace
 
 from ganterm.session.board import Board
 from ganterm.session.launch import Launch
-from ganterm.session.protocol import RunInfo, Stop
+from ganterm.session.protocol import Failure, RunInfo, Stop
+from ganterm.text import clean
 
 
 class LocalSession(Board):
@@ -48,5 +50,9 @@ class LocalSession(Board):
             from ganterm.training.trainer import Trainer
 
             Trainer(self._launch, self).run()
+        except Exception as error:  # noqa: BLE001 - a torch that does not load, say: tell it
+            message = clean(f"{type(error).__name__}: {error}", 400)
+            failure = Failure(message, trace=traceback.format_exc())
+            self.snapshot = replace(self.snapshot, state="failed", failure=failure, doing="")
         finally:
             self.ended.set()

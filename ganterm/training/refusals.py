@@ -27,7 +27,8 @@ class Refusal:
         """What happened and what to do, in plain words."""
         return (
             f"step {self.step:,}: {self.tensor} was not finite; {self.network}'s update was not "
-            "applied. Lower its learning rate or change the loss, then unpause."
+            "applied. Lower the learning rates or change the loss and go on; where it is back at "
+            "once, the weights have grown too far and only a new start helps."
         )
 
 

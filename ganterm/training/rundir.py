@@ -37,7 +37,7 @@ def check_can_create(runs: Path, name: str) -> None:
     if (runs / name).exists():
         raise UserError(
             f"run '{clean(name)}' exists in {clean(runs)}: give another --run NAME "
-            "(to go on with a run is what `ganterm resume` is for)"
+            "(`ganterm resume`, to go on with it, is still to come)"
         )
     nearest_folder = runs
     while not nearest_folder.exists():

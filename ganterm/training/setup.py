@@ -66,6 +66,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         torch.Generator(device).manual_seed(noise_seed),
     )
     sampler = Sampler(dataset, latent_dim, device, view_seed)
+    tell("making the run directory", None)
     about = _about(launch, preset, dataset, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
     info = RunInfo(

@@ -46,6 +46,10 @@ PICTURE_SECONDS = 10.0
 REST_SECONDS = 0.5
 
 
+class _StoppedWhileLoading(Exception):  # noqa: N818 - no error: there is nothing to save yet
+    """The user did not want to wait for the first iteration."""
+
+
 class Trainer:
     """One run, from loading to the last save; ``run`` is the body of the trainer's thread."""
 
@@ -61,6 +65,8 @@ class Trainer:
             training = Training(self._launch, self._board, setup)
             training.loop()
             training.finish()
+        except _StoppedWhileLoading:
+            self._board.snapshot = replace(self._board.snapshot, state="stopped", doing="")
         except UserError as error:
             self._fail(Failure(str(error), mistake=True), training)
         except Exception as error:  # noqa: BLE001 - whatever it was, curves and cause must stay
@@ -69,7 +75,7 @@ class Trainer:
 
     def _tell(self, doing: str, progress: float | None) -> None:
         if any(isinstance(command, Stop) for command in self._board.commands):
-            raise UserError("stopped while loading")
+            raise _StoppedWhileLoading
         self._board.snapshot = replace(self._board.snapshot, doing=doing, progress=progress)
 
     def _fail(self, failure: Failure, training: Training | None) -> None:
@@ -101,7 +107,7 @@ class Training:
         self._branch = 0
         self._state: State = "running"
         self._stop_reason: str | None = None
-        self._single_step = False
+        self._single_steps = 0
         self._schedule_done = 0
         self._counters = Counters()
         self._newest = board.snapshot.scalars
@@ -117,21 +123,21 @@ class Training:
         """Iterate and obey until told to stop, or until the last step asked for is done."""
         self._event("start", controls=self._controls.table())
         self._pace.go()
-        while True:
+        while self._last_step is None or self._step < self._last_step:
             self._obey()
-            done = self._last_step is not None and self._step >= self._last_step
-            if self._stop_reason is not None or done:
+            if self._stop_reason is not None:
                 return
-            if self._state == "paused" and not self._single_step:
+            if self._state == "paused" and not self._single_steps:
                 self._drain()
                 self._publish()
                 self._board.woken.wait(REST_SECONDS)
                 self._board.woken.clear()
                 continue
             self._iterate()
-            if self._single_step:
-                self._single_step = False
-                self._rest()
+            if self._single_steps:
+                self._single_steps -= 1
+                if not self._single_steps:
+                    self._rest()
             elif self._recorder.full or time.perf_counter() - self._drained_at >= DRAIN_SECONDS:
                 self._drain()
                 self._publish()
@@ -142,12 +148,17 @@ class Training:
         self._picture()
         self._pace.rest()
         self._state = "stopped" if self._stop_reason is not None else "finished"
-        saved = self._save()
+        saved, trouble = self._save()
+        failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
+        if failure is not None:
+            self._state = "failed"
+            self._raise_alarm("save", failure.message, {})
         reason = self._stop_reason or f"{self._step:,} steps done"
         self._take_notes()
         self._event("stop", reason=reason, state=self._state, saved=saved)
         self._close()
-        self._publish()
+        self._sampled_at = float("-inf")
+        self._publish(failure)
 
     def fail(self, message: str) -> None:
         """Record that the run broke off; what was recorded stays."""
@@ -186,14 +197,19 @@ class Training:
         self._publish()
 
     def _obey(self) -> None:
+        self._take_notes()
         coming = self._step + 1
         if coming in self._scheduled and self._schedule_done < coming:
             self._schedule_done = coming
             for name, value in self._scheduled[coming].items():
                 self._change(name, value, "schedule", "preset")
-        self._take_notes()
-        while self._board.commands:
-            self._carry_out(self._board.commands.popleft())
+        commands = self._board.commands
+        if any(isinstance(command, Stop) for command in tuple(commands)):
+            # What was asked beside a stop would never act, so it is not logged as if it did.
+            self._stop_reason = next(c.reason for c in tuple(commands) if isinstance(c, Stop))
+            return
+        while commands:
+            self._carry_out(commands.popleft())
 
     def _take_notes(self) -> None:
         while self._board.notes:
@@ -211,23 +227,24 @@ class Training:
                     for name in list(self._alarms):
                         self._clear_alarm(name)
                     self._state = "running"
+                    self._single_steps = 0
                     self._pace.go()
                     self._event("unpause")
+                    self._publish()
             case OneStep():
                 if self._state == "paused":
                     self._pace.go()
-                    self._single_step = True
+                    self._single_steps += 1
                 else:
                     self._rest()
             case NewNoise():
                 self._sampler.renew()
+                self._pictured_step = -1
                 self._event("note", text="fresh fixed noise")
                 self._sampled_at = float("-inf")
             case SaveSamples():
                 self._picture()
                 self._event("note", text=f"sample picture of step {self._step} saved")
-            case Stop(reason):
-                self._stop_reason = reason
 
     def _change(self, name: str, value: Value, kind: str, by: str) -> None:
         before = self._controls
@@ -294,9 +311,9 @@ class Training:
             self._raise_alarm("nonfinite", refusal.message, evidence)
             self._rest(cause=refusal.message)
 
-    def _publish(self) -> None:
+    def _publish(self, failure: Failure | None = None) -> None:
         snapshot = self._board.snapshot
-        steps_per_s = self._pace.steps_per_s(self._step)
+        steps_per_s = 0.0 if self._state == "paused" else self._pace.steps_per_s(self._step)
         sample, wanted, clock = snapshot.sample, self._board.samples_per_s, time.perf_counter()
         renewed = self._sampled_at == float("-inf")
         stale = renewed or sample is None or sample.step != self._step
@@ -316,10 +333,11 @@ class Training:
             sample=sample,
             alarms=(*self._alarms.values(), *((trouble,) if trouble else ())),
             memory_bytes=memory_bytes(self._device),
+            failure=failure,
         )
 
-    def _save(self) -> str | None:
-        """Save networks and optimizers; the folder's name, None where the disk took nothing."""
+    def _save(self) -> tuple[str | None, str | None]:
+        """Save networks and optimizers: the folder's name, or why the disk took nothing."""
         state = {
             "controls": self._controls.table(),
             "counters": {
@@ -334,7 +352,5 @@ class Training:
         try:
             path = checkpoint.save(folder / "checkpoints", self._step, self._branch, tensors, state)
         except OSError as error:
-            message = f"the networks could not be saved: {error.strerror}"
-            self._raise_alarm("save", message, {})
-            return None
-        return str(path.relative_to(folder))
+            return None, str(error.strerror)
+        return str(path.relative_to(folder)), None

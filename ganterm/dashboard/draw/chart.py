@@ -139,6 +139,8 @@ class _Plot:
         self.rows, self.columns = rows, columns
         self.dots_down, self.dots_across = (4, 2) if chart.glyphs.unicode else (2, 1)
         self.height = rows * self.dots_down
+        # Where the sign of a change stands, which no line covers.
+        self.signed = np.zeros((rows, columns), bool)
         self.middles = [
             scaled(smoothed(line.envelope.mean).astype(np.float32), chart.log)
             for line in chart.lines
@@ -179,13 +181,19 @@ class _Plot:
             return
         span = self.chart.lines[0].envelope
         covered = max(1, span.last - span.first + 1)
+        signs: dict[int, list[str]] = {}
         for step, sign in self.chart.marks:
-            if not span.first <= step <= span.last:
-                continue
-            column = int((step - span.first) / covered * self.columns)
-            for row in range(1, self.rows):
-                cells.write(row, column, self.chart.glyphs.marker, style(palette.CHANGE))
-            cells.write(0, column, sign, style(palette.CHANGE, bold=True))
+            if span.first <= step <= span.last:
+                column = int((step - span.first) / covered * self.columns)
+                signs.setdefault(column, [])
+                if sign not in signs[column]:
+                    signs[column].append(sign)
+        for column, here in signs.items():
+            for row in range(self.rows):
+                told = row < len(here)
+                text = here[row] if told else self.chart.glyphs.marker
+                cells.write(row, column, text, style(palette.CHANGE, bold=told))
+                self.signed[row, column] = told
 
     def _fill(
         self,
@@ -209,8 +217,7 @@ class _Plot:
 
     def _put(self, cells: Cells, bits: NDArray[np.uint32], color: str, letter: str) -> None:
         where = bits > 0
-        # The top row keeps the signs of changes readable.
-        where[0] &= ~np.isin(cells.chars[0], [sign for _, sign in self.chart.marks])
+        where &= ~self.signed
         if self.chart.glyphs.unicode:
             cells.put(where, (bits + 0x2800).astype(np.uint32).view("<U1"), style(color))
         else:
@@ -265,6 +272,10 @@ def _write_steps(cells: Cells, chart: Chart, columns: int) -> None:
         return
     span = chart.lines[0].envelope
     row = cells.size[0] - 1
-    last = short(span.last)
-    cells.write(row, LABELS, short(span.first), style(palette.DIM))
-    cells.write(row, LABELS + columns - len(last), last, style(palette.DIM))
+    first, newest = short(span.first), short(span.newest)
+    cells.write(row, LABELS, first, style(palette.DIM))
+    covered = max(1, span.last - span.first + 1)
+    end = LABELS + math.ceil((span.newest - span.first + 1) / covered * columns)
+    column = max(LABELS + len(first) + 1, end - len(newest))
+    if span.newest > span.first:
+        cells.write(row, column, newest, style(palette.DIM))
