@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -121,7 +122,9 @@ def main() -> NoReturn:
 
 
 def _tell(message: str) -> None:
-    click.echo(f"ganterm: {message}", err=True)
+    # A terminal that is gone takes no message, and the exit code matters more.
+    with contextlib.suppress(OSError):
+        click.echo(f"ganterm: {message}", err=True)
 
 
 def _train(options: dict[str, Any]) -> int:

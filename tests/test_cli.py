@@ -223,3 +223,17 @@ def test_python_dash_m_is_the_same_program() -> None:
         [sys.executable, "-m", "ganterm", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("ganterm")
+
+
+def test_a_reader_that_leaves_does_not_cost_the_run(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*GANTERM, *TRAIN, "--json"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr.read() == b""
+    run = tmp_path / "runs" / "r"
+    assert json.loads((run / "run.json").read_text())["state"] == "stopped"
+    assert (run / "checkpoints" / "LATEST").exists()

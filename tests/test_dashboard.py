@@ -321,8 +321,13 @@ async def test_pure_ascii_shows_no_other_character() -> None:
     board.pin(Event(7, 0, TIME, "change", {"key": "k", "from": 1, "to": 7, "by": "key"}))
     glyphs = Glyphs(unicode=False, pictures="ascii")
     for size in SIZES:
-        async with shown(board, size, glyphs) as (app, _):
+        async with shown(board, size, glyphs) as (app, pilot):
             assert screen_text(app).isascii()
+            for key in ("question_mark", "q", "colon"):
+                await pilot.press(key)
+                await pilot.pause()
+                assert screen_text(app).isascii(), key
+                await pilot.press("escape")
 
 
 async def test_marks_of_changes_are_on_every_chart() -> None:
@@ -400,3 +405,39 @@ def test_the_budget_does_not_judge_a_time_in_which_it_slept(
         clock[0] += 5
         budget.tick(bytes_sent=10**9)
     assert budget.rates == LEVELS[0]
+
+
+async def test_two_quick_presses_of_space_are_on_and_off() -> None:
+    board = running(state="paused")
+    async with shown(board) as (_, pilot):
+        await pilot.press("space", "space")
+    assert list(board.commands) == [Unpause(), Pause()]
+
+
+async def test_three_quick_ctrl_c_leave_now() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("ctrl+c", "ctrl+c", "ctrl+c")
+        await pilot.pause()
+        assert app.leaving_now
+        assert len(board.commands) == 1
+
+
+async def test_keys_after_the_end_say_so_and_do_nothing() -> None:
+    board = running(state="finished")
+    async with shown(board) as (app, pilot):
+        await pilot.press("K", "space", "s", "colon")
+        await pilot.pause()
+        assert not board.commands
+        assert not isinstance(app.screen, PromptScreen)
+        assert "→" not in screen_text(app)
+
+
+async def test_changes_in_one_column_all_keep_their_sign() -> None:
+    board = running()
+    for key in ("k", "loss", "lr_g"):
+        board.pin(Event(600, 0, TIME, "change", {"key": key, "from": 1, "to": 1, "by": "key"}))
+    async with shown(board) as (app, _):
+        losses = app.screen.query_one("#losses")
+        column = losses.render_line(1).text.index("k")
+        assert [losses.render_line(row).text[column] for row in (1, 2, 3)] == ["k", "o", "g"]

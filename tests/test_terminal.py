@@ -215,3 +215,20 @@ def test_pictures_fall_back_to_letters_where_colours_are_missing(
     terminal.until(running)
     terminal.read(1)
     assert ("▀" not in terminal.text) == only_ascii_pictures
+
+
+def test_leaving_while_it_loads_is_no_mistake(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.until(lambda t: "importing torch" in t.text)
+    terminal.press("\x03")
+    terminal.press("\x03")
+    assert terminal.wait() == 130
+    assert_restored(terminal)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failure_on_the_way_gives_the_bars_terminal_back(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "r").mkdir(parents=True)
+    terminal = start("--headless", columns=120)
+    assert terminal.wait() == 2
+    assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")

@@ -306,3 +306,99 @@ def test_every_loss_trains_with_every_optimizer(train: Train, loss: str, optimiz
     session = train(f"loss={loss}", f"optimizer.name={optimizer}", "k=2", "l=2", steps=3)
     assert session.snapshot.state == "finished"
     assert not session.snapshot.alarms
+
+
+def test_steps_asked_for_quickly_are_all_taken_and_going_on_wins(
+    launch: Callable[..., Launch],
+) -> None:
+    session = LocalSession(launch(steps=None))
+    session.start()
+    until(lambda: session.snapshot.step > 3)
+    session.submit(Pause())
+    until(lambda: session.snapshot.state == "paused")
+    at = session.snapshot.step
+    for _ in range(5):
+        session.submit(OneStep())
+    until(lambda: session.snapshot.step == at + 5)
+    session.submit(OneStep())
+    session.submit(Unpause())
+    until(lambda: session.snapshot.step > at + 20)
+    assert session.snapshot.state == "running"
+    session.stop("test")
+    assert session.ended.wait(60)
+
+
+def test_nothing_is_logged_at_a_step_that_never_ran(train: Train) -> None:
+    session = train("schedule=[{step=6,set={k=5}}]", steps=5)
+    assert [event["kind"] for event in events(session)] == ["start", "stop"]
+    assert session.snapshot.controls.k == 1
+
+
+def test_the_last_snapshot_shows_the_last_step(launch: Callable[..., Launch]) -> None:
+    session = LocalSession(launch(steps=37))
+    session.watch(0.01)
+    session.start()
+    assert session.ended.wait(60)
+    assert session.snapshot.sample is not None
+    assert session.snapshot.sample.step == session.snapshot.step == 37
+
+
+def test_new_noise_is_another_picture_of_the_same_step(launch: Callable[..., Launch]) -> None:
+    from ganterm.session.protocol import SaveSamples
+
+    session = LocalSession(launch(steps=None))
+    session.start()
+    until(lambda: session.snapshot.step > 3)
+    session.submit(Pause())
+    until(lambda: session.snapshot.state == "paused")
+    folder = Path(session.snapshot.info.directory) / "samples"
+    file = folder / f"step_{session.snapshot.step:010d}-b0.png"
+    session.submit(SaveSamples())
+    until(file.exists)
+    before = file.read_bytes()
+    session.submit(NewNoise())
+    session.submit(SaveSamples())
+    until(lambda: file.read_bytes() != before)
+    session.stop("test")
+    assert session.ended.wait(60)
+
+
+def test_a_save_that_fails_is_a_failure(launch: Callable[..., Launch]) -> None:
+    session = LocalSession(launch(steps=None))
+    session.start()
+    until(lambda: session.snapshot.step > 3)
+    folder = Path(session.snapshot.info.directory) / "checkpoints"
+    folder.rmdir()
+    folder.write_text("in the way")
+    session.stop("test")
+    assert session.ended.wait(60)
+    assert session.snapshot.state == "failed"
+    failure = session.snapshot.failure
+    assert failure is not None and "could not be saved: Not a directory" in failure.message
+    stop = events(session)[-1]
+    assert (stop["kind"], stop["state"], stop["saved"]) == ("stop", "failed", None)
+
+
+def test_a_trainer_that_cannot_be_loaded_is_told(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ganterm.training.trainer", None)
+    session = LocalSession(launch())
+    session.start()
+    assert session.ended.wait(60)
+    assert session.snapshot.state == "failed"
+    assert session.snapshot.failure is not None
+
+
+def test_stopping_while_loading_leaves_nothing_and_is_no_failure(
+    launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    session = LocalSession(launch())
+    session.stop("test")
+    session.start()
+    assert session.ended.wait(60)
+    assert session.snapshot.state == "stopped"
+    assert session.snapshot.failure is None
+    assert not (tmp_path / "runs").exists()

@@ -86,7 +86,7 @@ class Dashboard(App[int]):
         super().__init__(**options)
         self.session = session
         self.leaving_now = False
-        self._glyphs = glyphs or Glyphs()
+        self.use_glyphs(glyphs or Glyphs())
         self._steering = Steering(session)
         self._budget = Budget()
         self._zoom = 0
@@ -242,6 +242,7 @@ class Dashboard(App[int]):
     def use_glyphs(self, glyphs: Glyphs) -> None:
         """Draw with these characters from the next frame on."""
         self._glyphs = glyphs
+        self.set_class(not glyphs.unicode, "ascii")
 
     def call_from_outside(self, code: int) -> None:
         """Leave with an exit code; may be called from any thread, and does not wait."""

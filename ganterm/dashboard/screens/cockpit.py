@@ -48,6 +48,10 @@ CockpitScreen { background: $background; }
 
 .tiny #body, .tiny #status, .tiny #banner { display: none; }
 .tiny #notice { display: block; }
+
+.ascii QuitScreen > Vertical, .ascii HelpScreen > VerticalScroll { border: ascii $primary; }
+.ascii HelpScreen > VerticalScroll { scrollbar-size: 0 0; }
+.ascii PromptScreen > Vertical { border-top: ascii $primary; }
 """
 """The layouts, for the app: a screen's own rules do not see classes of the screen itself."""
 
