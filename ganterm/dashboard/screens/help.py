@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -63,7 +64,7 @@ class HelpScreen(ModalScreen[None]):
             ]
             yield Static(_table("Losses", losses))
 
-    def _control_table(self) -> Table:
+    def _control_table(self) -> Group:
         rows = []
         for knob in KNOBS.values():
             keys = " ".join(knob.keys) if knob.keys else ":"
@@ -73,11 +74,10 @@ class HelpScreen(ModalScreen[None]):
         return _table("Controls: lower case lowers, upper case raises", rows)
 
 
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> Group:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
     table.add_column(width=21, no_wrap=True)
     table.add_column(ratio=1)
-    table.add_row(Text(f"\n{title}", style=f"bold {palette.G}"), "")
     for left, right in rows:
         table.add_row(Text(left, style=_KEY), Text(right))
-    return table
+    return Group(Text(f"\n{title}", style=f"bold {palette.G}"), table)
