@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -338,15 +338,8 @@ class Training:
 
     def _save(self) -> tuple[str | None, str | None]:
         """Save networks and optimizers: the folder's name, or why the disk took nothing."""
-        state = {
-            "controls": self._controls.table(),
-            "counters": {
-                "d_updates": self._counters.d_updates,
-                "g_updates": self._counters.g_updates,
-                "samples_seen": self._counters.samples_seen,
-                "elapsed": self._pace.seconds,
-            },
-        }
+        counters = asdict(replace(self._counters, elapsed=self._pace.seconds))
+        state = {"controls": self._controls.table(), "counters": counters}
         tensors = checkpoint.game_tensors(self._game)
         folder = self._directory.path
         try:
