@@ -148,3 +148,14 @@ def test_a_runs_dir_that_cannot_be(tmp_path: Path) -> None:
         check_can_create(tmp_path / "file" / "runs", "a")
     check_can_create(tmp_path / "not" / "there", "a")
     assert not (tmp_path / "not").exists()
+
+
+def test_rows_that_can_no_longer_be_kept_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rundir, "MOST_WAITING", -1)
+    directory = make(tmp_path)
+    assert directory.alarm is None
+    directory.rows(np.arange(1, 4), 0, some_rows(3))
+    assert directory.alarm == "3 rows could not be kept"
+    directory.close()

@@ -88,12 +88,6 @@ class HistoryView:
         """The newest row's step, 0 before the first."""
         return self.first_step + (self.rows - 1) * self.every if self.rows else 0
 
-    def newest(self, name: str, count: int) -> Series:
-        """The newest values of a metric, at most ``count`` of them, oldest first."""
-        level = self.levels[0]
-        start = max(level.start, self.rows - count)
-        return level.part(level.low, self.names.index(name), start, self.rows).copy()
-
     def envelope(self, name: str, columns: int, span: int | None = None) -> Envelope:
         """A metric cut into ``columns``, over the whole run or its newest ``span`` rows.
 

@@ -54,7 +54,7 @@ class RunDirectory:
     def __init__(self, runs: Path, name: str, preset_toml: str, about: Mapping[str, Any]) -> None:
         self.path = runs / name
         self.trouble: str | None = None
-        self.lost_rows = 0
+        self._lost_rows = 0
         try:
             self.path.mkdir(parents=True)
             for folder in ("history", "samples", "checkpoints"):
@@ -86,10 +86,16 @@ class RunDirectory:
         self._thread = threading.Thread(target=self._work, name="ganterm-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def alarm(self) -> str | None:
+        """What is wrong with the recording, in words; None where all is well."""
+        lost = f"{self._lost_rows:,} rows could not be kept" if self._lost_rows else None
+        return "; ".join(told for told in (self.trouble, lost) if told) or None
+
     def rows(self, steps: NDArray[np.int64], branch: int, rows: NDArray[np.float32]) -> None:
         """Log rows of ``METRICS``, shape (n, metrics), of the given steps."""
         if self._waiting.qsize() > MOST_WAITING:
-            self.lost_rows += len(rows)
+            self._lost_rows += len(rows)
             return
         self._waiting.put(lambda: self._metrics.append(json_rows(steps, branch, rows)))
         branches = np.full(len(steps), branch, "<i4")

@@ -320,7 +320,7 @@ class Training:
         if wanted and stale and clock - self._sampled_at >= 0.9 / wanted:
             sample = self._sampler.look(self._game.generator, self._step)
             self._sampled_at = clock
-        trouble = self._directory.trouble
+        trouble = self._directory.alarm
         self._board.snapshot = replace(
             snapshot,
             state=self._state,

@@ -29,11 +29,6 @@ class Glyphs:
         return "→" if self.unicode else "->"
 
     @property
-    def dot(self) -> str:
-        """Between things that stand in one line."""
-        return "·" if self.unicode else "|"
-
-    @property
     def ellipsis(self) -> str:
         """Something goes on, or was cut."""
         return "…" if self.unicode else "..."
