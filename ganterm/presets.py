@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from ganterm import data
 from ganterm.controls import KNOBS, ControlError, Controls, knob_of
+from ganterm.data.options import DataSection
 from ganterm.errors import UserError
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import GeneratorOptions, NetworkOptions
@@ -29,13 +30,6 @@ M = TypeVar("M", bound=BaseModel)
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DataSection(_Section):
-    """Which data set, and how many samples a batch holds."""
-
-    name: str = "mnist10k"
-    batch_size: int = Field(64, ge=2, le=16_384)
 
 
 class OptimizerSection(_Section):
@@ -139,7 +133,7 @@ class Preset(_Section):
 
 def _network(
     table: Mapping[str, Any],
-    registry: Mapping[str, type[NetworkOptions]],
+    registry: Mapping[str, type[Any]],
     section: str,
     source: str,
 ) -> NetworkOptions:

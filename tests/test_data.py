@@ -15,6 +15,7 @@ import torch
 from torchvision import datasets
 
 from ganterm.data import DATASETS, digits, mnist
+from ganterm.data.options import DataSection
 from ganterm.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -25,7 +26,7 @@ def quiet(doing: str, progress: float | None) -> None:
 
 
 def test_embedded_digits_are_a_thousand_of_each_class() -> None:
-    data = DATASETS["mnist10k"].load(None, quiet)
+    data = DATASETS["mnist10k"].load(DataSection(), None, quiet)
     assert data.samples.shape == (10_000, 1, 28, 28)
     assert data.samples.dtype == torch.uint8
     assert data.labels is not None
@@ -87,7 +88,7 @@ def test_the_embedded_file_is_rebuilt_byte_for_byte() -> None:
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_a_given_folder_is_read_and_not_written(name: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in SHARED.rglob("*")}
-    data = DATASETS[name].load(SHARED, quiet)
+    data = DATASETS[name].load(DataSection(), SHARED, quiet)
     assert data.samples.shape == (60_000, 1, 28, 28)
     assert before == {path: path.stat().st_mtime_ns for path in SHARED.rglob("*")}
 
@@ -133,13 +134,13 @@ def small_mnist(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> tu
 def test_mnist_is_fetched_once_with_progress(small_mnist: tuple[str, Path], tmp_path: Path) -> None:
     told: list[tuple[str, float | None]] = []
     root = tmp_path / "cache"
-    data = DATASETS["mnist"].load(root, lambda *args: told.append(args))
+    data = DATASETS["mnist"].load(DataSection(), root, lambda *args: told.append(args))
     assert data.samples.shape == (30, 1, 28, 28)
     assert any("downloading train-images" in doing and share == 1 for doing, share in told)
     assert not [path for path in root.rglob("*") if path.name.startswith(".")]
     for file in small_mnist[1].iterdir():
         file.unlink()
-    assert DATASETS["mnist"].load(root, quiet).sha256 == data.sha256
+    assert DATASETS["mnist"].load(DataSection(), root, quiet).sha256 == data.sha256
 
 
 def test_a_bad_checksum_leaves_nothing_and_names_the_way_out(
@@ -148,30 +149,30 @@ def test_a_bad_checksum_leaves_nothing_and_names_the_way_out(
     packed = small_mnist[1] / "train-images-idx3-ubyte.gz"
     packed.write_bytes(packed.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match="bad checksum") as caught:
-        DATASETS["mnist"].load(tmp_path / "cache", quiet)
+        DATASETS["mnist"].load(DataSection(), tmp_path / "cache", quiet)
     assert "mnist10k" in str(caught.value)
     assert not (tmp_path / "cache" / "MNIST" / "raw" / "train-images-idx3-ubyte").exists()
 
 
 def test_a_broken_file_is_named(small_mnist: tuple[str, Path], tmp_path: Path) -> None:
-    DATASETS["mnist"].load(tmp_path, quiet)
+    DATASETS["mnist"].load(DataSection(), tmp_path, quiet)
     file = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(UserError, match="train-labels-idx1-ubyte is broken") as caught:
-        DATASETS["mnist"].load(tmp_path, quiet)
+        DATASETS["mnist"].load(DataSection(), tmp_path, quiet)
     assert "mnist10k" in str(caught.value)
 
 
 def test_no_network_is_told_with_its_cause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(UserError, match="refused") as caught:
-        DATASETS["mnist"].load(tmp_path, quiet)
+        DATASETS["mnist"].load(DataSection(), tmp_path, quiet)
     assert "mnist10k" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_ring8_is_eight_modes_on_the_circle() -> None:
-    data = DATASETS["ring8"].load(None, quiet)
+    data = DATASETS["ring8"].load(DataSection(), None, quiet)
     assert data.modes is not None and data.labels is not None and data.sigma == 0.01
     gaps = torch.pdist(data.modes)
     assert gaps.min().item() == pytest.approx(2 * math.sin(math.pi / 8), rel=1e-5)
@@ -179,4 +180,4 @@ def test_ring8_is_eight_modes_on_the_circle() -> None:
     assert away.std(dim=0).tolist() == pytest.approx([0.01, 0.01], rel=0.02)
     share = torch.bincount(data.labels, minlength=8) / len(data.labels)
     assert (share - 1 / 8).abs().max() < 0.01
-    assert DATASETS["ring8"].load(None, quiet).sha256 == data.sha256
+    assert DATASETS["ring8"].load(DataSection(), None, quiet).sha256 == data.sha256

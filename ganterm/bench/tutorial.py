@@ -17,13 +17,15 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from ganterm import data, presets
+from ganterm import presets
+from ganterm.data import source
+from ganterm.data.load import loaded
 
 
 class Samples(Dataset[tuple[torch.Tensor, int]]):
     """Each item as torchvision's MNIST gives it: tensor to PIL image to transforms, and a label."""
 
-    def __init__(self, dataset: data.source.Dataset) -> None:
+    def __init__(self, dataset: source.Dataset) -> None:
         self._samples = dataset.samples
         assert dataset.labels is not None
         self._labels = dataset.labels
@@ -43,7 +45,7 @@ class Samples(Dataset[tuple[torch.Tensor, int]]):
 def train(preset_name: str, file: Path) -> None:
     """Train for ever; the time of each step's end goes to ``file``."""
     _, preset = presets.load(preset_name)
-    dataset = data.DATASETS[preset.data.name].load(None, lambda doing, share: None)
+    dataset = loaded(preset.data, None, lambda doing, share: None)
     generator = preset.generator.build(dataset.shape)
     discriminator = preset.discriminator.build(dataset.shape)
     adam_g = torch.optim.Adam(generator.parameters(), lr=preset.controls.lr_g)

@@ -1,8 +1,13 @@
-"""The data sets, a file each: what is known of them loads without torch, tensors on demand."""
+"""The data sets, a file each: what is known of them loads without torch, tensors on demand.
 
-from ganterm.data import digits, mnist, ring8
+A file lists its sets as ``SOURCES``; that alone makes them choices of ``data.name``.
+"""
+
+import sys
+
 from ganterm.data.source import DataSource
+from ganterm.registry import gathered
 
 DATASETS: dict[str, DataSource] = {
-    source.name: source for source in (digits.SOURCE, mnist.MNIST, mnist.FASHION, ring8.SOURCE)
+    source.name: source for source in gathered(sys.modules[__name__], "SOURCES")
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
 from ganterm.errors import UserError
 
@@ -60,7 +61,7 @@ def unpack() -> tuple[np.ndarray, np.ndarray]:
     return content[: COUNT * 784].reshape(COUNT, 28, 28), content[COUNT * 784 :]
 
 
-def _load(folder: Path | None, progress: Progress) -> Dataset:
+def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     import torch
 
     progress("unpacking the embedded digits", None)
@@ -69,13 +70,16 @@ def _load(folder: Path | None, progress: Progress) -> Dataset:
         name="mnist10k",
         samples=torch.from_numpy(images.copy()).unsqueeze(1),
         labels=torch.from_numpy(labels.astype(np.int64)),
+        classes=tuple("0123456789"),
     )
 
 
-SOURCE = DataSource(
-    name="mnist10k",
-    title="10,000 MNIST digits, embedded",
-    kind="image",
-    size="10,000 x 28x28",
-    load=_load,
+SOURCES = (
+    DataSource(
+        name="mnist10k",
+        title="10,000 MNIST digits, embedded",
+        kind="image",
+        size="10,000 x 28x28",
+        load=_load,
+    ),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from ganterm.data.download import fetch_gzip
+from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
 from ganterm.errors import UserError
 from ganterm.text import clean
@@ -34,7 +35,9 @@ _SHA256 = {
 }
 
 
-def _load(name: str, family: str, folder: Path | None, progress: Progress) -> Dataset:
+def _load(
+    name: str, family: str, options: DataSection, folder: Path | None, progress: Progress
+) -> Dataset:
     """``family`` is torchvision's class name, which is also the folder's name in its layout."""
     from torchvision import datasets
 
@@ -67,20 +70,23 @@ def _load(name: str, family: str, folder: Path | None, progress: Progress) -> Da
             "Remove it to have it fetched again, or use --set data.name=mnist10k"
         )
     whole = kind(str(root), train=True, download=False)
-    return Dataset(name=name, samples=whole.data.unsqueeze(1), labels=whole.targets)
+    classes = tuple(str(name) for name in whole.classes)
+    return Dataset(name, whole.data.unsqueeze(1), whole.targets, classes)
 
 
-MNIST = DataSource(
-    name="mnist",
-    title="MNIST, the 60,000 training digits",
-    kind="image",
-    size="60,000 x 28x28",
-    load=partial(_load, "mnist", "MNIST"),
-)
-FASHION = DataSource(
-    name="fashion_mnist",
-    title="Fashion-MNIST, the 60,000 training pictures",
-    kind="image",
-    size="60,000 x 28x28",
-    load=partial(_load, "fashion_mnist", "FashionMNIST"),
+SOURCES = (
+    DataSource(
+        name="mnist",
+        title="MNIST, the 60,000 training digits",
+        kind="image",
+        size="60,000 x 28x28",
+        load=partial(_load, "mnist", "MNIST"),
+    ),
+    DataSource(
+        name="fashion_mnist",
+        title="Fashion-MNIST, the 60,000 training pictures",
+        kind="image",
+        size="60,000 x 28x28",
+        load=partial(_load, "fashion_mnist", "FashionMNIST"),
+    ),
 )

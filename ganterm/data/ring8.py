@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
 
 RADIUS = 1.0
@@ -12,7 +13,7 @@ SIGMA = 0.01
 COUNT = 100_000
 
 
-def _load(folder: Path | None, progress: Progress) -> Dataset:
+def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     """100,000 fixed points (as PacGAN, Lin et al. 2018), the same on every machine and run."""
     import torch
 
@@ -25,10 +26,12 @@ def _load(folder: Path | None, progress: Progress) -> Dataset:
     return Dataset(name="ring8", samples=samples, labels=labels, modes=modes, sigma=SIGMA)
 
 
-SOURCE = DataSource(
-    name="ring8",
-    title="8 Gaussians on a circle of radius 1, sigma 0.01",
-    kind="points",
-    size="100,000 x 2",
-    load=_load,
+SOURCES = (
+    DataSource(
+        name="ring8",
+        title="8 Gaussians on a circle of radius 1, sigma 0.01",
+        kind="points",
+        size="100,000 x 2",
+        load=_load,
+    ),
 )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ganterm.data.options import DataSection
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,13 +22,15 @@ class Dataset:
     """A loaded data set, in host memory.
 
     ``samples``: uint8 (n, channels, height, width) for pictures, float32 (n, 2) for points.
-    ``labels``: int64 (n,) in 0..classes-1, or None. ``modes``: float32 (m, 2), the centres of a
-    mixture, with ``sigma`` its standard deviation; None for pictures.
+    ``labels``: int64 (n,) in 0..len(classes)-1, or None; ``classes``: their names. ``modes``:
+    float32 (m, 2), the centres of a mixture, with ``sigma`` its standard deviation; None for
+    pictures.
     """
 
     name: str
     samples: Tensor
     labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
     modes: Tensor | None = None
     sigma: float | None = None
 
@@ -48,12 +52,12 @@ class Dataset:
 class DataSource:
     """A data set that can be asked for: what a catalogue says of it, and how to load it.
 
-    ``load(folder, progress)`` raises UserError, naming the cause, where the data cannot be had;
-    ``folder`` is the user's ``--data-dir`` or None for the platform's cache folder.
+    ``load(options, folder, progress)`` raises UserError, naming the cause, where the data cannot
+    be had; ``folder`` is the user's ``--data-dir`` or None for the platform's cache folder.
     """
 
     name: str
     title: str
     kind: Literal["image", "points"]
     size: str
-    load: Callable[[Path | None, Progress], Dataset]
+    load: Callable[[DataSection, Path | None, Progress], Dataset]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ganterm.networks.options import GeneratorOptions, NetworkOptions
+from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=32)]
-Activation = Literal["leaky_relu", "relu", "tanh"]
+Activation = Literal["leaky_relu", "relu", "prelu", "tanh"]
 Init = Literal["torch", "he_normal"]
 
 
@@ -21,52 +21,69 @@ class MLPGenerator(GeneratorOptions):
     """Noise through hidden layers to one value per pixel or coordinate."""
 
     network: Literal["mlp"] = "mlp"
-    latent_dim: int = Field(64, ge=1, le=65_536)
     hidden: Widths = Field([256, 256])
     activation: Activation = "leaky_relu"
     norm: Literal["none", "batch"] = "none"
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
     output: Literal["tanh", "linear"] = "tanh"
     init: Init = "torch"
 
-    def build(self, shape: tuple[int, ...]) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
+        from ganterm.networks.modules.shells import Generator, latent_width
+
         layers: list[nn.Module] = []
-        width = self.latent_dim
+        width = latent_width(self, classes)
         for size in self.hidden:
             layers.append(nn.Linear(width, size))
             if self.norm == "batch":
                 layers.append(nn.BatchNorm1d(size))
             layers.append(_activation(self.activation))
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
             width = size
         layers.append(nn.Linear(width, math.prod(shape)))
         if self.output == "tanh":
             layers.append(nn.Tanh())
         layers.append(nn.Unflatten(1, shape))
-        return _initialised(nn.Sequential(*layers), self.init)
+        return Generator(_initialised(nn.Sequential(*layers), self.init), self, classes)
 
 
-class MLPDiscriminator(NetworkOptions):
+class MLPDiscriminator(DiscriminatorOptions):
     """Samples through hidden layers to one raw score."""
 
     network: Literal["mlp"] = "mlp"
     hidden: Widths = Field([256, 256])
     activation: Activation = "leaky_relu"
+    norm: Literal["none", "layer", "spectral"] = "none"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     init: Init = "torch"
 
-    def build(self, shape: tuple[int, ...]) -> nn.Module:
+    def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        layers: list[nn.Module] = [nn.Flatten(1)]
-        width = math.prod(shape)
+        from ganterm.networks.modules.shells import Discriminator, shape_with_label
+        from ganterm.networks.modules.spectral import spectrally_normalised
+
+        layers: list[nn.Module] = []
+        (width,) = shape_with_label(self, shape, classes, flat=True)
         for size in self.hidden:
-            layers += [nn.Linear(width, size), _activation(self.activation)]
+            layers.append(nn.Linear(width, size))
+            if self.norm == "layer":
+                layers.append(nn.LayerNorm(size))
+            layers.append(_activation(self.activation))
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             width = size
-        layers += [nn.Linear(width, 1), nn.Flatten(0)]
-        return _initialised(nn.Sequential(*layers), self.init)
+        body = _initialised(nn.Sequential(*layers), self.init)
+        head = _initialised(nn.Linear(width, 1), self.init)
+        made = Discriminator(body, head, width, self, shape, classes, flat=True)
+        return spectrally_normalised(made) if self.norm == "spectral" else made
+
+
+GENERATORS = (MLPGenerator,)
+DISCRIMINATORS = (MLPDiscriminator,)
 
 
 def _activation(name: Activation) -> nn.Module:
@@ -74,7 +91,7 @@ def _activation(name: Activation) -> nn.Module:
 
     if name == "leaky_relu":
         return nn.LeakyReLU(0.2)
-    return nn.ReLU() if name == "relu" else nn.Tanh()
+    return {"relu": nn.ReLU, "prelu": nn.PReLU, "tanh": nn.Tanh}[name]()
 
 
 def _initialised(module: nn.Module, init: Init) -> nn.Module:

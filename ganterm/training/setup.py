@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ganterm import __version__
-from ganterm.data import DATASETS
+from ganterm.data.load import loaded
 from ganterm.data.source import Dataset, Progress
 from ganterm.presets import Preset
 from ganterm.session.board import now
@@ -47,7 +47,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
-    dataset = DATASETS[preset.data.name].load(launch.data_dir, tell)
+    dataset = loaded(preset.data, launch.data_dir, tell)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
     seeds = np.random.SeedSequence(run.seed).generate_state(4, np.uint64) >> 1

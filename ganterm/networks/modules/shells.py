@@ -1,0 +1,138 @@
+"""What goes around a body of layers: labels in, a score and other verdicts out."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, Labels
+
+EMBEDDING = 32
+"""Dimensions of an embedded label, where it joins noise or a flat input."""
+
+
+class Judged(NamedTuple):
+    """A discriminator's verdict on a batch: raw scores (batch,), and what else it says.
+
+    ``logits`` (batch, classes) of its auxiliary head; ``code`` (batch, n), what an autoencoder
+    makes of the samples.
+    """
+
+    scores: Tensor
+    logits: Tensor | None = None
+    code: Tensor | None = None
+
+
+def latent_width(options: GeneratorOptions, classes: int) -> int:
+    """How many numbers a generator's body gets: the noise, and the label where it is told one."""
+    return options.latent_dim + _label_width(options.conditional, classes)
+
+
+class Generator(nn.Module):
+    """A body that maps (batch, latent_width) to samples, told labels (batch,) if conditional."""
+
+    def __init__(self, body: nn.Module, options: GeneratorOptions, classes: int = 0) -> None:
+        super().__init__()
+        self.body = body
+        self.label = _label_module(options.conditional, classes)
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Samples (batch, *shape) of ``noise`` (batch, latent_dim)."""
+        if self.label is not None:
+            noise = torch.cat([noise, self.label(labels)], dim=1)
+        made: Tensor = self.body(noise)
+        return made
+
+
+class Discriminator(nn.Module):
+    """A body that maps samples to features (batch, width), and the heads on them.
+
+    ``flat``: the body takes vectors, so samples are flattened and the label joins as numbers; else
+    it takes pictures and the label joins as channels: one plane a class, or one embedded plane.
+    ``shape_with_label`` tells what the body gets. ``head`` maps features to (batch, 1).
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        head: nn.Module,
+        width: int,
+        options: DiscriminatorOptions,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        flat: bool = False,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.flat = flat
+        self.plane = None if flat else shape[1:]
+        self.label: nn.Module | None = None
+        self.projection: nn.Embedding | None = None
+        if options.conditional == "projection":
+            self.projection = nn.Embedding(classes, width)
+        elif options.conditional == "embedding" and not flat:
+            self.label = nn.Embedding(classes, math.prod(shape[1:]))
+        else:
+            self.label = _label_module(options.conditional, classes)
+        self.auxiliary = nn.Linear(width, classes) if options.auxiliary else None
+
+    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor | Judged:
+        """Raw scores (batch,), with the auxiliary head's logits where there is one."""
+        if self.flat:
+            samples = samples.flatten(1)
+        if self.label is not None:
+            samples = torch.cat([samples, self._label_input(labels)], dim=1)
+        features = self.body(samples)
+        scores: Tensor = self.head(features).squeeze(1)
+        if self.projection is not None:
+            scores = scores + (self.projection(labels) * features).sum(1)
+        if self.auxiliary is None:
+            return scores
+        return Judged(scores, self.auxiliary(features))
+
+    def _label_input(self, labels: Tensor | None) -> Tensor:
+        assert self.label is not None
+        told: Tensor = self.label(labels)
+        if self.plane is None:
+            return told
+        if isinstance(self.label, OneHot):
+            return told[:, :, None, None].expand(-1, -1, *self.plane)
+        return told.view(-1, 1, *self.plane)
+
+
+def shape_with_label(
+    options: DiscriminatorOptions, shape: tuple[int, ...], classes: int, flat: bool = False
+) -> tuple[int, ...]:
+    """The shape that a ``Discriminator``'s body gets for samples of ``shape``, label included."""
+    kind = "none" if options.conditional == "projection" else options.conditional
+    if flat:
+        return (math.prod(shape) + _label_width(kind, classes),)
+    planes = {"none": 0, "onehot": classes, "embedding": 1}[kind]
+    return (shape[0] + planes, *shape[1:])
+
+
+class OneHot(nn.Module):
+    """Labels (batch,) as float (batch, classes)."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """A 1 at each label's place."""
+        return functional.one_hot(labels, self.classes).float()
+
+
+def _label_width(kind: Labels, classes: int) -> int:
+    return {"none": 0, "onehot": classes, "embedding": EMBEDDING}[kind]
+
+
+def _label_module(kind: str, classes: int) -> nn.Module | None:
+    if kind == "onehot":
+        return OneHot(classes)
+    return nn.Embedding(classes, EMBEDDING) if kind == "embedding" else None
