@@ -27,7 +27,8 @@ class Knob:
     """What is known of one control beside its value.
 
     ``low`` and ``high`` are inclusive. A key press multiplies by ``factor`` where there is one
-    and adds ``increment`` otherwise; a control with ``choices`` walks through them.
+    and adds ``increment`` otherwise; a control with ``choices`` walks through them. One with
+    ``only_with`` is read only while any of those controls is above 0.
     """
 
     name: str = ""
@@ -41,6 +42,7 @@ class Knob:
     choices: tuple[str, ...] = ()
     keys: tuple[str, str] | None = None
     for_all_losses: bool = True
+    only_with: tuple[str, ...] = ()
 
     @property
     def range(self) -> str:
@@ -82,11 +84,14 @@ class Knob:
             number = text
         return self.check(number)
 
-    def nudge(self, value: Value, direction: int) -> Value:
-        """The next value down (-1) or up (+1), held inside the range; choices go round."""
+    def nudge(self, value: Value, direction: int, choices: tuple[str, ...] | None = None) -> Value:
+        """The next value down (-1) or up (+1), held inside the range.
+
+        Choices go round: all of them, or those given.
+        """
         if self.choices:
-            place = (self.choices.index(str(value)) + direction) % len(self.choices)
-            return self.choices[place]
+            choices = choices or self.choices
+            return choices[(choices.index(str(value)) + direction) % len(choices)]
         number = float(value)
         if self.factor is not None and number > 0:
             number *= self.factor**direction
@@ -171,12 +176,39 @@ class Controls:
     penalty_weight: float = _knob(
         10.0,
         label="penalty weight",
-        help="Weight of the loss's gradient penalty (lambda).",
+        help="Weight of the loss's own gradient penalty (lambda, or gamma).",
         low=0.0,
         high=1000.0,
         factor=1.25,
         increment=0.1,
         for_all_losses=False,
+    )
+    r1: float = _knob(
+        0.0,
+        label="R1",
+        help="Adds gamma/2 times the mean squared gradient of D at real samples to any loss.",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.01,
+    )
+    r2: float = _knob(
+        0.0,
+        label="R2",
+        help="Adds gamma/2 times the mean squared gradient of D at fake samples to any loss.",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.01,
+    )
+    r_every: int = _knob(
+        1,
+        label="R1, R2 every",
+        help="R1 and R2 act in every n-th D update only, with n times the weight.",
+        low=1,
+        high=64,
+        whole=True,
+        only_with=("r1", "r2"),
     )
     label_smoothing: float = _knob(
         0.0,
@@ -187,6 +219,23 @@ class Controls:
         increment=0.05,
         for_all_losses=False,
     )
+    label_noise: float = _knob(
+        0.0,
+        label="label noise",
+        help="Each sample's target is moved towards the other side by 0 to this much.",
+        low=0.0,
+        high=0.5,
+        increment=0.05,
+        for_all_losses=False,
+    )
+    label_flips: float = _knob(
+        0.0,
+        label="label flips",
+        help="Share of D's real and fake samples that swap sides, drawn for each batch.",
+        low=0.0,
+        high=0.5,
+        increment=0.01,
+    )
     instance_noise: float = _knob(
         0.0,
         label="instance noise",
@@ -195,6 +244,16 @@ class Controls:
         high=2.0,
         increment=0.05,
     )
+    noise_steps: int = _knob(
+        0,
+        label="noise ends at",
+        help="The instance noise falls evenly to 0 at this step; 0: it stays.",
+        low=0,
+        high=100_000_000,
+        whole=True,
+        increment=1000,
+        only_with=("instance_noise",),
+    )
     d_input_dropout: float = _knob(
         0.0,
         label="D input dropout",
@@ -202,6 +261,87 @@ class Controls:
         low=0.0,
         high=0.9,
         increment=0.05,
+    )
+    top_k: float = _knob(
+        1.0,
+        label="top k",
+        help="G learns from this share of its samples only: those that D scores highest.",
+        low=0.05,
+        high=1.0,
+        increment=0.05,
+    )
+    grad_clip: float = _knob(
+        0.0,
+        label="gradient clip",
+        help="Longest gradient of D and of G; a longer one is scaled down to it. 0: no limit.",
+        low=0.0,
+        high=10_000.0,
+        factor=1.25,
+        increment=1,
+    )
+    ema: float = _knob(
+        0.999,
+        label="averaging",
+        help="Share of the averaged generator that stays in each step; 0: no averaging.",
+        low=0.0,
+        high=0.99999,
+        increment=0.01,
+    )
+    aux_d: float = _knob(
+        1.0,
+        label="label weight D",
+        help="ACGAN, InfoGAN: weight of telling the label in D's loss.",
+        low=0.0,
+        high=100.0,
+        factor=1.25,
+        increment=0.1,
+    )
+    aux_g: float = _knob(
+        1.0,
+        label="label weight G",
+        help="ACGAN, InfoGAN: weight of D telling the label of fakes in G's loss.",
+        low=0.0,
+        high=100.0,
+        factor=1.25,
+        increment=0.1,
+    )
+    margin: float = _knob(
+        1.0,
+        label="margin",
+        help="EBGAN: the error up to which D is rewarded for rebuilding fakes badly.",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.1,
+        for_all_losses=False,
+    )
+    pull_away: float = _knob(
+        0.1,
+        label="pull away",
+        help="EBGAN: weight of keeping the codes of G's samples apart.",
+        low=0.0,
+        high=100.0,
+        factor=1.25,
+        increment=0.1,
+        for_all_losses=False,
+    )
+    gamma: float = _knob(
+        0.5,
+        label="gamma",
+        help="BEGAN: D's error on fakes in shares of that on reals; lower: cleaner, less diverse.",
+        low=0.0,
+        high=1.0,
+        increment=0.05,
+        for_all_losses=False,
+    )
+    balance_rate: float = _knob(
+        0.001,
+        label="balance rate",
+        help="BEGAN: how fast the balance k of its loss moves.",
+        low=1e-6,
+        high=1.0,
+        factor=1.25,
+        for_all_losses=False,
     )
 
     def __post_init__(self) -> None:
@@ -217,7 +357,24 @@ class Controls:
 
     def with_(self, name: str, value: object) -> Controls:
         """These controls with one changed; ControlError for a bad name or value."""
-        return replace(self, **{name: knob_of(name).check(value)})  # type: ignore[arg-type]
+        checked = knob_of(name).check(value)
+        if checked not in self.choices(name) and self.choices(name):
+            kinds = {"score": "one that gives scores", "autoencoder": "an autoencoder"}
+            needed = kinds[losses.LOSSES[str(checked)].d_kind]
+            raise ControlError(
+                f"{name}: {checked} needs another D, {needed}; this run can have "
+                f"{', '.join(self.choices(name))}"
+            )
+        return replace(self, **{name: checked})  # type: ignore[arg-type]
+
+    def choices(self, name: str) -> tuple[str, ...]:
+        """What a control with choices can be while the run lasts: its D stays of one kind."""
+        kind = losses.LOSSES[self.loss].d_kind
+        return tuple(
+            choice
+            for choice in knob_of(name).choices
+            if name != "loss" or losses.LOSSES[choice].d_kind == kind
+        )
 
     def value(self, name: str) -> Value:
         """The value of the control called ``name``."""
@@ -230,7 +387,9 @@ class Controls:
 
     def in_use(self, name: str) -> bool:
         """Whether the loss in force reads the control called ``name``."""
-        return knob_of(name).for_all_losses or name in losses.LOSSES[self.loss].uses
+        knob = knob_of(name)
+        wanted = not knob.only_with or any(self.value(other) for other in knob.only_with)
+        return wanted and (knob.for_all_losses or name in losses.LOSSES[self.loss].uses)
 
 
 KNOBS: dict[str, Knob] = {

@@ -13,11 +13,12 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from ganterm import data
-from ganterm.controls import KNOBS, ControlError, Controls, knob_of
+from ganterm.controls import KNOBS, ControlError, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
+from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
-from ganterm.networks.options import GeneratorOptions, NetworkOptions
+from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
 from ganterm.text import clean, nearest
 
 # Bounds checked before the TOML parser sees a byte: its time grows with the square of a dotted
@@ -33,7 +34,10 @@ class _Section(BaseModel):
 
 
 class OptimizerSection(_Section):
-    """The optimizer of both networks; the learning rates are controls."""
+    """The optimizer of both networks; the learning rates are controls.
+
+    ``clip_value`` holds each number of a gradient in -clip_value..clip_value; 0 for no limit.
+    """
 
     name: Literal["adam", "rmsprop", "sgd"] = "adam"
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
@@ -43,6 +47,7 @@ class OptimizerSection(_Section):
     momentum: float = Field(0.0, ge=0, lt=1)
     alpha: float = Field(0.99, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
+    clip_value: float = Field(0.0, ge=0)
 
 
 class RunSection(_Section):
@@ -72,7 +77,7 @@ class Preset(_Section):
     about: str = Field("", max_length=500)
     data: DataSection = DataSection()
     generator: SerializeAsAny[GeneratorOptions]
-    discriminator: SerializeAsAny[NetworkOptions]
+    discriminator: SerializeAsAny[DiscriminatorOptions]
     optimizer: OptimizerSection = OptimizerSection()
     controls: Controls = Controls()
     run: RunSection = RunSection()
@@ -96,6 +101,7 @@ class Preset(_Section):
             table["controls"] = Controls.from_table(sections["controls"])
             preset = _checked(cls, table, source)
             preset._check_schedule()
+            preset._check_together(source)
         except ControlError as error:
             raise UserError(f"{source}: {error}") from None
         if preset.data.name not in data.DATASETS:
@@ -108,7 +114,32 @@ class Preset(_Section):
     def _check_schedule(self) -> None:
         for change in self.schedule:
             for name, value in change.set.items():
-                knob_of(name).check(value)
+                self.controls.with_(name, value)
+
+    def _check_together(self, source: str) -> None:
+        """What each part allows and the whole does not."""
+        g, d, loss = self.generator, self.discriminator, LOSSES[self.controls.loss]
+        problem = None
+        if loss.d_kind != d.d_kind:
+            fitting = ", ".join(name for name, known in LOSSES.items() if known.d_kind == d.d_kind)
+            problem = f"loss {loss.name} does not fit discriminator.network {d.network}: {fitting}"
+        elif self.data.batch_size % d.pack:
+            problem = f"data.batch_size {self.data.batch_size} is not a multiple of pack {d.pack}"
+        elif d.pack > 1 and (d.conditional != "none" or d.auxiliary):
+            problem = "discriminator.pack above 1 goes with conditional = none and no auxiliary"
+        elif g.codes and not d.auxiliary:
+            problem = "generator.codes needs discriminator.auxiliary = true, which reads the code"
+        elif g.codes and d.conditional != "none":
+            problem = "generator.codes are G's own: discriminator.conditional must be none"
+        elif (d.conditional != "none" or d.auxiliary) and g.conditional == "none":
+            problem = "D is told or tells labels: generator.conditional must be onehot or embedding"
+        elif g.conditional != "none" and d.conditional == "none" and not d.auxiliary:
+            problem = (
+                "G is told labels that D knows nothing of: set discriminator.conditional or "
+                "discriminator.auxiliary"
+            )
+        if problem:
+            raise UserError(f"{source}: {problem}")
 
     @cached_property
     def scheduled(self) -> dict[int, dict[str, str | int | float]]:

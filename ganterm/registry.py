@@ -11,7 +11,7 @@ from typing import Any
 def gathered(room: ModuleType, attribute: str) -> list[Any]:
     """What the modules of the package ``room`` list under ``attribute``, in the modules' order.
 
-    Sub-packages are not looked into: they hold the tensor code, which loads in the trainer's thread.
+    Sub-packages are not looked into: they hold the tensor code, which the trainer's thread loads.
     """
     found: list[Any] = []
     for module in sorted(pkgutil.iter_modules(room.__path__), key=lambda m: m.name):

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.controls import Controls
-from ganterm.losses import LOSSES, Loss
+from ganterm.losses import LOSSES
+from ganterm.losses.loss import Loss, Play
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganterm.presets import OptimizerSection
 from ganterm.session.metrics import ON_DEVICE
 from ganterm.training.batches import Batches
 from ganterm.training.checkpoint import game_tensors
 from ganterm.training.iteration import Game
+from ganterm.training.latent import Latent
 
 CPU = torch.device("cpu")
 
@@ -29,8 +31,8 @@ def make_game(**optimizer: Any) -> Game:
         generator,
         discriminator,
         OptimizerSection(**optimizer),
-        Batches(samples, 8, CPU, seed=1),
-        3,
+        Batches(samples, None, 8, CPU, seed=1),
+        Latent(3),
         torch.Generator().manual_seed(2),
     )
 
@@ -56,13 +58,13 @@ class Counting(Loss):
         self.d_calls: list[Tensor] = []
         self.g_calls: list[Tensor] = []
 
-    def d_loss(self, real: Tensor, fake: Tensor, controls: Controls) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
         self.d_calls.append(real.detach().clone())
-        return self._inner.d_loss(real, fake, controls)
+        return self._inner.d_loss(real, fake, play)
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, controls: Controls) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
         self.g_calls.append(fake.detach().clone())
-        return self._inner.g_loss(real, fake, controls)
+        return self._inner.g_loss(real, fake, play)
 
 
 @pytest.mark.parametrize(("k", "l"), [(1, 1), (3, 1), (1, 4), (2, 3)])
@@ -76,7 +78,12 @@ def test_an_iteration_is_k_updates_of_d_then_l_of_g(
     game = make_game()
     drawn: list[Tensor] = []
     batches = game.batches.next
-    monkeypatch.setattr(game.batches, "next", lambda: drawn.append(batches()) or drawn[-1])  # type: ignore[func-returns-value]
+
+    def spy() -> tuple[Tensor, Tensor | None]:
+        drawn.append(batches()[0])
+        return drawn[-1], None
+
+    monkeypatch.setattr(game.batches, "next", spy)
     game.play(Controls(loss="hinge", k=k, l=l))
     assert (len(counting.d_calls), len(counting.g_calls)) == (k, l)
     assert len(drawn) == k
@@ -164,7 +171,7 @@ def test_a_loss_that_needs_reals_for_g_gets_them(monkeypatch: pytest.MonkeyPatch
         g_needs_real = True
         real: Tensor | None = None
 
-        def g_loss(self, real: Tensor | None, fake: Tensor, controls: Controls) -> Tensor:
+        def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
             self.real = real
             assert real is not None
             return (real - fake).mean()
@@ -201,6 +208,7 @@ def test_a_non_finite_update_leaves_no_trace(optimizer: dict[str, Any], warm: in
     for _ in range(warm):
         game.play(Controls())
     before = state(game)
+    assert isinstance(game.batches, Batches)
     game.batches.samples = game.batches.samples.float().fill_(float("nan"))
     row = scalars(game, Controls())
     moved = changed(before, state(game))
@@ -229,7 +237,7 @@ def test_batch_norm_is_guarded_and_training_goes_on_afterwards(optimizer: dict[s
 def test_the_first_bad_tensor_is_named() -> None:
     game = make_game()
     names = game.refused_names("D")
-    assert names[:2] == ["D loss", "the penalty"]
+    assert names[:2] == ["D loss", "D's added terms"]
     assert len(names) == 2 + len(list(game.discriminator.parameters()))
     with torch.no_grad():
         next(game.discriminator.parameters()).fill_(1e30)
@@ -245,7 +253,12 @@ def test_a_discriminator_with_batch_norm_sees_real_and_fake_apart() -> None:
         nn.Flatten(1), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0)
     )
     apart = Game(
-        game.generator, discriminator, OptimizerSection(), game.batches, 3, torch.Generator()
+        game.generator,
+        discriminator,
+        OptimizerSection(),
+        game.batches,
+        Latent(3),
+        torch.Generator(),
     )
     assert not apart._joint
     apart.play(Controls())
@@ -253,10 +266,10 @@ def test_a_discriminator_with_batch_norm_sees_real_and_fake_apart() -> None:
 
 def test_batches_cover_an_epoch_without_repeats_and_are_normalised() -> None:
     samples = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1) * 12
-    batches = Batches(samples, 5, CPU, seed=4)
-    epoch = torch.cat([batches.next() for _ in range(4)]).flatten()
+    batches = Batches(samples, None, 5, CPU, seed=4)
+    epoch = torch.cat([batches.next()[0] for _ in range(4)]).flatten()
     expected = torch.arange(20) * 12 / 127.5 - 1
     assert torch.allclose(epoch.sort().values, expected, atol=1e-6)
-    again = torch.cat([batches.next() for _ in range(4)]).flatten()
+    again = torch.cat([batches.next()[0] for _ in range(4)]).flatten()
     assert not torch.equal(epoch, again)
-    assert Batches(samples, 64, CPU, seed=4).next().shape == (64, 1, 1, 1)
+    assert Batches(samples, None, 64, CPU, seed=4).next()[0].shape == (64, 1, 1, 1)

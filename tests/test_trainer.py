@@ -96,7 +96,7 @@ def test_same_seed_same_weights_and_other_seed_other_weights(train: Train) -> No
     second = weights(train(steps=6, name="b"))
     other = weights(train("run.seed=1", steps=6, name="c"))
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not torch.equal(first["generator.0.weight"], other["generator.0.weight"])
+    assert not torch.equal(first["generator.body.0.weight"], other["generator.body.0.weight"])
 
 
 def test_the_run_directorys_preset_trains_to_the_same_weights(train: Train, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_record_every_thins_the_rows(train: Train) -> None:
 def test_a_non_finite_update_pauses_with_its_cause(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganterm.losses import NonSaturating
+    from ganterm.losses.logistic import NonSaturating
 
     plain = NonSaturating.d_loss
     calls = []
@@ -257,7 +257,7 @@ def test_a_non_finite_update_pauses_with_its_cause(
 def test_a_broken_network_fails_with_its_cause_and_curves(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganterm.losses import NonSaturating
+    from ganterm.losses.logistic import NonSaturating
 
     def broken(*_: Any) -> Any:
         raise RuntimeError("CUDA out of memory \x1b[31m")

@@ -16,9 +16,9 @@ class Steering:
 
     def nudge(self, name: str, direction: int) -> None:
         """Ask for the next value down (-1) or up (+1) of what was last asked for."""
-        knob = KNOBS[name]
-        current = self.asked.get(name, self._session.snapshot.controls.value(name))
-        self.ask(name, knob.nudge(current, direction), "key")
+        controls = self._session.snapshot.controls
+        current = self.asked.get(name, controls.value(name))
+        self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), "key")
 
     def ask(self, name: str, value: Value, by: str) -> None:
         """Ask for a checked value; nothing happens where it is in force or asked for already."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ganterm.data import DATASETS
+from ganterm import data
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, Progress
 
 
 def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     """The data set of ``options``; UserError, naming the cause, where it cannot be had."""
-    return DATASETS[options.name].load(options, folder, progress)
+    return data.DATASETS[options.name].load(options, folder, progress)

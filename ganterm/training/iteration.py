@@ -6,6 +6,7 @@ Nothing in here reads a value back from the device.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,26 +16,46 @@ from ganterm.controls import Controls
 from ganterm.diagnosis.diversity import relative_diversity
 from ganterm.diagnosis.norms import first_nonfinite, norms
 from ganterm.diagnosis.scores import auc
-from ganterm.losses import LOSSES, Loss
+from ganterm.losses import LOSSES
+from ganterm.losses.loss import Critic, Loss, Penalty, Play
+from ganterm.losses.penalties import squared_norms
+from ganterm.networks.modules.shells import Judged
 from ganterm.presets import OptimizerSection
 from ganterm.session.metrics import ON_DEVICE
-from ganterm.training.batches import Batches
+from ganterm.training.average import Average
+from ganterm.training.batches import RealBatches
 from ganterm.training.buffers import BufferGuard
+from ganterm.training.latent import Latent
 from ganterm.training.optimizers import GuardedOptimizer
 from ganterm.training.weights import Weights, flattened
 
 
+@dataclass
+class Update:
+    """What one update of one network left behind, all scalars on the device."""
+
+    loss: Tensor
+    grad_norm: Tensor
+    refused: Tensor
+    measured: dict[str, Tensor] = field(default_factory=dict)
+
+
 class Game:
-    """G and D, their optimizers and their sources of randomness; ``play`` runs one iteration."""
+    """G and D, their optimizers and their sources of randomness; ``play`` runs one iteration.
+
+    ``average`` follows G; ``balance`` is the loss's own scalar; ``step`` and ``d_updates`` count
+    what was done. ``pack`` samples of one kind are shown to D as one.
+    """
 
     def __init__(
         self,
         generator: nn.Module,
         discriminator: nn.Module,
         optimizer: OptimizerSection,
-        batches: Batches,
-        latent_dim: int,
+        batches: RealBatches,
+        latent: Latent,
         noise: torch.Generator,
+        pack: int = 1,
     ) -> None:
         self.generator = generator.train()
         self.discriminator = discriminator.train()
@@ -42,10 +63,17 @@ class Game:
         self.weights_d = Weights(discriminator)
         self.optimizer_g = GuardedOptimizer(optimizer, self.weights_g.flat)
         self.optimizer_d = GuardedOptimizer(optimizer, self.weights_d.flat)
-        self.batches = batches
-        self.latent_dim = latent_dim
-        self.noise = noise
         self.buffers = BufferGuard(generator, discriminator)
+        self.average = Average(generator)
+        self.batches = batches
+        self.latent = latent
+        self.noise = noise
+        self.balance = torch.zeros((), device=self.device)
+        self.step = 0
+        self.d_updates = 0
+        self._pack = pack
+        self._nothing = torch.zeros((), device=self.device)
+        self._squares = (self._nothing, self._nothing)
         # Batch statistics would mix real and fake; without them one pass over both is the same.
         self._joint = not any(
             isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules()
@@ -60,119 +88,248 @@ class Game:
         """What a non-finite value was found in, in the order looked at; ``network`` is G or D."""
         weights = self.weights_g if network == "G" else self.weights_d
         gradients = [f"the gradient of {network}'s {name}" for name in weights.names]
-        return [f"{network} loss", *(["the penalty"] if network == "D" else []), *gradients]
+        return [f"{network} loss", f"{network}'s added terms", *gradients]
 
     def play(self, controls: Controls) -> list[Tensor]:
         """One iteration; returns the scalars of ``metrics.ON_DEVICE``, in that order."""
         loss = LOSSES[controls.loss]
         d_updates = [self._update_d(loss, controls) for _ in range(controls.k)]
         g_updates = [self._update_g(loss, controls) for _ in range(controls.l)]
+        self.step += 1
+        if controls.ema:
+            self.average.follow(self.generator, self.weights_g, self.step, controls.ema)
         measured = d_updates[-1].measured
         measured["d_loss"] = _mean([u.loss for u in d_updates])
         measured["g_loss"] = _mean([u.loss for u in g_updates])
-        measured["penalty"] = _mean([u.penalty for u in d_updates])
+        measured["penalty"] = _mean([u.measured["penalty"] for u in d_updates])
         measured["grad_norm_d"] = _largest([u.grad_norm for u in d_updates])
         measured["grad_norm_g"] = _largest([u.grad_norm for u in g_updates])
         measured["refused_d"] = _first([u.refused for u in d_updates])
         measured["refused_g"] = _first([u.refused for u in g_updates])
         measured["weight_norm_d"] = self.weights_d.flat.detach().norm()
         measured["weight_norm_g"] = self.weights_g.flat.detach().norm()
-        return [measured[name] for name in ON_DEVICE]
+        measured["r1"], measured["r2"] = self._squares
+        measured["balance"] = self.balance
+        return [measured.get(name, self._nothing) for name in ON_DEVICE]
 
     def draw_noise(self) -> Tensor:
-        """Fresh latents z ~ N(0, 1), shape (batch, latent_dim)."""
-        return torch.randn(
-            self.batches.batch_size, self.latent_dim, generator=self.noise, device=self.device
-        )
+        """Fresh latents, shape (batch, latent_dim)."""
+        return self.latent.draw(self.batches.batch_size, self.noise)
 
-    def _update_d(self, loss: Loss, controls: Controls) -> _Update:
+    def draw_labels(self) -> Tensor | None:
+        """Fresh labels for G: its own codes, or as often as they occur in the data; or None."""
+        count = self.batches.batch_size
+        if self.latent.codes:
+            return self.latent.draw_codes(count, self.noise)
+        return self.batches.labels(count, self.noise) if self.latent.labels else None
+
+    def _update_d(self, loss: Loss, controls: Controls) -> Update:
         self.buffers.keep()
-        batch = self.batches.next()
+        batch, labels = self.batches.next()
+        # Of the data's labels, fakes get those of the reals beside them.
+        codes = self.draw_labels() if self.latent.codes else labels
         with torch.no_grad():
-            made = self.generator(self.draw_noise())
+            made = self._made(codes)
         real, fake = self._shown(batch, controls), self._shown(made, controls)
-        if self._joint:
-            scores_real, scores_fake = self.discriminator(torch.cat([real, fake])).chunk(2)
-        else:
-            scores_real, scores_fake = self.discriminator(real), self.discriminator(fake)
-        d_loss = loss.d_loss(scores_real, scores_fake, controls)
-        penalty = loss.penalty(self.discriminator, real, fake, self.noise)
-        total = d_loss if penalty is None else d_loss + controls.penalty_weight * penalty.value
-        nothing = d_loss.new_zeros(())
+        regularised = bool(controls.r1 or controls.r2) and self.d_updates % controls.r_every == 0
+        if regularised:
+            real.requires_grad_()
+            fake.requires_grad_()
+        of_real, of_fake = self._judge_both(real, fake, labels)
+        play = Play(controls, self.noise, self.balance)
+        d_loss = loss.d_loss(*self._flipped(of_real.scores, of_fake.scores, controls), play)
+        penalty = loss.penalty(self._critic(labels), real, fake, play)
+        added: list[Tensor] = []
+        if penalty is not None:
+            added.append(controls.penalty_weight * penalty.value)
+        if regularised:
+            added.append(self._regulariser(of_real.scores, of_fake.scores, real, fake, controls))
+        told = self._labels_told(of_real, of_fake, labels, codes)
+        if told:
+            added.append(controls.aux_d * told["label_loss_d"])
         update = self._apply(
-            self.weights_d,
-            self.optimizer_d,
-            total,
-            [d_loss.detach(), nothing if penalty is None else penalty.value.detach()],
-            controls.lr_d,
+            self.weights_d, self.optimizer_d, d_loss, added, controls, controls.lr_d
         )
+        self.d_updates += 1
         if loss.clips_weights:
             self.weights_d.flat.detach().clamp_(-controls.clip, controls.clip)
         with torch.no_grad():
-            real_std, real_mean = torch.std_mean(scores_real)
-            fake_std, fake_mean = torch.std_mean(scores_fake)
-            rank = auc(scores_real, scores_fake)
-            acc_real, acc_fake = loss.accuracy(scores_real, scores_fake, rank)
-            update.measured = {
-                "d_acc_real": acc_real,
-                "d_acc_fake": acc_fake,
-                "d_auc": rank,
-                "score_real": real_mean,
-                "score_real_std": real_std,
-                "score_fake": fake_mean,
-                "score_fake_std": fake_std,
-                "penalty_norm": nothing if penalty is None else penalty.grad_norm,
-                "diversity": relative_diversity(made, batch),
-            }
+            self._measure(update.measured, loss, play, of_real.scores, of_fake.scores, penalty)
+            update.measured |= told
+            update.measured["diversity"] = relative_diversity(made, batch)
         return update
 
-    def _update_g(self, loss: Loss, controls: Controls) -> _Update:
+    def _update_g(self, loss: Loss, controls: Controls) -> Update:
         self.buffers.keep()
-        fake = self.discriminator(self._shown(self.generator(self.draw_noise()), controls))
-        real = None
+        labels = self.draw_labels()
+        told = None if self.latent.codes else labels
+        judged = self._judge(self._shown(self._made(labels), controls), told)
+        scores, real = judged.scores, None
         if loss.g_needs_real:
-            real = self.discriminator(self._shown(self.batches.next(), controls))
-        g_loss = loss.g_loss(real, fake, controls)
-        return self._apply(
-            self.weights_g, self.optimizer_g, g_loss, [g_loss.detach()], controls.lr_g
-        )
+            # The loss reaches G through the fakes alone.
+            with torch.no_grad():
+                batch, of_batch = self.batches.next()
+                told = None if self.latent.codes else of_batch
+                real = self._judge(self._shown(batch, controls), told).scores
+        if controls.top_k < 1:
+            chosen = max(2, round(controls.top_k * len(scores)))
+            scores = scores.topk(chosen).values
+            real = None if real is None else real[:chosen]
+        play = Play(controls, self.noise, self.balance, judged.code)
+        g_loss = loss.g_loss(real, scores, play)
+        added: list[Tensor] = []
+        if judged.logits is not None and labels is not None:
+            added.append(controls.aux_g * functional.cross_entropy(judged.logits, labels))
+        return self._apply(self.weights_g, self.optimizer_g, g_loss, added, controls, controls.lr_g)
 
     def _apply(
         self,
         weights: Weights,
         optimizer: GuardedOptimizer,
-        total: Tensor,
-        looked_at: list[Tensor],
+        loss: Tensor,
+        added: Sequence[Tensor],
+        controls: Controls,
         rate: float,
-    ) -> _Update:
-        """One update from the gradient of ``total``; not applied where anything is not finite."""
-        gradients = weights.gradients(total)
+    ) -> Update:
+        """One update from the gradient of ``loss`` and the ``added`` terms together.
+
+        It is not applied where the loss, the terms or any gradient is not finite.
+        """
+        terms = sum(added[1:], start=added[0]) if added else None
+        gradients = weights.gradients(loss if terms is None else loss + terms)
         each = norms(gradients)
+        looked_at = [loss.detach(), self._nothing if terms is None else terms.detach()]
         refused = first_nonfinite(torch.cat([torch.stack(looked_at), each]))
         flag = refused.clamp(max=1)
-        optimizer.step(flattened(gradients), rate, flag)
+        whole, norm = flattened(gradients), each.norm()
+        if controls.grad_clip:
+            whole = whole * (controls.grad_clip / (norm + 1e-12)).clamp(max=1)
+        optimizer.step(whole, rate, flag)
         self.buffers.put_back_where(flag)
-        return _Update(looked_at[0], looked_at[-1], each.norm(), refused)
+        return Update(loss.detach(), norm, refused)
+
+    def _made(self, labels: Tensor | None) -> Tensor:
+        """Fakes of fresh noise, with the labels G is told, if any."""
+        noise = self.draw_noise()
+        made: Tensor = self.generator(noise) if labels is None else self.generator(noise, labels)
+        return made
+
+    def _judge(self, samples: Tensor, labels: Tensor | None) -> Judged:
+        """D's verdict on what it is shown, and told where there is something to tell."""
+        told = () if labels is None else (labels,)
+        judged = self.discriminator(samples, *told)
+        return judged if isinstance(judged, Judged) else Judged(judged)
+
+    def _judge_both(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None
+    ) -> tuple[Judged, Judged]:
+        """D's verdicts on reals and fakes of the same labels; G's codes D is never told."""
+        told = None if self.latent.codes else labels
+        if not self._joint:
+            return self._judge(real, told), self._judge(fake, told)
+        twice = None if told is None else torch.cat([told, told])
+        both = self._judge(torch.cat([real, fake]), twice)
+        halves = [(None, None) if part is None else part.chunk(2) for part in both[1:]]
+        of_real, of_fake = zip(*halves, strict=True)
+        scores_real, scores_fake = both.scores.chunk(2)
+        return Judged(scores_real, *of_real), Judged(scores_fake, *of_fake)
+
+    def _critic(self, labels: Tensor | None) -> Critic:
+        """D's scores as a function of samples alone; one or two batches with these labels."""
+        told = None if self.latent.codes else labels
+
+        def critic(samples: Tensor) -> Tensor:
+            if told is None:
+                return self._judge(samples, None).scores
+            return self._judge(samples, told.repeat(len(samples) // len(told))).scores
+
+        return critic
+
+    def _regulariser(
+        self,
+        scores_real: Tensor,
+        scores_fake: Tensor,
+        real: Tensor,
+        fake: Tensor,
+        controls: Controls,
+    ) -> Tensor:
+        """R1 and R2, gamma/2 E|grad D|^2 at reals and at fakes (Mescheder et al. 2018).
+
+        Taken every n updates with n times the weight (lazily, Karras et al. 2020).
+        """
+        squares = []
+        for gamma, scores, samples in (
+            (controls.r1, scores_real, real),
+            (controls.r2, scores_fake, fake),
+        ):
+            squares.append(squared_norms(scores, samples).mean() if gamma else self._nothing)
+        self._squares = (squares[0].detach(), squares[1].detach())
+        weights = (controls.r_every * controls.r1 / 2, controls.r_every * controls.r2 / 2)
+        return weights[0] * squares[0] + weights[1] * squares[1]
+
+    def _flipped(self, real: Tensor, fake: Tensor, controls: Controls) -> tuple[Tensor, Tensor]:
+        """The scores of both sides, some of them swapped where labels are to be flipped."""
+        if not controls.label_flips:
+            return real, fake
+        draws = torch.rand(real.shape, generator=self.noise, device=real.device)
+        swap = draws < controls.label_flips
+        return torch.where(swap, fake, real), torch.where(swap, real, fake)
+
+    def _labels_told(
+        self, real: Judged, fake: Judged, labels: Tensor | None, codes: Tensor | None
+    ) -> dict[str, Tensor]:
+        """What D's label head makes of a batch: its loss and how often it is right."""
+        if fake.logits is None or codes is None:
+            return {}
+        told = {
+            "label_loss_d": functional.cross_entropy(fake.logits, codes),
+            "label_acc_fake": (fake.logits.argmax(1) == codes).float().mean(),
+        }
+        if not self.latent.codes and real.logits is not None and labels is not None:
+            of_real = functional.cross_entropy(real.logits, labels)
+            told["label_loss_d"] = told["label_loss_d"] + of_real
+            told["label_acc_real"] = (real.logits.argmax(1) == labels).float().mean()
+        return told
+
+    def _measure(
+        self,
+        measured: dict[str, Tensor],
+        loss: Loss,
+        play: Play,
+        real: Tensor,
+        fake: Tensor,
+        penalty: Penalty | None,
+    ) -> None:
+        """Add what the scores of a D batch say."""
+        rank = auc(real, fake)
+        measured["d_auc"] = rank
+        measured["d_acc_real"], measured["d_acc_fake"] = loss.accuracy(real, fake, rank)
+        measured["score_real_std"], measured["score_real"] = torch.std_mean(real)
+        measured["score_fake_std"], measured["score_fake"] = torch.std_mean(fake)
+        measured["penalty"] = self._nothing if penalty is None else penalty.value.detach()
+        measured["penalty_norm"] = self._nothing if penalty is None else penalty.grad_norm
+        convergence = loss.settle(real, fake, play)
+        if convergence is not None:
+            measured["convergence"] = convergence
 
     def _shown(self, samples: Tensor, controls: Controls) -> Tensor:
-        """What D gets to see: with instance noise and input dropout where they are on."""
-        if controls.instance_noise:
+        """What D gets to see: packed, and with instance noise and input dropout where on."""
+        if self._pack > 1:
+            channels = self._pack * samples.shape[1]
+            samples = samples.reshape(-1, channels, *samples.shape[2:])
+        level = self._noise_level(controls)
+        if level:
             noise = torch.empty_like(samples).normal_(generator=self.noise)
-            samples = samples + controls.instance_noise * noise
+            samples = samples + level * noise
         if controls.d_input_dropout:
             samples = functional.dropout(samples, controls.d_input_dropout)
         return samples
 
-
-class _Update:
-    """What one update of one network left behind, all scalars on the device."""
-
-    def __init__(self, loss: Tensor, penalty: Tensor, grad_norm: Tensor, refused: Tensor) -> None:
-        self.loss = loss
-        self.penalty = penalty
-        self.grad_norm = grad_norm
-        self.refused = refused
-        self.measured: dict[str, Tensor] = {}
+    def _noise_level(self, controls: Controls) -> float:
+        """The instance noise of the coming step (Sonderby et al. 2017: it should fade)."""
+        if not controls.noise_steps:
+            return controls.instance_noise
+        return controls.instance_noise * max(0.0, 1 - self.step / controls.noise_steps)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

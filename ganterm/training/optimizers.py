@@ -18,6 +18,7 @@ class GuardedOptimizer:
 
     def __init__(self, options: OptimizerSection, weights: nn.Parameter) -> None:
         self.weights = weights
+        self._clip_value = options.clip_value
         self.optimizer = _make(options, weights)
         self._guarded: list[Tensor] = []
         if options.name == "rmsprop":
@@ -26,6 +27,8 @@ class GuardedOptimizer:
 
     def step(self, gradient: Tensor, rate: float, refused: Tensor) -> None:
         """Apply ``gradient`` at learning rate ``rate`` unless ``refused`` (float scalar) is 1."""
+        if self._clip_value:
+            gradient = gradient.clamp(-self._clip_value, self._clip_value)
         self.weights.grad = gradient
         self.optimizer.param_groups[0]["lr"] = rate
         if not self._guarded:

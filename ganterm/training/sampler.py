@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganterm.data.source import Dataset
 from ganterm.session.protocol import Sample
+from ganterm.training.latent import Latent
 
 PICTURES = 64
 POINTS = 1000
@@ -15,14 +16,17 @@ POINTS = 1000
 class Sampler:
     """Holds the fixed noise; its generator is its own, so looking draws nothing from training."""
 
-    def __init__(self, dataset: Dataset, latent_dim: int, device: torch.device, seed: int) -> None:
+    def __init__(self, dataset: Dataset, latent: Latent, device: torch.device, seed: int) -> None:
         self._random = torch.Generator(device).manual_seed(seed)
-        self._latent_dim = latent_dim
-        self._device = device
+        self._latent = latent
         self._real = None
         if dataset.samples.dim() == 2:
             self._real = dataset.samples[:POINTS].numpy()
         self._noise = self._drawn()
+        self._labels: list[Tensor] = []
+        if latent.labels:
+            columns = torch.arange(len(self._noise), device=device)
+            self._labels = [columns % latent.labels]
 
     def renew(self) -> None:
         """Draw another fixed noise."""
@@ -32,7 +36,7 @@ class Sampler:
         """G's samples of the fixed noise, in evaluation mode; G is left as it was."""
         generator.eval()
         with torch.no_grad():
-            made = generator(self._noise)
+            made = generator(self._noise, *self._labels)
         generator.train()
         if self._real is not None:
             return Sample(step, points=made.float().cpu().numpy(), real_points=self._real)
@@ -42,4 +46,4 @@ class Sampler:
 
     def _drawn(self) -> Tensor:
         count = PICTURES if self._real is None else POINTS
-        return torch.randn(count, self._latent_dim, generator=self._random, device=self._device)
+        return self._latent.draw(count, self._random)

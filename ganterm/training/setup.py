@@ -12,6 +12,7 @@ import torch
 from ganterm import __version__
 from ganterm.data.load import loaded
 from ganterm.data.source import Dataset, Progress
+from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session.board import now
 from ganterm.session.launch import Launch
@@ -19,6 +20,7 @@ from ganterm.session.protocol import RunInfo
 from ganterm.training.batches import Batches
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
 from ganterm.training.iteration import Game
+from ganterm.training.latent import Latent
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 
@@ -52,20 +54,20 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     # Streams of their own, so that looking at samples draws nothing from the training.
     seeds = np.random.SeedSequence(run.seed).generate_state(4, np.uint64) >> 1
     init_seed, batch_seed, noise_seed, view_seed = (int(seed) for seed in seeds)
-    latent_dim = preset.generator.latent_dim
+    latent = _latent(preset, dataset)
     torch.manual_seed(init_seed)
-    # Built on the CPU, so that a seed means the same first weights on every device.
-    generator = preset.generator.build(dataset.shape).to(device)
-    discriminator = preset.discriminator.build(dataset.shape).to(device)
+    generator, discriminator = build(preset, dataset.shape, latent.labels)
+    labels = dataset.labels if latent.labels and not latent.codes else None
     game = Game(
-        generator,
-        discriminator,
+        generator.to(device),
+        discriminator.to(device),
         preset.optimizer,
-        Batches(dataset.samples, preset.data.batch_size, device, batch_seed),
-        latent_dim,
+        Batches(dataset.samples, labels, preset.data.batch_size, device, batch_seed),
+        latent,
         torch.Generator(device).manual_seed(noise_seed),
+        preset.discriminator.pack,
     )
-    sampler = Sampler(dataset, latent_dim, device, view_seed)
+    sampler = Sampler(dataset, latent, device, view_seed)
     tell("making the run directory", None)
     about = _about(launch, preset, dataset, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
@@ -84,6 +86,37 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         parameters_d=game.weights_d.flat.numel(),
     )
     return Setup(preset, device, game, sampler, directory, info)
+
+
+def build(
+    preset: Preset, shape: tuple[int, ...], labels: int
+) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """G and D for samples of ``shape``; UserError where they cannot make or judge such samples.
+
+    Built on the CPU, so that a seed means the same first weights on every device.
+    """
+    packed = (preset.discriminator.pack * shape[0], *shape[1:])
+    try:
+        generator = preset.generator.build(shape, labels)
+        discriminator = preset.discriminator.build(packed, labels)
+    except ValueError as error:
+        raise UserError(f"{preset.data.name} does not fit the networks: {error}") from None
+    return generator, discriminator
+
+
+def _latent(preset: Preset, dataset: Dataset) -> Latent:
+    """What G starts from; UserError where the data have no labels that it should be told."""
+    g = preset.generator
+    codes = g.codes if g.conditional != "none" else 0
+    labels = codes
+    if g.conditional != "none" and not codes:
+        if dataset.labels is None:
+            raise UserError(
+                f"{preset.data.name} has no labels: generator.conditional must be none, "
+                "or generator.codes the number of codes of G's own"
+            )
+        labels = len(dataset.classes)
+    return Latent(g.latent_dim, g.latent, labels, bool(codes))
 
 
 def _about(

@@ -15,7 +15,7 @@ class Weights:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        named = list(module.named_parameters())
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.flat = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parameters]))

@@ -83,7 +83,7 @@ class LossChart(ChartPanel):
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
         """Where D and G would stand if fakes could not be told from reals."""
         controls = frame.snapshot.controls
-        d, g = LOSSES[controls.loss].equilibrium(controls.label_smoothing)
+        d, g = LOSSES[controls.loss].equilibrium(controls)
         bounds = self._bounds or (0.0, 0.0)
         return [
             (value, palette.BANDS[color])

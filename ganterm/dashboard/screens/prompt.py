@@ -84,7 +84,9 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             self.dismiss(None)
             return
         try:
-            self.dismiss(parse_assignment(event.value))
+            name, value = parse_assignment(event.value)
+            self._controls.with_(name, value)
+            self.dismiss((name, value))
         except ControlError as error:
             self._tell(Text(str(error), style="bold red"))
 

@@ -1,0 +1,84 @@
+"""Losses of a D that is an autoencoder: its score is minus the error of its reconstruction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganterm.losses.loss import Equilibrium, Loss, Play
+from ganterm.networks.options import DKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganterm.controls import Controls
+
+
+class _Energy(Loss):
+    d_kind: DKind = "autoencoder"
+    threshold = None
+    accuracy_help = "ranking rate P(error on real < error on fake): errors have no threshold"
+
+
+class EnergyBased(_Energy):
+    """EBGAN: D keeps the error of fakes above a margin (Zhao et al. 2017)."""
+
+    name = "ebgan"
+    title = "EBGAN"
+    help = "D rebuilds reals well and fakes badly, up to a margin; G makes what D rebuilds well."
+    rank = 11
+    uses = frozenset({"margin", "pull_away"})
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        return -real.mean() + (play.controls.margin + fake).relu().mean()
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        g_loss = -fake.mean()
+        if play.controls.pull_away and play.code is not None:
+            g_loss = g_loss + play.controls.pull_away * pull_away(play.code)
+        return g_loss
+
+    def settle(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        """BEGAN's measure at gamma 1, since EBGAN has no ratio of its own."""
+        return -real.mean() + (fake.mean() - real.mean()).abs()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        return Equilibrium(controls.margin, None)
+
+
+class BoundaryEquilibrium(_Energy):
+    """BEGAN: a balance k keeps the errors at a ratio gamma (Berthelot et al. 2017)."""
+
+    name = "began"
+    title = "BEGAN"
+    help = "D's error on fakes is held at gamma times that on reals by a balance of its own."
+    rank = 12
+    uses = frozenset({"gamma", "balance_rate"})
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        assert play.balance is not None
+        return -real.mean() + play.balance * fake.mean()
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        return -fake.mean()
+
+    def settle(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        """k <- clip(k + rate (gamma L(real) - L(fake)), 0, 1); M = L(real) + |gamma L - L|."""
+        assert play.balance is not None
+        controls = play.controls
+        gap = fake.mean() - controls.gamma * real.mean()
+        # A batch that went wrong must not reach what lasts.
+        play.balance.add_((controls.balance_rate * gap).nan_to_num(0, 0, 0)).clamp_(0, 1)
+        return -real.mean() + gap.abs()
+
+
+def pull_away(code: Tensor) -> Tensor:
+    """Mean squared cosine between the codes (batch, n) of different samples, 0..1 (Zhao 2017)."""
+    from torch.nn import functional
+
+    unit = functional.normalize(code, dim=1)
+    count = len(code)
+    squares = (unit @ unit.mT).square()
+    return (squares.sum() - squares.diagonal().sum()) / (count * (count - 1))
+
+
+LOSSES = (EnergyBased(), BoundaryEquilibrium())

@@ -1,0 +1,88 @@
+"""Losses on probabilities: D's score is the logit of "real"."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ganterm.losses.loss import LABELS, Critic, Equilibrium, Loss, Penalty, Play, softplus, targets
+from ganterm.losses.penalties import norm_one
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganterm.controls import Controls
+
+
+class _Logistic(Loss):
+    """Binary cross-entropy on logits (Goodfellow et al. 2014)."""
+
+    uses = LABELS
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        d_loss = softplus(-real).mean() + softplus(fake).mean()
+        if play.controls.label_smoothing or play.controls.label_noise:
+            # Cross-entropy with target t: t sp(-s) + (1-t) sp(s) = sp(-s) + (1-t) s = sp(s) - t s.
+            for_real, for_fake = targets(real, fake, play)
+            d_loss = d_loss + ((1 - for_real) * real).mean() - (for_fake * fake).mean()
+        return d_loss
+
+    def _best_d(self, controls: Controls) -> tuple[float, float]:
+        """The probability p that the best D gives reals and fakes alike, and its loss.
+
+        The targets' sum is 1 - smoothing, whatever their noise, and p half of that.
+        """
+        p = (1 - controls.label_smoothing) / 2
+        return p, -2 * p * math.log(p) - 2 * (1 - p) * math.log1p(-p)
+
+
+class NonSaturating(_Logistic):
+    """G maximises log D(G(z)) (Goodfellow et al. 2014)."""
+
+    name = "non_saturating"
+    title = "non-saturating"
+    help = "G maximises log D(G(z)): its gradient lives on while D is winning."
+    rank = 0
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        return softplus(-fake).mean()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        p, d = self._best_d(controls)
+        return Equilibrium(d, -math.log(p))
+
+
+class Minimax(_Logistic):
+    """G minimises log(1 - D(G(z))), the game as first written (Goodfellow et al. 2014)."""
+
+    name = "minimax"
+    title = "minimax (saturating)"
+    help = "G minimises log(1 - D(G(z))): its gradient fades once D is winning."
+    rank = 1
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        return -softplus(fake).mean()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        p, d = self._best_d(controls)
+        return Equilibrium(d, math.log1p(-p))
+
+
+class Dragan(NonSaturating):
+    """Non-saturating, with D's gradient held at norm 1 around the data (Kodali et al. 2017)."""
+
+    name = "dragan"
+    title = "DRAGAN"
+    help = "Non-saturating; D's gradient is held at norm 1 in a cloud around the real samples."
+    rank = 6
+    uses = LABELS | {"penalty_weight"}
+
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:
+        """At x + std(x)/2 * u with u ~ U(0, 1) in each dimension, std over the whole batch."""
+        import torch
+
+        cloud = torch.rand(real.shape, generator=play.random, device=real.device, dtype=real.dtype)
+        return norm_one(critic, real + 0.5 * real.std() * cloud)
+
+
+LOSSES = (NonSaturating(), Minimax(), Dragan())

@@ -1,0 +1,60 @@
+"""Losses that pull scores to fixed places: least squares and hinge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganterm.losses.loss import LABELS, Equilibrium, Loss, Play, targets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganterm.controls import Controls
+
+
+class LeastSquares(Loss):
+    """Least squares with targets 0, 1 and 1 (Mao et al. 2017)."""
+
+    name = "lsgan"
+    title = "LSGAN"
+    help = "Squared distance of D's raw scores to 1 for real and 0 for fake."
+    rank = 2
+    uses = LABELS
+    threshold = 0.5
+    accuracy_help = "share on the right side of score 0.5"
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        for_real, for_fake = targets(real, fake, play)
+        return 0.5 * (real - for_real).square().mean() + 0.5 * (fake - for_fake).square().mean()
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        return 0.5 * (fake - 1).square().mean()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        """Each target t is missed by t - s; noise U(0, n) adds its variance n^2/12 to both."""
+        smoothing, noise = controls.label_smoothing, controls.label_noise
+        for_real, for_fake = 1 - smoothing - noise / 2, noise / 2
+        score = (for_real + for_fake) / 2
+        misses = (for_real - score) ** 2 + (for_fake - score) ** 2 + noise**2 / 6
+        return Equilibrium(0.5 * misses, 0.5 * (score - 1) ** 2)
+
+
+class Hinge(Loss):
+    """Hinge with margin 1 (Lim and Ye 2017; Miyato et al. 2018)."""
+
+    name = "hinge"
+    title = "hinge"
+    help = "D stops caring about samples beyond a margin of 1; G raises its mean score."
+    rank = 3
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        return -fake.mean()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        return Equilibrium(2.0, 0.0)
+
+
+LOSSES = (LeastSquares(), Hinge())

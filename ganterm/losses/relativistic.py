@@ -1,0 +1,82 @@
+"""Relativistic losses: a real should score above a fake, wherever both lie."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ganterm.losses.loss import Critic, Equilibrium, Loss, Penalty, Play, softplus
+from ganterm.losses.penalties import squared_norms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganterm.controls import Controls
+
+
+class RelativisticAverage(Loss):
+    """RaGAN: each score against the mean of the other side (Jolicoeur-Martineau 2019)."""
+
+    name = "ragan"
+    title = "RaGAN"
+    help = "Each score is judged against the mean score of the other side."
+    rank = 7
+    g_needs_real = True
+    accuracy_help = "share on the right side of the other side's mean score"
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        return softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean()
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        assert real is not None
+        return self.d_loss(fake, real, play)
+
+    def accuracy(self, real: Tensor, fake: Tensor, auc: Tensor) -> tuple[Tensor, Tensor]:
+        above, below = real > fake.mean(), fake < real.mean()
+        return above.float().mean(), below.float().mean()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        return Equilibrium(2 * math.log(2), 2 * math.log(2))
+
+
+class RelativisticPairing(Loss):
+    """RpGAN: each fake against the real at its place (Jolicoeur-Martineau 2019)."""
+
+    name = "rpgan"
+    title = "RpGAN"
+    help = "Each fake is judged against one real: no mode can be dropped without a cost."
+    rank = 8
+    g_needs_real = True
+    threshold = None
+    accuracy_help = "ranking rate P(real score > fake score): only differences count"
+
+    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+        return softplus(fake - real).mean()
+
+    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        assert real is not None
+        return softplus(real - fake).mean()
+
+    def equilibrium(self, controls: Controls) -> Equilibrium:
+        return Equilibrium(math.log(2), math.log(2))
+
+
+class RegularisedPairing(RelativisticPairing):
+    """RpGAN with R1 and R2 of one weight, the loss of R3GAN (Huang et al. 2024)."""
+
+    name = "rpgan_r1_r2"
+    title = "RpGAN + R1 + R2"
+    help = "RpGAN with D's gradient kept small on reals and fakes; weight: gamma."
+    rank = 9
+    uses = frozenset({"penalty_weight"})
+
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:
+        """(E|grad D(real)|^2 + E|grad D(fake)|^2) / 2, and the mean norm over both."""
+        import torch
+
+        samples = torch.cat([real, fake]).detach().requires_grad_()
+        squares = squared_norms(critic(samples), samples)
+        return Penalty(squares.mean(), squares.detach().sqrt().mean())
+
+
+LOSSES = (RelativisticAverage(), RelativisticPairing(), RegularisedPairing())
