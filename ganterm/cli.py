@@ -84,8 +84,8 @@ def presets_command(name: str | None) -> None:
     for known in presets.names():
         _, preset = presets.load(known)
         source = DATASETS[preset.data.name]
-        click.echo(f"{known:<{width}}  {preset.title}  ({source.name}, {source.size})")
-        click.echo(f"{'':<{width}}  {preset.about}")
+        data = f"{source.name}, {source.size}"
+        click.echo(f"{known:<{width}}  {preset.time_on_cpu:>8}  {data:<35}  {preset.title}")
 
 
 @cli.command("bench")

@@ -66,6 +66,16 @@ class ScheduledChange(_Section):
     set: dict[str, str | int | float] = Field(min_length=1)
 
 
+class ExpectedSection(_Section):
+    """When samples are good: after so many steps, and the minutes that took on 2 CPU cores.
+
+    ``minutes`` 0 where nobody has trained it on a CPU to the end.
+    """
+
+    steps: int = Field(ge=1)
+    minutes: float = Field(0, ge=0)
+
+
 class Preset(_Section):
     """A whole preset. ``Controls`` checks its own table; the networks check their own options."""
 
@@ -82,6 +92,7 @@ class Preset(_Section):
     controls: Controls = Controls()
     run: RunSection = RunSection()
     schedule: list[ScheduledChange] = []
+    expected: ExpectedSection | None = None
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], source: str) -> Preset:
@@ -149,9 +160,17 @@ class Preset(_Section):
             steps.setdefault(change.step, {}).update(change.set)
         return steps
 
+    @property
+    def time_on_cpu(self) -> str:
+        """How long it takes on 2 CPU cores until samples are good, in words."""
+        if self.expected is None:
+            return "unknown"
+        minutes = self.expected.minutes
+        return f"{minutes:g} min" if minutes else "needs GPU"
+
     def table(self) -> dict[str, Any]:
         """The preset as plain tables, complete: every default is written out."""
-        table = self.model_dump()
+        table = self.model_dump(exclude_none=True)
         table["controls"] = self.controls.table()
         if not self.schedule:
             del table["schedule"]
@@ -295,6 +314,7 @@ def _dotted_keys() -> Iterable[tuple[str, str]]:
         ("data", DataSection),
         ("optimizer", OptimizerSection),
         ("run", RunSection),
+        ("expected", ExpectedSection),
         *[("generator", options) for options in GENERATORS.values()],
         *[("discriminator", options) for options in DISCRIMINATORS.values()],
     ]
