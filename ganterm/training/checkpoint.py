@@ -20,9 +20,14 @@ FORMAT = 1
 
 
 def game_tensors(game: Game) -> dict[str, Tensor]:
-    """All tensors of the networks and optimizers by dotted name, on the host."""
-    tensors = {}
-    for name, module in (("generator", game.generator), ("discriminator", game.discriminator)):
+    """All tensors of the networks, averaged G and optimizers by dotted name, on the host."""
+    tensors = {"balance": game.balance}
+    modules = {
+        "generator": game.generator,
+        "discriminator": game.discriminator,
+        "average": game.average.module,
+    }
+    for name, module in modules.items():
         tensors.update({f"{name}.{key}": value for key, value in module.state_dict().items()})
     for name, guarded in (("optimizer_g", game.optimizer_g), ("optimizer_d", game.optimizer_d)):
         state = guarded.optimizer.state[guarded.weights]
