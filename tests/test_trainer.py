@@ -83,6 +83,8 @@ def test_the_last_save_is_whole_and_says_so(train: Train) -> None:
     assert {key.split(".")[0] for key in tensors} == {
         "generator",
         "discriminator",
+        "average",
+        "balance",
         "optimizer_g",
         "optimizer_d",
     }

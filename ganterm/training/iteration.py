@@ -155,7 +155,7 @@ class Game:
             self.weights_d.flat.detach().clamp_(-controls.clip, controls.clip)
         with torch.no_grad():
             self._measure(update.measured, loss, play, of_real.scores, of_fake.scores, penalty)
-            update.measured |= told
+            update.measured |= {name: value.detach() for name, value in told.items()}
             update.measured["diversity"] = relative_diversity(made, batch)
         return update
 
