@@ -12,6 +12,7 @@ from ganterm.controls import Controls
 from ganterm.losses import LOSSES
 from ganterm.losses.loss import Loss, Play
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
+from ganterm.networks.modules.shells import Judged
 from ganterm.presets import OptimizerSection
 from ganterm.session.metrics import ON_DEVICE
 from ganterm.training.batches import Batches
@@ -227,7 +228,8 @@ def test_batch_norm_is_guarded_and_training_goes_on_afterwards(optimizer: dict[s
     game.draw_noise = lambda: noise() * float("inf")  # type: ignore[method-assign]
     row = scalars(game, Controls(k=2, l=2))
     assert row["refused_d"] and row["refused_g"]
-    assert not changed(before, state(game))
+    # The averaged G goes on following the weights, which are sound.
+    assert not {key for key in changed(before, state(game)) if not key.startswith("average")}
     game.draw_noise = noise  # type: ignore[method-assign]
     row = scalars(game, Controls())
     assert row["refused_d"] == row["refused_g"] == 0
@@ -273,3 +275,252 @@ def test_batches_cover_an_epoch_without_repeats_and_are_normalised() -> None:
     again = torch.cat([batches.next()[0] for _ in range(4)]).flatten()
     assert not torch.equal(epoch, again)
     assert Batches(samples, None, 64, CPU, seed=4).next()[0].shape == (64, 1, 1, 1)
+
+
+def labelled_game(g: dict[str, Any], d: dict[str, Any], classes: int = 3) -> Game:
+    torch.manual_seed(0)
+    samples = torch.randint(256, (40, 1, 4, 4), dtype=torch.uint8)
+    labels = torch.arange(40) % classes
+    codes = g.get("codes", 0)
+    count = codes or classes
+    return Game(
+        MLPGenerator(latent_dim=3, hidden=[8], **g).build((1, 4, 4), count),
+        MLPDiscriminator(hidden=[8], **d).build((1, 4, 4), count),
+        OptimizerSection(),
+        Batches(samples, None if codes else labels, 8, CPU, seed=1),
+        Latent(3, labels=count, codes=bool(codes)),
+        torch.Generator().manual_seed(2),
+    )
+
+
+LABELLED = [
+    ({"conditional": "onehot"}, {"conditional": "onehot"}),
+    ({"conditional": "embedding"}, {"conditional": "projection"}),
+    ({"conditional": "onehot"}, {"auxiliary": True}),
+    ({"conditional": "onehot", "codes": 5}, {"auxiliary": True}),
+]
+
+
+@pytest.mark.parametrize(("g", "d"), LABELLED)
+@pytest.mark.parametrize("loss", ["non_saturating", "wgan_gp", "rpgan_r1_r2", "dragan"])
+def test_games_with_labels_move_every_weight(
+    g: dict[str, Any], d: dict[str, Any], loss: str
+) -> None:
+    game = labelled_game(g, d)
+    before = [weights.flat.detach().clone() for weights in (game.weights_g, game.weights_d)]
+    for _ in range(12):
+        row = scalars(game, Controls(loss=loss, r1=0.1))
+    assert row["refused_d"] == row["refused_g"] == 0
+    for weights, old in zip((game.weights_g, game.weights_d), before, strict=True):
+        parts = (weights.flat.detach() - old).split([p.numel() for p in weights.parameters])
+        still = [n for n, part in zip(weights.names, parts, strict=True) if not part.any()]
+        # A critic's last bias shifts all scores alike: differences do not see it.
+        assert set(still) <= ({"head.bias"} if loss in ("wgan_gp", "rpgan_r1_r2") else set())
+
+
+def test_fakes_are_judged_under_the_labels_they_were_made_with() -> None:
+    """D's update shares the reals' labels; G's own draw follows how often each occurs."""
+    game = labelled_game({"conditional": "onehot"}, {"conditional": "onehot"})
+    made: list[Tensor] = []
+    judged: list[Tensor] = []
+    game.generator.register_forward_hook(lambda m, args, out: made.append(args[1]))
+    game.discriminator.register_forward_hook(lambda m, args, out: judged.append(args[1]))
+    game.play(Controls())
+    assert torch.equal(judged[0], torch.cat([made[0], made[0]]))
+    assert torch.equal(judged[1], made[1])
+
+
+def test_codes_are_drawn_evenly_and_never_told_to_d() -> None:
+    game = labelled_game({"conditional": "onehot", "codes": 5}, {"auxiliary": True})
+    told: list[int] = []
+    game.discriminator.register_forward_hook(lambda m, args, out: told.append(len(args)))
+    row = scalars(game, Controls())
+    assert set(told) == {1}
+    drawn = torch.cat([game.latent.draw_codes(1000, game.noise) for _ in range(5)])
+    assert drawn.bincount(minlength=5).float().div(5000).sub(0.2).abs().max() < 0.03
+    assert row["label_loss_d"] == pytest.approx(1.6, abs=0.5), "ln 5 for a guess"
+    assert row["label_acc_real"] == 0
+
+
+def test_the_label_head_learns_to_tell_the_labels() -> None:
+    torch.manual_seed(0)
+    game = labelled_game({"conditional": "onehot"}, {"auxiliary": True}, classes=2)
+    assert isinstance(game.batches, Batches)
+    dark = (torch.arange(40) % 2 == 0)[:, None, None, None]
+    game.batches.samples = torch.where(dark, 0, 255).expand(40, 1, 4, 4).to(torch.uint8)
+    for _ in range(60):
+        row = scalars(game, Controls(lr_d=1e-2, lr_g=1e-2))
+    assert row["label_acc_real"] == 1
+    assert row["label_acc_fake"] > 0.8
+    with_none = Controls(aux_g=0.0, aux_d=0.0)
+    assert scalars(game, with_none)["label_loss_d"] < 1
+
+
+def test_r1_and_r2_are_half_the_mean_squared_gradient_and_lazily_n_times_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    game = make_game()
+    game.discriminator.eval()
+    shown: list[Tensor] = []
+    inner = game._shown
+
+    def spy(samples: Tensor, controls: Controls) -> Tensor:
+        shown.append(inner(samples, controls).clone())
+        return inner(samples, controls)
+
+    monkeypatch.setattr(game, "_shown", spy)
+    added: list[Tensor] = []
+    apply = game._apply
+
+    def watched(*args: Any) -> Any:
+        added.append(sum((term.detach() for term in args[3]), torch.zeros(())))
+        return apply(*args)
+
+    monkeypatch.setattr(game, "_apply", watched)
+    twin = copy.deepcopy(game.discriminator).double()
+    row = scalars(game, Controls(r1=0.4, r2=3.0, r_every=4))
+
+    def squared(samples: Tensor) -> float:
+        x = samples.detach().double().requires_grad_()
+        (grad,) = torch.autograd.grad(twin(x).sum(), x)
+        return grad.flatten(1).square().sum(1).mean().item()
+
+    real, fake = squared(shown[0]), squared(shown[1])
+    assert row["r1"] == pytest.approx(real, rel=1e-4)
+    assert row["r2"] == pytest.approx(fake, rel=1e-4)
+    assert added[0].item() == pytest.approx(4 * (0.2 * real + 1.5 * fake), rel=1e-4)
+    for _ in range(4):
+        last = scalars(game, Controls(r1=0.4, r2=3.0, r_every=4))
+    acted = [term.item() != 0 for term in added[::2]]
+    assert acted == [True, False, False, False, True]
+    assert last["r1"] != row["r1"], "the newest value is shown between two"
+
+
+def test_r1_alone_is_not_r2() -> None:
+    row = scalars(make_game(), Controls(r1=1.0))
+    assert row["r1"] > 0 and row["r2"] == 0
+
+
+@pytest.mark.parametrize("pack", [2, 4])
+@pytest.mark.parametrize("loss", ["non_saturating", "wgan_gp", "rpgan"])
+def test_packed_samples_are_judged_together(pack: int, loss: str) -> None:
+    torch.manual_seed(0)
+    samples = torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 1, 4, 4)
+    discriminator = MLPDiscriminator(hidden=[8], pack=pack).build((pack, 4, 4))
+    game = Game(
+        MLPGenerator(latent_dim=3, hidden=[8]).build((1, 4, 4)),
+        discriminator,
+        OptimizerSection(),
+        Batches(samples, None, 8, CPU, seed=1),
+        Latent(3),
+        torch.Generator().manual_seed(2),
+        pack,
+    )
+    shown = game._shown(samples[:8].float(), Controls())
+    assert shown.shape == (8 // pack, pack, 4, 4)
+    assert torch.equal(shown[:, :, 0, 0].flatten(), torch.arange(8.0)), "neighbours, in order"
+    row = scalars(game, Controls(loss=loss, r1=0.1))
+    assert row["refused_d"] == 0 and row["diversity"] > 0
+
+
+def test_label_flips_swap_sides() -> None:
+    game = make_game()
+    real, fake = torch.ones(4000), torch.zeros(4000)
+    swapped_real, swapped_fake = game._flipped(real, fake, Controls(label_flips=0.2))
+    assert torch.equal(swapped_real, 1 - swapped_fake)
+    assert swapped_fake.mean().item() == pytest.approx(0.2, abs=0.03)
+    assert game._flipped(real, fake, Controls())[0] is real
+
+
+def test_top_k_teaches_g_by_its_best_scored_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Counting(LOSSES["hinge"])
+    monkeypatch.setitem(LOSSES, "hinge", counting)
+    game, twin = make_game(), make_game()
+    game.discriminator.eval()
+    twin.discriminator.eval()
+    game.play(Controls(loss="hinge", top_k=0.5))
+    twin.play(Controls(loss="hinge"))
+    best, whole = counting.g_calls
+    assert torch.allclose(best, whole.sort(descending=True).values[:4])
+
+
+def test_a_long_gradient_is_scaled_to_the_clip_and_a_short_one_left() -> None:
+    seen: list[Tensor] = []
+    for clip in (0.0, 1e-3, 1e3):
+        game = make_game()
+        step = game.optimizer_g.step
+
+        def spy(gradient: Tensor, rate: float, refused: Tensor, step: Any = step) -> None:
+            seen.append(gradient.clone())
+            step(gradient, rate, refused)
+
+        game.optimizer_g.step = spy  # type: ignore[method-assign]
+        row = scalars(game, Controls(grad_clip=clip))
+        assert row["grad_norm_g"] > 1e-3, "the norm is told before clipping"
+    whole, clipped, free = seen
+    assert clipped.norm().item() == pytest.approx(1e-3, rel=1e-4)
+    assert torch.allclose(clipped / clipped.norm(), whole / whole.norm(), atol=1e-6)
+    assert torch.equal(free, whole)
+
+
+def test_clip_value_holds_each_number() -> None:
+    """With plain gradient descent at rate 1 no weight moves by more than the clip."""
+    game = make_game(name="sgd", clip_value=1e-4)
+    before = game.weights_g.flat.detach().clone()
+    game.play(Controls(lr_g=1.0))
+    moved = (game.weights_g.flat.detach() - before).abs()
+    assert 0 < moved.max().item() <= 1.01e-4
+
+
+def test_instance_noise_falls_evenly_to_nothing() -> None:
+    game = make_game()
+    controls = Controls(instance_noise=0.8, noise_steps=4)
+    levels = []
+    for _ in range(6):
+        levels.append(game._noise_level(controls))
+        game.play(controls)
+    assert levels == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0])
+    assert game._noise_level(Controls(instance_noise=0.8)) == 0.8
+
+
+def test_the_averaged_generator_is_the_moving_average_and_touches_nothing() -> None:
+    game = make_game()
+    expected = game.weights_g.flat.detach().clone()
+    for step in range(1, 41):
+        game.play(Controls(ema=0.9))
+        if step <= 8 or step % 8 == 0:
+            keep = min(0.9, (1 + step) / (10 + step)) ** (1 if step <= 8 else 8)
+            expected = keep * expected + (1 - keep) * game.weights_g.flat.detach()
+    average = torch.cat([p.flatten() for p in game.average.module.parameters()])
+    assert torch.allclose(average, expected, atol=1e-5)
+    twin = make_game()
+    for _ in range(40):
+        twin.play(Controls(ema=0.0))
+    assert torch.equal(game.weights_g.flat, twin.weights_g.flat), "averaging only looks"
+    assert not game.average.module.training
+
+
+def test_began_keeps_its_balance_between_steps() -> None:
+    class Errors(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 16)
+
+        def forward(self, x: Tensor) -> Judged:
+            code = self.layer(x.flatten(1))
+            return Judged(-(code - x.flatten(1)).abs().mean(1), code=code)
+
+    game = make_game()
+    game = Game(
+        game.generator, Errors(), OptimizerSection(), game.batches, Latent(3), torch.Generator()
+    )
+    controls = Controls(loss="began", gamma=1.0, balance_rate=0.5)
+    rows = [scalars(game, controls) for _ in range(3)]
+    balance = 0.0
+    for row in rows:
+        balance += 0.5 * (-row["score_real"] + row["score_fake"])
+        balance = min(max(balance, 0.0), 1.0)
+        assert row["balance"] == pytest.approx(balance, abs=1e-5)
+        measure = -row["score_real"] + abs(row["score_fake"] - row["score_real"])
+        assert row["convergence"] == pytest.approx(measure, abs=1e-5)
+    assert scalars(game, Controls(loss="ebgan"))["refused_g"] == 0
