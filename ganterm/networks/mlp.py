@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions
+from ganterm.networks.options import Activation, DiscriminatorOptions, GeneratorOptions, Widths
 
 if TYPE_CHECKING:
     from torch import nn
 
-Widths = Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1, max_length=32)]
-Activation = Literal["leaky_relu", "relu", "prelu", "tanh"]
 Init = Literal["torch", "he_normal"]
 
 
@@ -31,6 +29,7 @@ class MLPGenerator(GeneratorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
+        from ganterm.networks.modules.layers import activation, he_normal
         from ganterm.networks.modules.shells import Generator, latent_width
 
         layers: list[nn.Module] = []
@@ -39,7 +38,7 @@ class MLPGenerator(GeneratorOptions):
             layers.append(nn.Linear(width, size))
             if self.norm == "batch":
                 layers.append(nn.BatchNorm1d(size))
-            layers.append(_activation(self.activation))
+            layers.append(activation(self.activation))
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             width = size
@@ -47,7 +46,10 @@ class MLPGenerator(GeneratorOptions):
         if self.output == "tanh":
             layers.append(nn.Tanh())
         layers.append(nn.Unflatten(1, shape))
-        return Generator(_initialised(nn.Sequential(*layers), self.init), self, classes)
+        body = nn.Sequential(*layers)
+        if self.init == "he_normal":
+            he_normal(body)
+        return Generator(body, self, classes)
 
 
 class MLPDiscriminator(DiscriminatorOptions):
@@ -63,6 +65,7 @@ class MLPDiscriminator(DiscriminatorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
+        from ganterm.networks.modules.layers import activation, he_normal
         from ganterm.networks.modules.shells import Discriminator, shape_with_label
         from ganterm.networks.modules.spectral import spectrally_normalised
 
@@ -72,35 +75,18 @@ class MLPDiscriminator(DiscriminatorOptions):
             layers.append(nn.Linear(width, size))
             if self.norm == "layer":
                 layers.append(nn.LayerNorm(size))
-            layers.append(_activation(self.activation))
+            layers.append(activation(self.activation))
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
             width = size
-        body = _initialised(nn.Sequential(*layers), self.init)
-        head = _initialised(nn.Linear(width, 1), self.init)
+        layers.append(nn.Linear(width, 1))
+        whole = nn.Sequential(*layers)
+        if self.init == "he_normal":
+            he_normal(whole)
+        body, head = whole[:-1], whole[-1]
         made = Discriminator(body, head, width, self, shape, classes, flat=True)
         return spectrally_normalised(made) if self.norm == "spectral" else made
 
 
 GENERATORS = (MLPGenerator,)
 DISCRIMINATORS = (MLPDiscriminator,)
-
-
-def _activation(name: Activation) -> nn.Module:
-    from torch import nn
-
-    if name == "leaky_relu":
-        return nn.LeakyReLU(0.2)
-    return {"relu": nn.ReLU, "prelu": nn.PReLU, "tanh": nn.Tanh}[name]()
-
-
-def _initialised(module: nn.Module, init: Init) -> nn.Module:
-    """``he_normal``: weights N(0, 2 / fan_in), zero biases (He et al. 2015)."""
-    from torch import nn
-
-    if init == "he_normal":
-        for layer in module.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
-                nn.init.zeros_(layer.bias)
-    return module

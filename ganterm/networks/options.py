@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from torch import nn
 
-Labels = Literal["none", "onehot", "embedding"]
+Activation = Literal["leaky_relu", "relu", "prelu", "tanh"]
 DKind = Literal["score", "autoencoder"]
+Labels = Literal["none", "onehot", "embedding"]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Widths = Annotated[list[Width], Field(min_length=1, max_length=32)]
 
 
 class NetworkOptions(BaseModel):
@@ -24,7 +28,8 @@ class NetworkOptions(BaseModel):
         """The module for samples of ``shape`` (without the batch), freshly initialised.
 
         ``classes`` is the number of labels where the network is told or tells any, else 0.
-        ValueError, in words for the user, where the family cannot make samples of that shape.
+        ValueError, in words for the user, where the family cannot make samples of that shape or
+        has labels to tell and there are none.
         """
         raise NotImplementedError
 
@@ -42,6 +47,13 @@ class GeneratorOptions(NetworkOptions):
     conditional: Labels = "none"
     codes: int = Field(0, ge=0, le=1000)
 
+    @field_validator("codes")
+    @classmethod
+    def _codes_are_told(cls, codes: int, info: ValidationInfo) -> int:
+        if codes and info.data.get("conditional") == "none":
+            raise refusal("codes reach G as labels: set conditional = 'onehot' or 'embedding'")
+        return codes
+
 
 class DiscriminatorOptions(NetworkOptions):
     """What every discriminator has.
@@ -57,3 +69,25 @@ class DiscriminatorOptions(NetworkOptions):
     conditional: Labels | Literal["projection"] = "none"
     auxiliary: bool = False
     pack: int = Field(1, ge=1, le=4)
+
+    @field_validator("auxiliary")
+    @classmethod
+    def _label_is_not_whispered(cls, auxiliary: bool, info: ValidationInfo) -> bool:
+        if auxiliary and info.data.get("conditional") in ("onehot", "embedding"):
+            raise refusal(
+                "D cannot be asked for the label that it is told: conditional or auxiliary"
+            )
+        return auxiliary
+
+    @field_validator("pack")
+    @classmethod
+    def _one_label_a_verdict(cls, pack: int, info: ValidationInfo) -> int:
+        labels = info.data.get("auxiliary") or info.data.get("conditional", "none") != "none"
+        if pack > 1 and labels:
+            raise refusal("packed samples have a label each: no conditional or auxiliary with pack")
+        return pack
+
+
+def refusal(message: str) -> PydanticCustomError:
+    """What a validator raises: ``message`` reaches the user after the key's name."""
+    return PydanticCustomError("refused", "{message}", {"message": message})

@@ -74,12 +74,14 @@ class Discriminator(nn.Module):
         self.label: nn.Module | None = None
         self.projection: nn.Embedding | None = None
         if options.conditional == "projection":
-            self.projection = nn.Embedding(classes, width)
+            self.projection = nn.Embedding(_some(classes), width)
+            # Torch's N(0, 1) would drown the score in a sum over thousands of features.
+            nn.init.xavier_uniform_(self.projection.weight)
         elif options.conditional == "embedding" and not flat:
-            self.label = nn.Embedding(classes, math.prod(shape[1:]))
+            self.label = nn.Embedding(_some(classes), math.prod(shape[1:]))
         else:
             self.label = _label_module(options.conditional, classes)
-        self.auxiliary = nn.Linear(width, classes) if options.auxiliary else None
+        self.auxiliary = nn.Linear(width, _some(classes)) if options.auxiliary else None
 
     def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor | Judged:
         """Raw scores (batch,), with the auxiliary head's logits where there is one."""
@@ -134,5 +136,11 @@ def _label_width(kind: Labels, classes: int) -> int:
 
 def _label_module(kind: str, classes: int) -> nn.Module | None:
     if kind == "onehot":
-        return OneHot(classes)
-    return nn.Embedding(classes, EMBEDDING) if kind == "embedding" else None
+        return OneHot(_some(classes))
+    return nn.Embedding(_some(classes), EMBEDDING) if kind == "embedding" else None
+
+
+def _some(classes: int) -> int:
+    if not classes:
+        raise ValueError("conditional and auxiliary networks need labels, and the data has none")
+    return classes

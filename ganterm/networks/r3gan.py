@@ -1,0 +1,98 @@
+"""Residual G and D without norms (R3GAN, Huang et al. 2024, arXiv 2501.05441)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from ganterm.networks.options import (
+    DiscriminatorOptions,
+    GeneratorOptions,
+    Width,
+    Widths,
+    refusal,
+)
+from ganterm.networks.sides import STARTS, picture_side
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _groups_fit(cardinality: list[int], info: ValidationInfo) -> list[int]:
+    if "widths" not in info.data or "expansion" not in info.data:
+        return cardinality
+    widths, expansion = info.data["widths"], info.data["expansion"]
+    if len(cardinality) != len(widths):
+        raise refusal(f"one number for each of the {len(widths)} widths is needed")
+    for width, groups in zip(widths, cardinality, strict=True):
+        if width * expansion % groups:
+            raise refusal(f"{width} x {expansion} channels do not split into {groups} groups")
+    return cardinality
+
+
+Groups = Annotated[list[Width], AfterValidator(_groups_fit)]
+Times = Annotated[int, Field(ge=1, le=16)]
+
+
+class R3GANGenerator(GeneratorOptions):
+    """A learnt 4 x 4 picture (7 x 7 for 28 pixels), weighted by z, doubled once a stage.
+
+    ``widths``: channels of each stage, the smallest pictures first; ``blocks``: residual blocks a
+    stage; ``expansion``: how much wider a block is inside; ``cardinality``: groups of its 3 x 3
+    convolution, a stage each. The defaults are the paper's for CIFAR-10. The output has no bounds.
+    """
+
+    network: Literal["r3gan"] = "r3gan"
+    widths: Widths = Field([768] * 4)
+    blocks: Times = 2
+    expansion: Times = 2
+    cardinality: Groups = Field([96] * 4, validate_default=True)
+
+    def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
+        from ganterm.networks.modules.r3gan import generator_body
+        from ganterm.networks.modules.shells import Generator, latent_width
+
+        start = _start(shape, len(self.widths))
+        body = generator_body(self, latent_width(self, classes), start, shape[0])
+        return Generator(body, self, classes)
+
+
+class R3GANDiscriminator(DiscriminatorOptions):
+    """G's mirror: a halving after each stage but the last, then one weight for each place.
+
+    ``widths``: channels of each stage, the largest pictures first; the rest as in G. The defaults
+    are the paper's for CIFAR-10.
+    """
+
+    network: Literal["r3gan"] = "r3gan"
+    widths: Widths = Field([768] * 4)
+    blocks: Times = 2
+    expansion: Times = 2
+    cardinality: Groups = Field([96] * 4, validate_default=True)
+
+    def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
+        from ganterm.networks.modules.r3gan import discriminator_body, score_layer
+        from ganterm.networks.modules.shells import Discriminator, shape_with_label
+
+        start = _start(shape, len(self.widths))
+        body = discriminator_body(self, shape_with_label(self, shape, classes)[0], start)
+        width = self.widths[-1]
+        return Discriminator(body, score_layer(width), width, self, shape, classes)
+
+
+GENERATORS = (R3GANGenerator,)
+DISCRIMINATORS = (R3GANDiscriminator,)
+
+
+def _start(shape: tuple[int, ...], stages: int) -> int:
+    """The side of the smallest stage's pictures; ValueError where the stages do not lead to it."""
+    side = picture_side("r3gan", shape)
+    sides = {start << (stages - 1): start for start in STARTS}
+    if side not in sides:
+        right = " or ".join(map(str, sorted(sides)))
+        raise ValueError(
+            f"r3gan with {stages} widths makes pictures of {right} pixels a side, not {side}; "
+            "each width more doubles that"
+        )
+    return sides[side]
