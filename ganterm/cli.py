@@ -167,7 +167,10 @@ def _welcome(headless: bool) -> str | None:
 
     loaded = [presets.load(name) for name in presets.names()]
     return Welcome(
-        [Choice(name, preset.title, preset.about, preset.data.name) for name, preset in loaded]
+        [
+            Choice(name, preset.title, preset.about, preset.data.name, preset.time_on_cpu)
+            for name, preset in loaded
+        ]
     ).run()
 
 

@@ -24,6 +24,7 @@ class Choice:
     title: str
     about: str
     data: str
+    time: str
 
 
 class Welcome(App[str]):
@@ -34,7 +35,8 @@ class Welcome(App[str]):
     Screen { align: center middle; background: $background; }
     Vertical { width: 96; max-width: 96%; height: auto; max-height: 96vh; }
     Static { height: auto; margin: 0 1 1 1; }
-    OptionList { height: auto; max-height: 80vh; background: $surface; border: none; padding: 1; }
+    OptionList { height: auto; max-height: 70vh; background: $surface; border: none; padding: 1; }
+    #about { height: 2; margin: 1 1 0 1; color: $text-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q", "quit", "leave"),
@@ -47,17 +49,23 @@ class Welcome(App[str]):
         self._choices = choices
 
     def compose(self) -> ComposeResult:
-        """A heading, and two lines for each preset."""
+        """A heading, a line for each preset, and below what the one under the cursor is about."""
         with Vertical():
             heading = Text("ganterm", style=f"bold {palette.D}")
             heading.append("   what shall be trained?   (enter trains, q leaves)", palette.DIM)
             yield Static(heading)
             yield OptionList(*(Option(_shown(choice), id=choice.name) for choice in self._choices))
+            yield Static(id="about", markup=False)
 
     def on_mount(self) -> None:
         """Look as the dashboard does."""
         self.register_theme(palette.THEME)
         self.theme = "ganterm"
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Say more of the preset under the cursor."""
+        choice = self._choices[event.option_index]
+        self.query_one("#about", Static).update(f"{choice.about} Data: {choice.data}.")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Leave with the choice."""
@@ -65,7 +73,7 @@ class Welcome(App[str]):
 
 
 def _shown(choice: Choice) -> Text:
-    text = Text(f"{choice.name:<16}", style="bold")
-    text.append(f"{choice.title}  ({choice.data})\n", style="not bold")
-    text.append(f"{'':<16}{choice.about}", style=f"not bold {palette.DIM}")
+    text = Text(f"{choice.name:<21}", style="bold", no_wrap=True, overflow="ellipsis")
+    text.append(f"{choice.time:>9}  ", style=f"not bold {palette.DIM}")
+    text.append(choice.title, style="not bold")
     return text
