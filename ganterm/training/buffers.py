@@ -28,7 +28,9 @@ class BufferGuard:
         self._kept = self._all.clone()
         parts = self._all.split([buffer.numel() for _, _, buffer in places])
         for (owner, name, buffer), part in zip(places, parts, strict=True):
-            owner._buffers[name] = part.view(buffer.shape)
+            # ``data`` counts its own changes: else D's spectral norm, which writes its vectors,
+            # would seem to autograd to have changed what G's batch norm saved for going back.
+            owner._buffers[name] = part.view(buffer.shape).data
 
     def keep(self) -> None:
         """Remember the buffers as they are."""

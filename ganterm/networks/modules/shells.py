@@ -142,5 +142,8 @@ def _label_module(kind: str, classes: int) -> nn.Module | None:
 
 def _some(classes: int) -> int:
     if not classes:
-        raise ValueError("conditional and auxiliary networks need labels, and the data has none")
+        raise ValueError(
+            "a network that is told or tells labels needs some: set generator.conditional, for the "
+            "data's labels or for generator.codes of G's own"
+        )
     return classes
