@@ -2,13 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ganterm import data
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, Progress
+from ganterm.errors import UserError
+from ganterm.text import clean, nearest
 
 
 def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     """The data set of ``options``; UserError, naming the cause, where it cannot be had."""
-    return data.DATASETS[options.name].load(options, folder, progress)
+    whole = data.DATASETS[options.name].load(options, folder, progress)
+    if whole.narrowed:
+        return whole
+    return _limited(_filtered(whole, options), options)
+
+
+def chosen(classes: Sequence[str], options: DataSection) -> list[int]:
+    """The places of the wanted classes among all, in the data set's order; UserError for others.
+
+    A class is wanted by its name, or by its number where no class has that name.
+    """
+    if not classes:
+        raise UserError(f"data.classes: {options.name} has no labels to choose by")
+    wanted = set()
+    for entry in options.classes:
+        name = str(entry)
+        if name in classes:
+            wanted.add(classes.index(name))
+        elif name.isascii() and name.isdigit() and int(name) < len(classes):
+            wanted.add(int(name))
+        else:
+            raise UserError(
+                f"data.classes: {options.name} has no class '{clean(name, 40)}'; "
+                f"{nearest(name, classes)}"
+            )
+    return sorted(wanted)
+
+
+def too_few(options: DataSection, count: int) -> UserError:
+    """The data have fewer samples than ``data.limit`` asks for."""
+    return UserError(f"data.limit: {options.limit:,}, but {options.name} has {count:,} samples")
+
+
+def _filtered(whole: Dataset, options: DataSection) -> Dataset:
+    """The samples of the wanted classes, whose labels are counted anew."""
+    import torch
+
+    if not options.classes:
+        return whole
+    kept = chosen(whole.classes, options)
+    assert whole.labels is not None
+    renumbered = torch.full((len(whole.classes),), -1)
+    renumbered[kept] = torch.arange(len(kept))
+    labels = renumbered[whole.labels]
+    places = (labels >= 0).nonzero().squeeze(1)
+    return replace(
+        whole,
+        samples=whole.samples[places],
+        labels=labels[places],
+        classes=tuple(whole.classes[place] for place in kept),
+        modes=None if whole.modes is None else whole.modes[kept],
+    )
+
+
+def _limited(whole: Dataset, options: DataSection) -> Dataset:
+    limit = options.limit
+    if not limit:
+        return whole
+    if limit > len(whole.samples):
+        raise too_few(options, len(whole.samples))
+    labels = None if whole.labels is None else whole.labels[:limit]
+    return replace(whole, samples=whole.samples[:limit], labels=labels)

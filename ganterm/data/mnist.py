@@ -1,18 +1,23 @@
-"""MNIST and Fashion-MNIST, whole, through torchvision; fetched on first use."""
+"""MNIST and the sets in its format, whole, through torchvision; fetched on first use."""
 
 from __future__ import annotations
 
-import hashlib
+import struct
 from functools import partial
 from pathlib import Path
 
-import platformdirs
-
-from ganterm.data.download import fetch_gzip
+from ganterm.data.download import (
+    broken,
+    data_folder,
+    digest,
+    fetch,
+    gunzipped,
+    not_had,
+    unzipped_gzips,
+)
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
 from ganterm.errors import UserError
-from ganterm.text import clean
 
 # SHA-256 of the unpacked training files, so that a broken copy is never trained on.
 _SHA256 = {
@@ -34,6 +39,9 @@ _SHA256 = {
     },
 }
 
+_EMNIST_SPLIT = "letters"
+_IDX = {"images": (0x803, 3), "labels": (0x801, 1)}
+
 
 def _load(
     name: str, family: str, options: DataSection, folder: Path | None, progress: Progress
@@ -42,36 +50,72 @@ def _load(
     from torchvision import datasets
 
     kind = getattr(datasets, family)
-    root = folder or Path(platformdirs.user_cache_dir("ganterm")) / "data"
+    root = data_folder(folder)
     raw = root / family / "raw"
     try:
         for packed_name, md5 in kind.resources:
-            target = raw / packed_name.removesuffix(".gz")
-            if not target.is_file():
-                fetch_gzip([m + packed_name for m in kind.mirrors], md5, target, progress)
+            unpacked = packed_name.removesuffix(".gz")
+            if not (raw / unpacked).is_file():
+                urls = [mirror + packed_name for mirror in kind.mirrors]
+                fetch(urls, md5, raw, progress, gunzipped(unpacked))
     except (UserError, OSError) as error:
-        raise UserError(
-            f"{name}: not in {clean(raw)} and could not be fetched: {clean(error, 400)}\n"
-            "Give the folder that holds it with --data-dir, "
-            "or use the digits that need no network: --set data.name=mnist10k"
-        ) from None
+        raise not_had(name, raw, error) from None
     progress(f"checking {name}", None)
-    try:
-        broken = [
-            file
-            for file, expected in _SHA256[family].items()
-            if hashlib.sha256((raw / file).read_bytes()).hexdigest() != expected
-        ]
-    except OSError as error:
-        broken = [str(error)]
-    if broken:
-        raise UserError(
-            f"{name}: {clean(raw / broken[0])} is broken (its checksum is not {family}'s)\n"
-            "Remove it to have it fetched again, or use --set data.name=mnist10k"
-        )
+    _check(name, raw, "train", _SHA256.get(family, {}))
     whole = kind(str(root), train=True, download=False)
     classes = tuple(str(name) for name in whole.classes)
     return Dataset(name, whole.data.unsqueeze(1), whole.targets, classes)
+
+
+def _load_emnist(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+    """The letters split: 124,800 letters, upper and lower case as one class each."""
+    from torchvision import datasets
+
+    root = data_folder(folder)
+    raw = root / "EMNIST" / "raw"
+    prefix = f"emnist-{_EMNIST_SPLIT}-train"
+    wanted = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
+    try:
+        if not all((raw / file).is_file() for file in wanted):
+            members = [f"gzip/{file}.gz" for file in wanted]
+            kind = datasets.EMNIST
+            fetch([kind.url], kind.md5, raw, progress, unzipped_gzips(members))
+    except (UserError, OSError) as error:
+        raise not_had("emnist", raw, error) from None
+    progress("checking emnist", None)
+    _check("emnist", raw, prefix, {})
+    whole = datasets.EMNIST(str(root), split=_EMNIST_SPLIT, train=True, download=False)
+    # The files hold the pictures with rows and columns exchanged, and labels from 1 on.
+    upright = whole.data.transpose(1, 2).contiguous().unsqueeze(1)
+    return Dataset("emnist", upright, whole.targets - 1, tuple(whole.classes[1:]))
+
+
+def _check(name: str, raw: Path, prefix: str, sha256: dict[str, str]) -> None:
+    """UserError where a training file is not what it should be.
+
+    Where its SHA-256 is not known, its header must agree with its length, and pictures with labels.
+    """
+    counts = set()
+    for part, (magic, dimensions) in _IDX.items():
+        file = raw / f"{prefix}-{part}-idx{dimensions}-ubyte"
+        expected = sha256.get(file.name)
+        try:
+            if expected is not None and digest(file, "sha256") != expected:
+                raise broken(f"{name}: {file}", f"its checksum is not {raw.parent.name}'s")
+            with file.open("rb") as source:
+                head = source.read(4 + 4 * dimensions)
+            found, *sizes = struct.unpack(f">{1 + dimensions}I", head)
+            length = len(head)
+            for size, right in zip(sizes, (sizes[0], 28, 28), strict=False):
+                length = length if size == right else -1
+            content = sizes[0] * (784 if dimensions == 3 else 1)
+            if found != magic or length < 0 or file.stat().st_size != length + content:
+                raise broken(f"{name}: {file}", "its header does not fit its length")
+        except (OSError, struct.error) as error:
+            raise broken(f"{name}: {file}", str(error)) from None
+        counts.add(sizes[0])
+    if len(counts) != 1:
+        raise broken(f"{name}: {raw}", "there are not as many labels as pictures")
 
 
 SOURCES = (
@@ -88,5 +132,19 @@ SOURCES = (
         kind="image",
         size="60,000 x 28x28",
         load=partial(_load, "fashion_mnist", "FashionMNIST"),
+    ),
+    DataSource(
+        name="kmnist",
+        title="Kuzushiji-MNIST, 60,000 cursive Japanese letters",
+        kind="image",
+        size="60,000 x 28x28",
+        load=partial(_load, "kmnist", "KMNIST"),
+    ),
+    DataSource(
+        name="emnist",
+        title="EMNIST letters, 124,800 training letters",
+        kind="image",
+        size="124,800 x 28x28",
+        load=_load_emnist,
     ),
 )

@@ -24,7 +24,8 @@ class Dataset:
     ``samples``: uint8 (n, channels, height, width) for pictures, float32 (n, 2) for points.
     ``labels``: int64 (n,) in 0..len(classes)-1, or None; ``classes``: their names. ``modes``:
     float32 (m, 2), the centres of a mixture, with ``sigma`` its standard deviation; None for
-    pictures.
+    pictures. ``skipped``: files that could not be used, a line each. ``narrowed``: the wanted
+    classes and number of samples were chosen on loading.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Dataset:
     classes: tuple[str, ...] = ()
     modes: Tensor | None = None
     sigma: float | None = None
+    skipped: tuple[str, ...] = ()
+    narrowed: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

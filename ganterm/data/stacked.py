@@ -1,0 +1,44 @@
+"""Stacked MNIST: three digits as red, green and blue, 1,000 modes (Metz et al. 2017)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from ganterm import data
+from ganterm.data.options import DataSection
+from ganterm.data.source import Dataset, DataSource, Progress
+
+COUNT = 128_000
+"""Stacks, as in PacGAN's protocol (Lin et al. 2018)."""
+
+
+def _load(
+    name: str, digits: str, options: DataSection, folder: Path | None, progress: Progress
+) -> Dataset:
+    """Stacks of digits drawn with a fixed seed; the label reads as the three digits do."""
+    import torch
+
+    single = data.DATASETS[digits].load(options, folder, progress)
+    assert single.labels is not None
+    progress("stacking digits", None)
+    generator = torch.Generator().manual_seed(1000)
+    chosen = torch.randint(len(single.samples), (COUNT, 3), generator=generator)
+    samples = single.samples.squeeze(1)[chosen]
+    labels = single.labels[chosen] @ torch.tensor([100, 10, 1])
+    return Dataset(name, samples, labels, tuple(f"{mode:03d}" for mode in range(1000)))
+
+
+SOURCES = tuple(
+    DataSource(
+        name=name,
+        title=f"Stacked MNIST: three digits as RGB, 1,000 modes{told}",
+        kind="image",
+        size=f"{COUNT:,} x 28x28 RGB",
+        load=partial(_load, name, digits),
+    )
+    for name, digits, told in (
+        ("stacked_mnist", "mnist", ""),
+        ("stacked_mnist10k", "mnist10k", ", of the embedded digits"),
+    )
+)

@@ -1,0 +1,47 @@
+"""SVHN, photographed house numbers, through torchvision; fetched on first use."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from ganterm.data.download import as_it_is, broken, data_folder, digest, fetch, not_had
+from ganterm.data.options import DataSection
+from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.errors import UserError
+
+
+def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+    """The 73,257 training pictures."""
+    if find_spec("scipy") is None:
+        raise UserError(
+            "svhn: its files need scipy, which is not installed: pip install 'ganterm[svhn]'"
+        )
+    import torch
+    from torchvision.datasets import SVHN
+
+    root = data_folder(folder)
+    url, name, md5 = SVHN.split_list["train"]
+    file = root / name
+    try:
+        if not file.is_file():
+            fetch([url], md5, root, progress, as_it_is(name))
+    except (UserError, OSError) as error:
+        raise not_had("svhn", file, error) from None
+    progress("checking svhn", None)
+    if digest(file, "md5") != md5:
+        raise broken(f"svhn: {file}", "its checksum is not SVHN's")
+    whole = SVHN(str(root), split="train", download=False)
+    samples = torch.from_numpy(whole.data).contiguous()
+    return Dataset("svhn", samples, torch.from_numpy(whole.labels), tuple("0123456789"))
+
+
+SOURCES = (
+    DataSource(
+        name="svhn",
+        title="SVHN, 73,257 photographed house numbers",
+        kind="image",
+        size="73,257 x 32x32 RGB",
+        load=_load,
+    ),
+)
