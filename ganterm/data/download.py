@@ -145,7 +145,7 @@ def _fetch(url: str, target: Path, progress: Progress) -> str:
         urllib.request.urlopen(request, timeout=TIMEOUT) as response,
         target.open("wb") as sink,
     ):
-        total = response.length or 0
+        total = int(response.headers.get("Content-Length") or 0)
         done = 0
         while chunk := response.read(_CHUNK):
             sink.write(chunk)
