@@ -79,9 +79,9 @@ def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
     )
     drawn = text(draw_chart(chart, 50, 12))
     pictures = random.integers(0, 255, (28, 56, 1)).astype(np.float32)
-    drawn += text(draw_picture(pictures, ASCII))
+    drawn += text(draw_picture(pictures, ASCII).strips())
     points = random.normal(size=(50, 2)).astype(np.float32)
-    drawn += text(draw_scatter(points, points, 30, 10, ASCII))
+    drawn += text(draw_scatter(points, points, 30, 10, ASCII).strips())
     assert all(char.isascii() and char.isprintable() for row in drawn for char in row)
     assert {"d", "g"} <= set("".join(drawn)), "lines are told apart without colour"
 
@@ -124,7 +124,7 @@ def test_smoothing_follows_a_constant_and_bridges_gaps() -> None:
 
 def test_half_blocks_carry_two_pixels_a_cell() -> None:
     values = np.array([[0, 255], [255, 255], [0, 0]], np.float32)[:, :, None]
-    strips = draw_picture(values, Glyphs())
+    strips = draw_picture(values, Glyphs()).strips()
     first = [(s.text, s.style) for s in strips[0]]
     assert first[0][0] == "▀"
     assert (first[0][1].color.name, first[0][1].bgcolor.name) == ("#000000", "#ffffff")
@@ -136,7 +136,7 @@ def test_half_blocks_carry_two_pixels_a_cell() -> None:
 def test_colour_pictures_keep_their_hue() -> None:
     red = np.zeros((2, 1, 3), np.float32)
     red[:, :, 0] = 255
-    assert draw_picture(red, Glyphs())[0]._segments[0].style.bgcolor.name == "#ff0000"
+    assert draw_picture(red, Glyphs()).strips()[0]._segments[0].style.bgcolor.name == "#ff0000"
 
 
 @given(st.integers(14, 60), st.integers(7, 40))
@@ -168,7 +168,7 @@ def test_resizing_averages_areas_and_keeps_brightness() -> None:
 def test_scatter_puts_points_where_they_are() -> None:
     real = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
     fake = np.array([[1, 0]], np.float32)
-    strips = draw_scatter(real, fake, 20, 10, Glyphs())
+    strips = draw_scatter(real, fake, 20, 10, Glyphs()).strips()
     rows = text(strips)
     assert sum(dots(char) for row in rows for char in row) == 4
     row = next(r for r in rows if dots(r[17]) or dots(r[16]))
