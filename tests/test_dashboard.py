@@ -110,7 +110,8 @@ async def test_every_control_key_asks_for_the_next_value(
     board = running(controls=Controls(k=5, l=5))
     async with shown(board) as (_, pilot):
         await pilot.press(key)
-    expected = KNOBS[name].nudge(Controls(k=5, l=5).value(name), direction)
+    controls = board.snapshot.controls
+    expected = KNOBS[name].nudge(controls.value(name), direction, controls.choices(name))
     assert list(board.commands) == [SetControl(name, expected, "key")]
 
 

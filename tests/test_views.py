@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,10 @@ def shown(session: LocalSession) -> Sample:
     return session.snapshot.sample or NOTHING
 
 
+def seen(session: LocalSession, view: View, step: int) -> bool:
+    return shown(session).view == view and shown(session).step == step
+
+
 def bytes_of(value: float) -> int:
     return round((value + 1) * 127.5)
 
@@ -102,9 +107,7 @@ def test_codes_are_numbered_not_named() -> None:
 
 def test_views_that_make_no_sense_are_not_offered() -> None:
     plane = Dataset("p", torch.randn(40, 2))
-    assert sampler(Latent(3, labels=2)).views == tuple(
-        ["classes", *(name for name in VIEWS if name != "classes")]
-    )
+    assert set(sampler(Latent(3, labels=2)).views) == set(VIEWS)
     assert "classes" not in sampler(Latent(3)).views
     assert sampler(Latent(3), plane).views == ("samples", "walk")
     assert sampler(Latent(3)).look(Painter(), 0, View("classes")).view == View("samples")
@@ -233,9 +236,7 @@ def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch
     for step, wish in enumerate([*wishes, View("samples", "both")], 1):
         session.watch(1000, wish)
         session.submit(OneStep())
-        until(
-            lambda wish=wish, step=step: shown(session).view == wish and shown(session).step == step
-        )
+        until(partial(seen, session, wish, step))
     session.submit(Unpause())
     assert session.ended.wait(60)
     first, second = weights(alone), weights(session)
@@ -252,7 +253,7 @@ def test_a_view_asked_for_in_a_pause_is_there_at_once(launch: Callable[..., Laun
     until(lambda: session.snapshot.state == "paused")
     for name in VIEWS:
         session.watch(0.01, View(name, "averaged"))
-        until(lambda name=name: shown(session).view == View(name, "averaged"))
+        until(partial(seen, session, View(name, "averaged"), session.snapshot.step))
     session.submit(SaveSamples())
     folder = Path(session.snapshot.info.directory) / "samples"
     step = f"step_{session.snapshot.step:010d}-b0"

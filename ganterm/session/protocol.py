@@ -108,10 +108,10 @@ class Sample:
     """What ``view`` shows at ``step``.
 
     ``images``: uint8 (n, height, width, channels), or ``points``: float32 (n, 2) with
-    ``real_points`` (m, 2) to compare. ``across``: how many make a row, from left to right, 0 where the order
-    means nothing; ``labels``: what each row is, of ``rows`` there are in all. ``beside``: as
-    ``images`` or ``points``: the averaged generator's of the same noise in view "samples", real
-    ones in "real", each one's nearest in "nearest", then with ``distances`` (n,), Euclidean, of
+    ``real_points`` (m, 2) to compare. ``across``: how many make a row, from left to right, 0 where
+    the order means nothing; ``labels``: what each row is, of ``rows`` there are in all. ``beside``,
+    as ``images`` or ``points``: the averaged generator's of the same noise in view "samples", real
+    ones in "real", the nearest of each in "nearest"; there with ``distances`` (n,), Euclidean, of
     pixels 0..1. ``note``: what must be known to read it.
     """
 
@@ -123,7 +123,7 @@ class Sample:
     across: int = 0
     labels: tuple[str, ...] = ()
     rows: int = 0
-    beside: NDArray[np.uint8] | NDArray[np.float32] | None = None
+    beside: NDArray[Any] | None = None
     distances: NDArray[np.float32] | None = None
     note: str = ""
 

@@ -34,10 +34,9 @@ def sample_png(sample: Sample) -> bytes:
 def _grids(sample: Sample, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if sample.beside is None:
         return _grid(images, sample.across)
-    beside = sample.beside.astype(np.uint8)
     if sample.distances is not None:
-        return _grid(np.concatenate([images, beside], axis=1), sample.across)
-    return _side_by_side([_grid(images, sample.across), _grid(beside, sample.across)])
+        return _grid(np.concatenate([images, sample.beside], axis=1), sample.across)
+    return _side_by_side([_grid(images, sample.across), _grid(sample.beside, sample.across)])
 
 
 def _grid(images: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
@@ -56,7 +55,7 @@ def _scatters(sample: Sample) -> NDArray[np.uint8]:
     assert sample.points is not None and sample.real_points is not None
     clouds = [sample.points]
     if sample.beside is not None:
-        clouds.append(sample.beside.astype(np.float32))
+        clouds.append(sample.beside)
     return _side_by_side([_scatter(points, sample.real_points) for points in clouds])
 
 

@@ -82,8 +82,8 @@ class Sampler:
         if averaged is None and painter != "raw":
             painter, note = "raw", "no average: ema is 0"
         seen = View(name, painter, view.first)
-        painters = {"raw": [generator], "averaged": [averaged], "both": [generator, averaged]}
-        modules = [module for module in painters[painter] if module is not None]
+        modules = [generator] if painter != "averaged" else []
+        modules += [averaged] if painter != "raw" and averaged is not None else []
         training = [module.training for module in modules]
         for module in modules:
             module.eval()
@@ -175,7 +175,7 @@ class Sampler:
         made: Tensor = painter(noise, *labels)
         return made
 
-    def _host(self, made: Tensor) -> NDArray[np.uint8] | NDArray[np.float32]:
+    def _host(self, made: Tensor) -> NDArray[Any]:
         return made.float().cpu().numpy() if self._plane else _images(_bytes(made))
 
     def _labels(self, count: int) -> list[Tensor]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
 from textual.strip import Strip
 
 from ganterm.dashboard import palette
@@ -128,7 +126,7 @@ def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
     half = (width - 2) // 2
     cells = Cells(height, width)
     for place, (images, name, color) in enumerate(pictures):
-        body = draw_grid(images.astype(np.uint8), half, height - 1, glyphs).cut(height - 1, half)
+        body = draw_grid(images, half, height - 1, glyphs).cut(height - 1, half)
         # Towards the middle, so that equals stand near each other.
         left = half - body.size[1] if place == 0 else width - half
         cells.write(0, left, f"{name:^{body.size[1]}}", style(color, bold=True))
@@ -139,7 +137,7 @@ def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
 def _rows(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cells, int]:
     """A table, and how many rows of it there is room for."""
     assert sample.images is not None
-    native, count, labels = sample.images.shape[2], len(sample.images) // sample.across, ()
+    native, count = sample.images.shape[2], len(sample.images) // sample.across
     labels = tuple(clean(label, 40) for label in sample.labels)
     if sample.view.name == "walk":
         table = fit_walk(width, height, native, count, sample.across)
@@ -159,16 +157,15 @@ def _neighbours(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tupl
     assert sample.distances is not None
     pairs = fit_pairs(width, height, sample.images.shape[2], len(sample.images))
     words = [f"{distance:.2f}" for distance in sample.distances.tolist()]
-    beside = sample.beside.astype(np.uint8)
-    cells = draw_pairs(sample.images, beside, words, pairs, glyphs)
+    cells = draw_pairs(sample.images, sample.beside, words, pairs, glyphs)
     return cells, "over" if pairs.stacked else "|"
 
 
 def _clouds(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
     assert sample.points is not None and sample.real_points is not None
-    clouds: list[tuple[str, NDArray[np.float32]]] = [("", sample.points)]
+    clouds = [("", sample.points)]
     if sample.beside is not None:
-        clouds = [("raw", sample.points), ("averaged", sample.beside.astype(np.float32))]
+        clouds = [("raw", sample.points), ("averaged", sample.beside)]
     cells = Cells(height, width)
     room = (width - 2 * (len(clouds) - 1)) // len(clouds)
     for place, (name, points) in enumerate(clouds):

@@ -31,11 +31,13 @@ CockpitScreen { background: $background; }
 #banner { height: 2; }
 #notice { display: none; height: 1fr; content-align: center middle; text-align: center; }
 #body { height: 1fr; layout: grid; grid-size: 2 3; grid-gutter: 0 1;
-        grid-columns: 35 1fr; grid-rows: 1fr 3 1; }
+        grid-columns: 36 1fr; grid-rows: 1fr 3 1; }
 #charts { layout: grid; grid-size: 1; grid-rows: 1fr; grid-gutter: 0 1; height: 100%; }
 #samples { height: 100%; }
 #controls, #events { column-span: 2; height: 100%; }
 .extra { display: none; }
+
+.small #samples { padding: 0 0 0 1; }
 
 .medium #status, .large #status { height: 2; }
 .medium #body { grid-columns: 1fr 60; grid-rows: 1fr 3 5; }
