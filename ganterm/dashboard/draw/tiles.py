@@ -17,6 +17,7 @@ from ganterm.dashboard.palette import style
 LONGEST_LABEL = 8
 ENOUGH_PAIRS = 8
 _BANK_GAP = 2
+_PAIR_GAP = 2
 
 
 @dataclass(frozen=True)
@@ -114,15 +115,23 @@ def fit_pairs(columns: int, rows: int, native: int, most: int) -> Pairs:
     """The largest pairs of which enough fit, each with a row for a few words below it."""
 
     def room(pixels: int, stacked: bool) -> Pairs:
-        width, height = (pixels, pixels) if stacked else (2 * pixels, -(-pixels // 2))
-        across = max(1, (columns + 1) // (width + 1))
-        down = max(1, rows // (height + 1))
-        return Pairs(pixels, min(across, most), min(down, -(-most // across)), stacked)
+        wide, tall = _pair_size(pixels, stacked)
+        across = min(most, columns // wide if stacked else (columns + _PAIR_GAP) // wide)
+        down = rows // tall
+        return Pairs(pixels, across, min(down, -(-most // max(1, across))), stacked)
 
     sizes = range(max(native, LEAST), LEAST - 1, -1)
     choices = [room(pixels, stacked) for pixels in sizes for stacked in (True, False)]
     enough = min(ENOUGH_PAIRS, max(choice.count for choice in choices))
-    return next(choice for choice in choices if choice.count >= enough)
+    found = next(choice for choice in choices if choice.count >= enough)
+    return found if enough else Pairs(LEAST, 1, 1, True)
+
+
+def _pair_size(pixels: int, stacked: bool) -> tuple[int, int]:
+    """Cells that a pair takes, (across, down), with a gap beside it and a row of words below."""
+    if stacked:
+        return pixels, pixels + 1
+    return 2 * pixels + _PAIR_GAP, -(-pixels // 2) + 1
 
 
 def draw_pairs(
@@ -136,13 +145,14 @@ def draw_pairs(
     size, count = pairs.pixels, min(len(first), pairs.count)
     axis = 1 if pairs.stacked else 2
     both = np.concatenate([resized(p[:count], size) for p in (first, second)], axis=axis)
-    tall, wide = both.shape[1:3]
-    rows = -(-tall // 2)
-    cells = Cells(pairs.down * (rows + 1), pairs.across * (wide + 1) - 1)
+    wide, tall = _pair_size(size, pairs.stacked)
+    gap = 0 if pairs.stacked else _PAIR_GAP
+    cells = Cells(pairs.down * tall, pairs.across * wide - gap)
     for place, picture in enumerate(both):
-        top, left = place // pairs.across * (rows + 1), place % pairs.across * (wide + 1)
+        top, left = place // pairs.across * tall, place % pairs.across * wide
         cells.inset(draw_picture(picture, glyphs), top, left)
-        cells.write(top + rows, left, f"{words[place]:^{wide}}", style(palette.DIM))
+        word = f"{words[place]:^{picture.shape[1]}}"
+        cells.write(top + tall - 1, left, word, style(palette.DIM))
     return cells
 
 

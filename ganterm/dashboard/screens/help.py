@@ -70,7 +70,8 @@ class HelpScreen(ModalScreen[None]):
             keys = " ".join(knob.keys) if knob.keys else ":"
             now = knob.show(self._controls.value(knob.name))
             limits = "" if knob.choices else f" From {knob.low:g} to {knob.high:g}."
-            rows.append((f"{keys:<4}{knob.name}", f"{knob.help}{limits} Now {now}."))
+            unused = "" if self._controls.in_use(knob.name) else " Not in use."
+            rows.append((f"{keys:<4}{knob.name}", f"{knob.help}{limits} Now {now}.{unused}"))
         return _table("Controls: lower case lowers, upper case raises", rows)
 
 
