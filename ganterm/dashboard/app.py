@@ -227,7 +227,8 @@ class Dashboard(App[int]):
     def _look(self) -> None:
         """Tell the trainer at once what is wanted, and the user that it is coming."""
         self.session.watch(self._budget.rates[1], self._looking.view)
-        self._show(self.session.snapshot, fresh=True)
+        if self._cockpit.is_mounted:
+            self._show(self.session.snapshot, fresh=True)
 
     def action_new_noise(self) -> None:
         """Another fixed noise."""

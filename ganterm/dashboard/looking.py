@@ -18,8 +18,9 @@ class Looking:
 
     def turn(self, direction: int, views: Sequence[ViewName]) -> None:
         """The next view (+1) or the one before (-1); they go round."""
-        at = views.index(self.view.name) if self.view.name in views else 0
-        self.see(views[(at + direction) % len(views)])
+        if len(views) > 1:
+            at = views.index(self.view.name) if self.view.name in views else 0
+            self.see(views[(at + direction) % len(views)])
 
     def see(self, name: ViewName) -> None:
         """That view, from its first row."""
@@ -32,8 +33,8 @@ class Looking:
         """Raw, averaged, both beside each other where the view can, and raw again."""
         name = self.view.name or views[0]
         painters = PAINTERS if name == "samples" else PAINTERS[:2]
-        at = painters.index(self.view.painter)
-        self.view = replace(self.view, painter=painters[(at + 1) % len(painters)])
+        at = PAINTERS.index(self.view.painter) + 1
+        self.view = replace(self.view, painter=painters[at % len(painters)])
 
     def page(self, direction: int, sample: Sample | None, shown: int) -> None:
         """The rows after (+1) or before (-1) the ``shown`` ones, where there are more."""

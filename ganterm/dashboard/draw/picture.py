@@ -37,13 +37,13 @@ class Grid:
         return self.across * self.down
 
 
-def fit(columns: int, rows: int, native: int, most: int) -> Grid:
-    """The largest samples of which enough fit into ``columns`` x ``rows`` cells."""
+def fit(columns: int, rows: int, native: int, most: int, enough: int = ENOUGH) -> Grid:
+    """The largest samples of which ``enough`` fit into ``columns`` x ``rows`` cells."""
 
     def room(size: int) -> tuple[int, int]:
         return columns // size, 2 * rows // size
 
-    enough = min(ENOUGH, most, max(1, room(LEAST)[0] * room(LEAST)[1]))
+    enough = min(enough, most, max(1, room(LEAST)[0] * room(LEAST)[1]))
     sizes = range(max(native, LEAST), LEAST, -1)
     size = next((s for s in sizes if room(s)[0] * room(s)[1] >= enough), LEAST)
     across, down = room(size)
@@ -92,8 +92,10 @@ def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs) -> Cells:
 
 
 def _letters(picture: NDArray[np.float32]) -> Cells:
-    brightness = np.nan_to_num(picture).mean(axis=2)
-    cells = (brightness[0::2] + brightness[1::2]) / 2
+    brightness = picture.mean(axis=2)
+    upper, lower = brightness[0::2], brightness[1::2]
+    upper, lower = np.where(np.isnan(upper), lower, upper), np.where(np.isnan(lower), upper, lower)
+    cells = np.nan_to_num(upper + lower) / 2
     levels = np.clip(cells / 256 * len(_RAMP), 0, len(_RAMP) - 1).astype(int)
     return Cells.of(_RAMP[levels], np.zeros(levels.shape, np.intp), [style()])
 

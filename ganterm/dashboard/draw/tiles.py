@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
-from ganterm.dashboard.draw.picture import LEAST, draw_picture, fit, mosaic, resized
+from ganterm.dashboard.draw.picture import ENOUGH, LEAST, draw_picture, fit, mosaic, resized
 from ganterm.dashboard.palette import style
 
 LONGEST_LABEL = 8
@@ -61,7 +61,8 @@ def fit_table(columns: int, rows: int, native: int, count: int, most: int, label
     ``most`` is the number of pictures of a row. Never below LEAST pixels where that fits at all.
     """
     choices = []
-    for pixels in range(max(native, LEAST), LEAST - 1, -1):
+    largest = max(LEAST, min(native, columns - label, 2 * rows))
+    for pixels in range(largest, LEAST - 1, -1):
         down = max(1, 2 * rows // pixels)
         for banks in range(1, max(1, (columns + _BANK_GAP) // (label + pixels + _BANK_GAP)) + 1):
             width = (columns + _BANK_GAP) // banks - _BANK_GAP
@@ -156,7 +157,9 @@ def draw_pairs(
     return cells
 
 
-def draw_grid(images: NDArray[np.uint8], columns: int, rows: int, glyphs: Glyphs) -> Cells:
-    """As many of the pictures (n, h, w, c) as fit, large enough to be told."""
-    grid = fit(columns, rows, images.shape[2], len(images))
+def draw_grid(
+    images: NDArray[np.uint8], columns: int, rows: int, glyphs: Glyphs, enough: int = ENOUGH
+) -> Cells:
+    """As many of the pictures (n, h, w, c) as fit, drawn larger where ``enough`` do."""
+    grid = fit(columns, rows, images.shape[2], len(images), enough)
     return draw_picture(mosaic(images, grid), glyphs)

@@ -12,6 +12,7 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.draw.scatter import draw_scatter
 from ganterm.dashboard.draw.tiles import (
+    ENOUGH_PAIRS,
     draw_grid,
     draw_pairs,
     draw_table,
@@ -126,7 +127,7 @@ def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
     half = (width - 2) // 2
     cells = Cells(height, width)
     for place, (images, name, color) in enumerate(pictures):
-        body = draw_grid(images, half, height - 1, glyphs).cut(height - 1, half)
+        body = draw_grid(images, half, height - 1, glyphs, ENOUGH_PAIRS).cut(height - 1, half)
         # Towards the middle, so that equals stand near each other.
         left = half - body.size[1] if place == 0 else width - half
         cells.write(0, left, f"{name:^{body.size[1]}}", style(color, bold=True))
