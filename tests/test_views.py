@@ -249,6 +249,7 @@ def test_a_view_asked_for_in_a_pause_is_there_at_once(launch: Callable[..., Laun
     session.start()
     until(lambda: session.snapshot.step > 3)
     assert session.snapshot.info.views[0] == "classes"
+    until(lambda: shown(session).view == View("classes"))
     session.submit(Pause())
     until(lambda: session.snapshot.state == "paused")
     for name in VIEWS:

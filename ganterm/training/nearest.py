@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MEMORY = 64 * 2**20
-"""Bytes that a block of training pictures may take as floats, beside the pictures themselves."""
+MEMORY = 32 * 2**20
+"""Bytes that a block of training pictures may take as floats; its squares may take as many."""
 _EXACT = 1024
 """Numbers in -128..127 whose products add up without rounding: 1,024 x 2^14 = 2^24, float32's
 last whole number before gaps. True of TF32 as well, whose inputs keep 11 bits."""
@@ -40,7 +40,7 @@ def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> tuple[Te
 
 def _blocks(flat: Tensor, device: torch.device) -> list[Tensor]:
     """uint8 (n, features) as float32 around 0, in blocks of features that multiply exactly."""
-    return list((flat.to(device).float() - 128).split(_EXACT, dim=1))
+    return list(flat.to(device).float().sub_(128).split(_EXACT, dim=1))
 
 
 def _squares(blocks: list[Tensor]) -> Tensor:

@@ -48,6 +48,8 @@ PICTURE_SECONDS = 10.0
 REST_SECONDS = 0.5
 NEAREST_PER_S = 0.2
 """Looks at nearest pictures a second, at most: each goes through the whole data set."""
+LOOK_SHARE = 0.05
+"""Share of the time that looking may take from training."""
 
 
 class _StoppedWhileLoading(Exception):  # noqa: N818 - no error: there is nothing to save yet
@@ -119,6 +121,7 @@ class Training:
         self._pictured_step = -1
         self._pictured_at = float("-inf")
         self._sampled_at = float("-inf")
+        self._look_seconds = 0.0
         self._answered: tuple[View, bool] | None = None
         self._drained_at = 0.0
         board.recording = History(tuple(METRICS), self._every, self._every)
@@ -335,8 +338,11 @@ class Training:
         stale = renewed or sample is None or sample.step != self._step
         if sample is not None and sample.view.name == "nearest":
             wanted = min(wanted, NEAREST_PER_S)
+        if wanted and self._state == "running":
+            wanted = min(wanted, LOOK_SHARE / max(self._look_seconds, 1e-6))
         if wanted and stale and clock - self._sampled_at >= 0.9 / wanted:
             sample, self._sampled_at, self._answered = self._look(), clock, wish
+            self._look_seconds = time.perf_counter() - clock
         trouble = self._directory.alarm
         self._board.snapshot = replace(
             snapshot,

@@ -107,7 +107,7 @@ class ControlsPanel(Panel):
         if more:
             left, row = _LEFT + len(shown) // rows * _COLUMN, 1 + len(shown) % rows
             told = f"{frame.glyphs.ellipsis} {more} more: ? or :"
-            cells.write(row, left, told, style(palette.FAINT))
+            cells.write(row, left, told, style(palette.DIM))
 
     def _value(
         self, cells: Cells, frame: Frame, knob: Knob, row: int, column: int, limit: int
