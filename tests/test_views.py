@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from ganterm.session.protocol import (
     SetControl,
     Unpause,
     View,
+    ViewName,
 )
 from ganterm.training.latent import Latent
 from ganterm.training.nearest import nearest
@@ -266,3 +269,27 @@ def test_a_view_asked_for_in_a_pause_is_there_at_once(launch: Callable[..., Laun
     session.stop("test")
     assert session.ended.wait(60)
     assert shown(session).view.name == "nearest", "the last picture is of the view last asked for"
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("nearest", 0.0), ("samples", 0.1)])
+def test_what_is_costly_is_looked_at_seldom(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch, name: ViewName, seconds: float
+) -> None:
+    looked: list[str] = []
+    plain = Sampler.look
+
+    def slow(self: Sampler, *args: Any) -> Sample:
+        sample = plain(self, *args)
+        time.sleep(seconds)
+        looked.append(sample.view.name)
+        return sample
+
+    monkeypatch.setattr(Sampler, "look", slow)
+    session = LocalSession(launch(steps=None))
+    session.watch(1000, View(name))
+    session.start()
+    until(lambda: session.snapshot.step > 3 and len(looked) > 0)
+    time.sleep(1.2)
+    assert looked == [name], "in the time of six publications"
+    session.stop("test")
+    assert session.ended.wait(60)
