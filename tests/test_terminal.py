@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TINY
 from ganterm.controls import KNOBS, Controls
+from tests.conftest import TINY
 from tests.terminal import GANTERM, Terminal
 
 Start = Callable[..., Terminal]
