@@ -16,7 +16,10 @@ from ganterm.controls import KNOBS, Controls
 from ganterm.dashboard.app import ACTIONS, Dashboard
 from ganterm.dashboard.budget import LEVELS, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.panels.controls import listed
 from ganterm.dashboard.panels.panel import Panel
+from ganterm.dashboard.panels.samples import SamplesPanel
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import QuitScreen
@@ -28,6 +31,7 @@ from ganterm.session.protocol import (
     Failure,
     NewNoise,
     OneStep,
+    Painter,
     Pause,
     Rates,
     RunInfo,
@@ -37,6 +41,8 @@ from ganterm.session.protocol import (
     State,
     Stop,
     Unpause,
+    View,
+    ViewName,
 )
 
 SIZES = [(80, 24), (120, 36), (200, 60)]
@@ -86,6 +92,10 @@ def screen_text(app: Dashboard) -> str:
     return "\n".join(strip.text for strip in lines)
 
 
+def notices(app: Dashboard) -> str:
+    return "\n".join(notice.message for notice in app._notifications)
+
+
 def obey(board: Board) -> None:
     """Do with set commands what a trainer does."""
     for command in board.commands:
@@ -110,7 +120,7 @@ async def test_every_control_key_asks_for_the_next_value(
     board = running(controls=Controls(k=5, l=5))
     async with shown(board) as (_, pilot):
         await pilot.press(key)
-    controls = Controls(k=5, l=5)
+    controls = board.snapshot.controls
     expected = KNOBS[name].nudge(controls.value(name), direction, controls.choices(name))
     assert list(board.commands) == [SetControl(name, expected, "key")]
 
@@ -442,3 +452,182 @@ async def test_changes_in_one_column_all_keep_their_sign() -> None:
         losses = app.screen.query_one("#losses")
         column = losses.render_line(1).text.index("k")
         assert [losses.render_line(row).text[column] for row in (1, 2, 3)] == ["k", "o", "g"]
+
+
+ALL_VIEWS: tuple[ViewName, ...] = ("classes", "samples", "real", "walk", "nearest")
+
+
+def viewed(
+    name: ViewName, painter: Painter = "raw", classes: int = 10, points: bool = False
+) -> Sample:
+    """What a trainer makes of a wish."""
+    random = np.random.default_rng(0)
+    view, known = View(name, painter), {}
+    count = {"classes": 8 * min(16, classes), "walk": 8 * 13, "nearest": 24, "real": 32}
+    images = random.integers(0, 255, (count.get(name, 64), 28, 28, 1), dtype=np.uint8)
+    if name == "classes":
+        labels = tuple(f"class {i}" for i in range(min(16, classes)))
+        known = {"across": 8, "rows": classes, "labels": labels}
+    elif name == "walk":
+        known = {"across": 13, "rows": 8, "labels": tuple("01234567")}
+    elif name == "nearest":
+        known = {"distances": np.arange(24, dtype=np.float32), "note": "nearest of 10,000"}
+    if name in ("real", "nearest") or painter == "both":
+        known["beside"] = images
+    if points:
+        cloud = random.normal(size=(50, 2)).astype(np.float32)
+        beside = cloud if painter == "both" else None
+        return Sample(9, points=cloud, real_points=cloud, view=view, beside=beside)
+    return Sample(9, images=images, view=view, **known)
+
+
+def with_views(views: tuple[ViewName, ...] = ALL_VIEWS, **known: Any) -> Board:
+    board = running(**known)
+    info = replace(board.snapshot.info, views=views)
+    board.snapshot = replace(board.snapshot, info=info)
+    return board
+
+
+async def test_v_goes_round_the_views_that_the_run_has() -> None:
+    board = with_views(("samples", "walk"))
+    async with shown(board) as (app, pilot):
+        assert board.view == View()
+        await pilot.press("v")
+        assert board.view.name == "walk"
+        assert "Samples → Walk" in screen_text(app), "what was asked for, until it is there"
+        board.snapshot = replace(board.snapshot, sample=viewed("walk"))
+        app.tick()
+        await pilot.pause()
+        assert "Walk raw" in screen_text(app) and "→" not in screen_text(app)
+        await pilot.press("v")
+        assert board.view.name == "samples"
+        await pilot.press("V")
+        assert board.view.name == "walk"
+    board = with_views()
+    async with shown(board) as (_, pilot):
+        await pilot.press("V")
+        assert board.view.name == "nearest", "the first is what was seen so far"
+
+
+async def test_e_goes_from_raw_to_averaged_and_to_both_where_both_can_be() -> None:
+    board = with_views(("samples", "walk"))
+    async with shown(board) as (_, pilot):
+        asked = []
+        for key in "eeeeevee":
+            await pilot.press(key)
+            asked.append((board.view.name, board.view.painter))
+    assert asked == [
+        ("", "averaged"),
+        ("", "both"),
+        ("", "raw"),
+        ("", "averaged"),
+        ("", "both"),
+        ("walk", "averaged"),
+        ("walk", "raw"),
+        ("walk", "averaged"),
+    ]
+
+
+async def test_views_in_the_palette_are_those_of_the_run_and_others_are_refused() -> None:
+    board = with_views(("samples", "walk"))
+    async with shown(board) as (app, pilot):
+        commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
+        assert "View classes" not in commands
+        commands["View walk"]()
+        assert board.view.name == "walk"
+        app.action_see("nearest")
+        await pilot.pause()
+        assert board.view.name == "walk"
+        assert "no view nearest; it has samples, walk" in notices(app)
+
+
+async def test_classes_that_do_not_fit_are_counted_and_paged() -> None:
+    board = with_views()
+    board.snapshot = replace(board.snapshot, sample=viewed("classes", classes=47))
+    async with shown(board) as (app, pilot):
+        fitting = app.screen.query_one(SamplesPanel).rows_shown
+        assert f"1 to {fitting} of 47 classes" in screen_text(app)
+        await pilot.press("pagedown")
+        assert board.view.first == fitting
+        second = replace(viewed("classes", classes=47), view=View("classes", first=fitting))
+        board.snapshot = replace(board.snapshot, sample=second)
+        await pilot.press("pageup", "pageup")
+        assert board.view.first == 0
+
+
+async def test_a_view_asked_for_after_the_end_is_told_not_to_come() -> None:
+    board = with_views(state="finished")
+    async with shown(board) as (app, pilot):
+        await pilot.press("v", "e")
+        assert board.view == View()
+        assert "The run is over" in notices(app)
+
+
+async def test_a_missing_average_is_said_in_the_panel() -> None:
+    board = with_views()
+    off = replace(viewed("samples"), note="no average: ema is 0")
+    board.snapshot = replace(board.snapshot, sample=off)
+    async with shown(board, (80, 24)) as (app, _):
+        assert "Samples raw" in screen_text(app)
+        assert "no average: ema is 0" in screen_text(app)
+
+
+VIEWED = [
+    *((name, "raw", False) for name in ALL_VIEWS),
+    ("samples", "both", False),
+    ("walk", "averaged", True),
+    ("samples", "both", True),
+]
+
+
+@pytest.mark.parametrize(("name", "painter", "points"), VIEWED)
+@pytest.mark.parametrize("glyphs", [Glyphs(), Glyphs(unicode=False, pictures="ascii")])
+def test_every_view_is_drawn_on_any_room(
+    name: ViewName, painter: Painter, points: bool, glyphs: Glyphs
+) -> None:
+    board = running(step=1)
+    snapshot = replace(board.snapshot, sample=viewed(name, painter, points=points))
+    frame = Frame(snapshot, board.history, glyphs=glyphs)
+    told = {"real": "real", "nearest": "fake", "samples": painter}
+    for width, height in [(42, 19), (58, 29), (84, 52), (1, 1), (9, 4), (29, 3), (30, 60)]:
+        strips = SamplesPanel().draw(frame, width, height)
+        assert [strip.cell_length for strip in strips] == [width] * height
+        text = "\n".join(strip.text for strip in strips)
+        assert glyphs.unicode or text.isascii()
+        if width > 40:
+            assert told.get(name, "") in text and painter in text
+
+
+def test_listed_controls_are_those_that_matter_and_none_is_lost() -> None:
+    keyless = [knob.name for knob in KNOBS.values() if not knob.keys]
+    wgan = Controls(loss="wgan", balance_rate=0.5)
+    shown, more = listed(wgan, 6)
+    assert shown[0].name == "clip"
+    assert (len(shown), more) == (5, len(keyless) - 5)
+    names = [knob.name for knob in listed(wgan, 100)[0]]
+    assert names[-1] == "balance_rate", "not read by this loss, but not as by default"
+    assert "gamma" not in names
+    turned = wgan.with_("ema", 0.5)
+    assert "ema" in [knob.name for knob in listed(turned, 4)[0]]
+    assert [knob.name for knob in listed(turned, 100)[0]] == names, "nothing jumps"
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_controls_fit_and_the_rest_is_counted(size: tuple[int, int]) -> None:
+    async with shown(running(), size) as (app, _):
+        told = screen_text(app)
+        for hint in ("space pause", ": set", "v view", "e average", "? help", "q quit"):
+            assert hint in told
+        assert size == (80, 24) or "more: ? or :" in told
+
+
+async def test_the_help_scrolls_to_every_control_on_a_small_terminal() -> None:
+    async with shown(running(), (80, 24)) as (app, pilot):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        seen = ""
+        for _ in range(7):
+            seen += screen_text(app)
+            await pilot.press("pagedown")
+            await pilot.pause(0.02)
+        assert all(name in seen for name in KNOBS)

@@ -13,6 +13,14 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import clock, measured, short, size, tick
 from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic, resized
 from ganterm.dashboard.draw.scatter import draw_scatter
+from ganterm.dashboard.draw.tiles import (
+    Table,
+    draw_pairs,
+    draw_table,
+    fit_pairs,
+    fit_table,
+    fit_walk,
+)
 from ganterm.session.history import Envelope
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
@@ -79,9 +87,9 @@ def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
     )
     drawn = text(draw_chart(chart, 50, 12))
     pictures = random.integers(0, 255, (28, 56, 1)).astype(np.float32)
-    drawn += text(draw_picture(pictures, ASCII))
+    drawn += text(draw_picture(pictures, ASCII).strips())
     points = random.normal(size=(50, 2)).astype(np.float32)
-    drawn += text(draw_scatter(points, points, 30, 10, ASCII))
+    drawn += text(draw_scatter(points, points, 30, 10, ASCII).strips())
     assert all(char.isascii() and char.isprintable() for row in drawn for char in row)
     assert {"d", "g"} <= set("".join(drawn)), "lines are told apart without colour"
 
@@ -124,7 +132,7 @@ def test_smoothing_follows_a_constant_and_bridges_gaps() -> None:
 
 def test_half_blocks_carry_two_pixels_a_cell() -> None:
     values = np.array([[0, 255], [255, 255], [0, 0]], np.float32)[:, :, None]
-    strips = draw_picture(values, Glyphs())
+    strips = draw_picture(values, Glyphs()).strips()
     first = [(s.text, s.style) for s in strips[0]]
     assert first[0][0] == "▀"
     assert (first[0][1].color.name, first[0][1].bgcolor.name) == ("#000000", "#ffffff")
@@ -136,7 +144,7 @@ def test_half_blocks_carry_two_pixels_a_cell() -> None:
 def test_colour_pictures_keep_their_hue() -> None:
     red = np.zeros((2, 1, 3), np.float32)
     red[:, :, 0] = 255
-    assert draw_picture(red, Glyphs())[0]._segments[0].style.bgcolor.name == "#ff0000"
+    assert draw_picture(red, Glyphs()).strips()[0]._segments[0].style.bgcolor.name == "#ff0000"
 
 
 @given(st.integers(14, 60), st.integers(7, 40))
@@ -168,7 +176,7 @@ def test_resizing_averages_areas_and_keeps_brightness() -> None:
 def test_scatter_puts_points_where_they_are() -> None:
     real = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
     fake = np.array([[1, 0]], np.float32)
-    strips = draw_scatter(real, fake, 20, 10, Glyphs())
+    strips = draw_scatter(real, fake, 20, 10, Glyphs()).strips()
     rows = text(strips)
     assert sum(dots(char) for row in rows for char in row) == 4
     row = next(r for r in rows if dots(r[17]) or dots(r[16]))
@@ -197,3 +205,53 @@ def test_numbers_are_short() -> None:
 def test_no_number_outgrows_its_place(value: float) -> None:
     assert len(measured(value)) <= 8
     assert len(tick(value)) <= 6 if np.isfinite(value) else True
+
+
+@given(st.integers(24, 100), st.integers(7, 60), st.integers(1, 100), st.integers(0, 9))
+def test_tables_fit_and_hold_large_enough_pictures(
+    columns: int, rows: int, count: int, label: int
+) -> None:
+    table = fit_table(columns, rows, 28, count, 8, label)
+    assert table.pixels >= 14
+    assert table.banks * (label + table.across * table.pixels) <= columns
+    assert table.down * table.pixels <= 2 * rows
+    assert table.rows >= min(count, 2 * rows // 14)
+
+
+def test_tables_at_the_three_sizes_have_all_ten_digits_or_page() -> None:
+    assert fit_table(42, 18, 28, 10, 8, 2).rows == 4
+    assert fit_table(58, 28, 28, 10, 8, 2) == Table(14, 1, 4, 3)
+    assert fit_table(84, 51, 28, 10, 8, 2) == Table(19, 2, 5, 2)
+    assert fit_table(84, 51, 28, 4, 8, 2).across > 4
+
+
+@given(st.integers(14, 100), st.integers(7, 60))
+def test_a_walk_shows_both_ends_at_even_distances(columns: int, rows: int) -> None:
+    table = fit_walk(columns, rows, 28, 8, 13)
+    assert table.across == 2 or table.across * table.pixels <= columns
+    assert 12 % (table.across - 1) == 0
+    images = np.repeat(np.arange(13, dtype=np.uint8) * 20, 28 * 28).reshape(13, 28, 28, 1)
+    cells = draw_table(images, 13, (), Table(14, table.across, 1, 1), ASCII)
+    letters = [cells.chars[3, 14 * place + 7] for place in range(table.across)]
+    assert (letters[0], letters[-1]) == (" ", "@")
+
+
+def test_rows_carry_their_label_at_their_left() -> None:
+    images = np.repeat(np.array([0, 0, 255, 255, 128, 128], np.uint8), 196).reshape(6, 14, 14, 1)
+    drawn = text(draw_table(images, 2, ("a", "bb", "c"), Table(14, 2, 2, 2), ASCII).strips())
+    assert drawn[3] == " a " + " " * 28 + "   c " + "+" * 28
+    assert drawn[10] == "bb " + "@" * 28 + " " * 33
+
+
+@given(st.integers(14, 100), st.integers(15, 60))
+def test_pairs_fit_with_a_word_below_each(columns: int, rows: int) -> None:
+    pairs = fit_pairs(columns, rows, 28, 24)
+    images = np.zeros((24, 28, 28, 1), np.uint8)
+    cells = draw_pairs(images, images + 255, ["4.20"] * 24, pairs, ASCII)
+    assert cells.size[0] <= rows and cells.size[1] <= columns
+    drawn = text(cells.strips())
+    shown = sum(row.count("4.20") for row in drawn)
+    assert shown == min(24, pairs.count) >= 1
+    # Of an odd height, the middle row has half of either picture.
+    tall = pairs.pixels // 2 if pairs.stacked else -(-pairs.pixels // 2)
+    assert sum(row.count("@") for row in drawn) == shown * pairs.pixels * tall

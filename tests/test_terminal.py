@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ganterm.controls import KNOBS, Controls
 from tests.conftest import TINY
 from tests.terminal import GANTERM, Terminal
 
@@ -49,7 +50,7 @@ def manifest(folder: Path, run: str) -> dict[str, Any]:
 
 
 def running(terminal: Terminal) -> bool:
-    return "running" in terminal.text and "Samples step" in terminal.text
+    return "running" in terminal.text and "Samples raw" in terminal.text
 
 
 def assert_restored(terminal: Terminal) -> None:
@@ -64,8 +65,9 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
     terminal.until(running)
     terminal.press("KK")
     terminal.until(lambda t: "k 3" in t.text)
+    before = str(KNOBS["loss"].nudge("non_saturating", -1, Controls().choices("loss")))
     terminal.press("o")
-    terminal.until(lambda t: "wgan_gp" in t.text)
+    terminal.until(lambda t: before in t.text)
     terminal.press(":lr_g 1e-4\r")
     terminal.until(lambda t: "lr G 1.00e-4" in t.text)
     terminal.press(" ")
@@ -79,7 +81,7 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
     assert changes == [
         ("k", 2, "key"),
         ("k", 3, "key"),
-        ("loss", "wgan_gp", "key"),
+        ("loss", before, "key"),
         ("lr_g", 1e-4, "prompt"),
     ]
     kinds = [event["kind"] for event in events(tmp_path)]

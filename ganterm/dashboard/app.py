@@ -18,6 +18,8 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.looking import Looking
+from ganterm.dashboard.panels.samples import SamplesPanel
 from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
 from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
@@ -27,15 +29,18 @@ from ganterm.dashboard.steering import Steering
 from ganterm.dashboard.terminal import CountingDriver
 from ganterm.session.protocol import (
     ENDED,
+    VIEWS,
     Command,
     NewNoise,
     OneStep,
     Pause,
+    Sample,
     SaveSamples,
     Session,
     Snapshot,
     Stop,
     Unpause,
+    ViewName,
 )
 
 SPANS = (None, 2000, 200)
@@ -45,6 +50,11 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("space", "space", "pause", "pause, or go on"),
     ("full_stop", ".", "one_step", "pause, then one step at a time"),
     ("colon", ":", "prompt", "set any control by name"),
+    ("v", "v", "view(1)", "samples: next view (classes, real, walk, nearest)"),
+    ("V", "V", "view(-1)", "samples: the view before"),
+    ("e", "e", "painter", "samples: raw generator, averaged one, both"),
+    ("pagedown", "pgdn", "page(1)", "samples: more classes, where not all fit"),
+    ("pageup", "pgup", "page(-1)", "samples: the classes before"),
     ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
     ("s", "s", "save_samples", "save a PNG of the samples in the run directory"),
     ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
@@ -89,10 +99,11 @@ class Dashboard(App[int]):
         self.use_glyphs(glyphs or Glyphs())
         self._steering = Steering(session)
         self._budget = Budget()
+        self._looking = Looking()
         self._zoom = 0
         self._events_seen = 0
         self._shown: tuple[object, ...] = ()
-        self._sample_shown: object = None
+        self._sample_shown: Sample | None = None
         self._exit_code: int | None = None
         self._cockpit = CockpitScreen()
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -124,20 +135,22 @@ class Dashboard(App[int]):
         elif self._exit_code is not None and snapshot.state in ENDED:
             self.exit(self._exit_code)
         charts_per_s, samples_per_s = budget.rates
-        self.session.watch(samples_per_s)
-        now_shown = (snapshot, len(events), dict(self._steering.asked), self._zoom, budget.cost)
+        view = self._looking.view
+        self.session.watch(samples_per_s, view)
+        asked = dict(self._steering.asked)
+        now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost)
         unseen = not self._cockpit.is_mounted or isinstance(self.screen, HelpScreen)
+        sample, shown = snapshot.sample, self._sample_shown
+        turned = sample is None or shown is None or sample.view != shown.view
         samples_due = budget.due(samples_per_s) or snapshot.state in ENDED
-        fresh = snapshot.sample is not self._sample_shown and (
-            samples_due or self._sample_shown is None
-        )
+        fresh = sample is not shown and (samples_due or turned)
         changed = fresh or now_shown != self._shown
         if not budget.due(charts_per_s) or not changed or unseen:
             return
         self._shown = now_shown
         self._show(snapshot, fresh)
 
-    def _show(self, snapshot: Snapshot, fresh: bool) -> None:
+    def _show(self, snapshot: Snapshot, fresh: bool = False) -> None:
         if fresh:
             self._sample_shown = snapshot.sample
         frame = Frame(
@@ -148,6 +161,7 @@ class Dashboard(App[int]):
             self._glyphs,
             self._budget.cost,
             SPANS[self._zoom],
+            self._looking.view,
         )
         self._cockpit.show(frame, fresh)
 
@@ -180,6 +194,41 @@ class Dashboard(App[int]):
     def action_one_step(self) -> None:
         """One iteration, then rest."""
         self.submit(OneStep())
+
+    def action_view(self, direction: int) -> None:
+        """The samples' next view."""
+        if not self._over():
+            self._looking.turn(direction, self.session.snapshot.info.views)
+            self._look()
+
+    def action_painter(self) -> None:
+        """G as it is, its average, or both."""
+        if not self._over():
+            self._looking.next_painter(self.session.snapshot.info.views)
+            self._look()
+
+    def action_page(self, direction: int) -> None:
+        """The samples' next rows, where there are more than fit."""
+        if not self._over():
+            shown = self._cockpit.query_one(SamplesPanel).rows_shown
+            self._looking.page(direction, self.session.snapshot.sample, shown)
+            self._look()
+
+    def action_see(self, name: ViewName) -> None:
+        """That view of the samples, where the run has it."""
+        views = self.session.snapshot.info.views
+        if name not in views:
+            told = f"This run has no view {name}; it has {', '.join(views)}."
+            self.notify(told, severity="warning", timeout=3)
+        elif not self._over():
+            self._looking.see(name)
+            self._look()
+
+    def _look(self) -> None:
+        """Tell the trainer at once what is wanted, and the user that it is coming."""
+        self.session.watch(self._budget.rates[1], self._looking.view)
+        if self._cockpit.is_mounted:
+            self._show(self.session.snapshot, fresh=True)
 
     def action_new_noise(self) -> None:
         """Another fixed noise."""
@@ -266,6 +315,8 @@ class Dashboard(App[int]):
         for _, shown, action, does in ACTIONS:
             run = partial(self.run_action, action)
             yield SystemCommand(f"{does[0].upper()}{does[1:]}", f"key {shown}", run)
+        for name in self.session.snapshot.info.views:
+            yield SystemCommand(f"View {name}", VIEWS[name], partial(self.action_see, name))
         for knob in KNOBS.values():
             keys = knob.keys or ("", "")
             for direction, way, key in ((-1, "down", keys[0]), (1, "up", keys[1])):

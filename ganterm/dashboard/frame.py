@@ -9,7 +9,7 @@ from ganterm.controls import Value
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.session.history import HistoryView
-from ganterm.session.protocol import Event, Snapshot
+from ganterm.session.protocol import DEFAULT_VIEW, Event, Snapshot, View
 
 MARKED = frozenset({"change", "schedule"})
 """Events that every chart marks at their step."""
@@ -20,7 +20,7 @@ class Frame:
     """One consistent look: the newest snapshot, the history, the events, and what was asked for.
 
     ``asked`` holds controls that a key has asked for and that are not yet in force. ``span`` is
-    the number of newest rows that the charts show, None for all.
+    the number of newest rows that the charts show, None for all; ``view`` is asked of the samples.
     """
 
     snapshot: Snapshot
@@ -30,6 +30,7 @@ class Frame:
     glyphs: Glyphs = field(default_factory=Glyphs)
     cost: Cost = field(default_factory=Cost)
     span: int | None = None
+    view: View = DEFAULT_VIEW
 
     @property
     def marks(self) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import EMPTY, Command, Event, Snapshot
+from ganterm.session.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Snapshot, View
 
 
 def now() -> str:
@@ -28,6 +28,7 @@ class Board:
         self.snapshot: Snapshot = EMPTY
         self.recording = History(tuple(METRICS))
         self.samples_per_s = 0.0
+        self.view = DEFAULT_VIEW
         self.commands: deque[Command] = deque()
         self.notes: deque[tuple[str, dict[str, Any]]] = deque()
         self.woken = threading.Event()
@@ -51,9 +52,12 @@ class Board:
         self.commands.append(command)
         self.woken.set()
 
-    def watch(self, samples_per_s: float) -> None:
-        """Say how often sample pictures are wanted; 0 for none."""
+    def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
+        """Say how often sample pictures are wanted, 0 for none, and of what; newest wins."""
         self.samples_per_s = samples_per_s
+        if view != self.view:
+            self.view = view
+            self.woken.set()
 
     def note(self, kind: str, **data: Any) -> None:
         """Have an event of a watcher's put into the log."""

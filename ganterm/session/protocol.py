@@ -16,6 +16,16 @@ from ganterm.session.metrics import METRICS
 State = Literal["loading", "running", "paused", "finished", "stopped", "failed"]
 ENDED: frozenset[State] = frozenset({"finished", "stopped", "failed"})
 
+ViewName = Literal["samples", "classes", "real", "walk", "nearest"]
+Painter = Literal["raw", "averaged", "both"]
+VIEWS: dict[ViewName, str] = {
+    "samples": "G's samples of the fixed noise",
+    "classes": "one row a class, the same noise in each",
+    "real": "real samples beside fakes",
+    "walk": "from one latent point to another, a pair a row",
+    "nearest": "each fake over its nearest training picture",
+}
+
 
 @dataclass(frozen=True)
 class SetControl:
@@ -77,23 +87,50 @@ class Event:
         return {**head, **self.data}
 
 
+@dataclass(frozen=True)
+class View:
+    """What a watcher wants to see of G, and, in a ``Sample``, what is seen.
+
+    ``name`` "" is the run's first view. ``painter``: G as it is, its average, or both beside each
+    other, which "samples" alone has. ``first``: the row to begin with where rows are many.
+    """
+
+    name: ViewName | Literal[""] = ""
+    painter: Painter = "raw"
+    first: int = 0
+
+
+DEFAULT_VIEW = View()
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What G makes of the fixed noise at ``step``.
+    """What ``view`` shows at ``step``.
 
-    ``images``: uint8 (n, height, width, channels), or ``points``: float32 (n, 2) with as many real
-    ones to compare.
+    ``images``: uint8 (n, height, width, channels), or ``points``: float32 (n, 2) with
+    ``real_points`` (m, 2) to compare. ``across``: how many make a row, from left to right, 0 where
+    the order means nothing; ``labels``: what each row is, of ``rows`` there are in all. ``beside``,
+    as ``images`` or ``points``: the averaged generator's of the same noise in view "samples", real
+    ones in "real", the nearest of each in "nearest"; there with ``distances`` (n,), Euclidean, of
+    pixels 0..1. ``note``: what must be known to read it.
     """
 
     step: int
     images: NDArray[np.uint8] | None = None
     points: NDArray[np.float32] | None = None
     real_points: NDArray[np.float32] | None = None
+    view: View = View("samples")
+    across: int = 0
+    labels: tuple[str, ...] = ()
+    rows: int = 0
+    beside: NDArray[Any] | None = None
+    distances: NDArray[np.float32] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What stays the same throughout a run."""
+    """What stays the same throughout a run. ``views``: those it has, the first by default."""
 
     name: str = ""
     preset: str = ""
@@ -107,6 +144,7 @@ class RunInfo:
     directory: str = ""
     parameters_g: int = 0
     parameters_d: int = 0
+    views: tuple[ViewName, ...] = ("samples",)
 
 
 @dataclass(frozen=True)
@@ -178,8 +216,8 @@ class Session(Protocol):
     def submit(self, command: Command) -> None:
         """Hand a command to the trainer, which obeys between two iterations."""
 
-    def watch(self, samples_per_s: float) -> None:
-        """Say how often sample pictures are wanted; 0 for none."""
+    def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
+        """Say how often sample pictures are wanted, 0 for none, and of what."""
 
     def note(self, kind: str, **data: Any) -> None:
         """Have an event of this watcher's put into the log."""

@@ -32,3 +32,22 @@ class Latent:
     def draw_codes(self, count: int, random: torch.Generator) -> Tensor:
         """``count`` labels drawn evenly, int64 (count,)."""
         return torch.randint(self.labels, (count,), generator=random, device=random.device)
+
+    def path(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
+        """From ``start`` to ``end``, both (pairs, dim), ends included: (pairs, steps, dim).
+
+        Straight for uniform latents. For normal ones along the great circle (White 2016), with the
+        length moving evenly: points of a straight line are shorter than any that G was trained on.
+        """
+        share = torch.linspace(0, 1, steps, device=start.device)[None, :, None]
+        start, end = start[:, None], end[:, None]
+        straight = torch.lerp(start, end, share)
+        if self.kind == "uniform":
+            return straight
+        lengths = start.norm(dim=2, keepdim=True), end.norm(dim=2, keepdim=True)
+        one, other = start / lengths[0], end / lengths[1]
+        angle = (one * other).sum(dim=2, keepdim=True).clamp(-1, 1).acos()
+        turned = (((1 - share) * angle).sin() * one + (share * angle).sin() * other) / angle.sin()
+        bent = turned * torch.lerp(*lengths, share)
+        # In opposite or equal directions there is no circle, or any.
+        return torch.where(angle.sin() > 1e-3, bent, straight)

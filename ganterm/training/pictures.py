@@ -12,13 +12,18 @@ from PIL import Image
 from ganterm.session.protocol import Sample
 
 _POINTS_SIZE = 384
+_GAP = 4
+_GREY = 90
 _REAL = (90, 98, 110)
 _FAKE = (255, 180, 84)
 
 
 def sample_png(sample: Sample) -> bytes:
-    """The sample as a PNG: pictures in a grid, points as a scatter over the real ones."""
-    pixels = _scatter(sample) if sample.images is None else _grid(sample.images)
+    """The sample as a PNG: pictures in a grid, points as a scatter over the real ones.
+
+    Rows are kept; what is beside stands to the right, or below where it belongs to single ones.
+    """
+    pixels = _scatters(sample) if sample.images is None else _grids(sample, sample.images)
     if pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     file = io.BytesIO()
@@ -26,10 +31,18 @@ def sample_png(sample: Sample) -> bytes:
     return file.getvalue()
 
 
-def _grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures (n, h, w, c) side by side in a near-square grid with gaps of two pixels."""
+def _grids(sample: Sample, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if sample.beside is None:
+        return _grid(images, sample.across)
+    if sample.distances is not None:
+        return _grid(np.concatenate([images, sample.beside], axis=1), sample.across)
+    return _side_by_side([_grid(images, sample.across), _grid(sample.beside, sample.across)])
+
+
+def _grid(images: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
+    """Pictures (n, h, w, c) with gaps of two pixels, in a near-square grid where across is 0."""
     count, height, width, channels = images.shape
-    across = math.ceil(math.sqrt(count))
+    across = across or math.ceil(math.sqrt(count * height / width))
     down = math.ceil(count / across)
     grid = np.zeros((down * (height + 2) - 2, across * (width + 2) - 2, channels), np.uint8)
     for place, image in enumerate(images):
@@ -38,13 +51,26 @@ def _grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grid
 
 
-def _scatter(sample: Sample) -> NDArray[np.uint8]:
-    picture = np.zeros((_POINTS_SIZE, _POINTS_SIZE, 3), np.uint8)
+def _scatters(sample: Sample) -> NDArray[np.uint8]:
     assert sample.points is not None and sample.real_points is not None
-    reach = 1.4 * max(float(np.abs(sample.real_points).max()), 1e-6)
-    for points, colour in ((sample.real_points, _REAL), (sample.points, _FAKE)):
-        places = np.round((points / reach + 1) / 2 * (_POINTS_SIZE - 1))
+    clouds = [sample.points]
+    if sample.beside is not None:
+        clouds.append(sample.beside)
+    return _side_by_side([_scatter(points, sample.real_points) for points in clouds])
+
+
+def _scatter(points: NDArray[np.float32], real: NDArray[np.float32]) -> NDArray[np.uint8]:
+    picture = np.zeros((_POINTS_SIZE, _POINTS_SIZE, 3), np.uint8)
+    reach = 1.4 * max(float(np.abs(real).max()), 1e-6)
+    for cloud, colour in ((real, _REAL), (points, _FAKE)):
+        places = np.round((cloud / reach + 1) / 2 * (_POINTS_SIZE - 1))
         inside = np.all((places >= 0) & (places < _POINTS_SIZE), axis=1)
         x, y = places[inside].astype(int).T
         picture[_POINTS_SIZE - 1 - y, x] = colour
     return picture
+
+
+def _side_by_side(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    gap = np.full((len(pictures[0]), _GAP, pictures[0].shape[2]), _GREY, np.uint8)
+    joined = [part for picture in pictures for part in (gap, picture)]
+    return np.concatenate(joined[1:], axis=1)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ganterm.errors import UserError
 from ganterm.session.metrics import METRICS, WHOLE
-from ganterm.session.protocol import Event, Sample
+from ganterm.session.protocol import Event, Sample, View
 from ganterm.text import clean
 from ganterm.training.files import AppendOnly, write_atomically
 from ganterm.training.pictures import sample_png
@@ -115,9 +115,10 @@ class RunDirectory:
         self._waiting.put(write)
         self._waiting.put(self._events.sync)
 
-    def sample(self, sample: Sample, branch: int) -> None:
-        """Write the sample picture of its step."""
-        path = self.path / "samples" / f"step_{sample.step:010d}-b{branch}.png"
+    def sample(self, sample: Sample, branch: int, view: View | None = None) -> None:
+        """Write the sample picture of its step; of a ``view`` asked for, under its name."""
+        asked = "" if view is None else f"-{view.name}-{view.painter}"
+        path = self.path / "samples" / f"step_{sample.step:010d}-b{branch}{asked}.png"
         self._waiting.put(lambda: write_atomically(path, sample_png(sample)))
 
     def update(self, **about: Any) -> None:

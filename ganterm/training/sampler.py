@@ -1,49 +1,209 @@
-"""What G makes of a fixed noise, looked at between two iterations without touching the training."""
+"""What can be seen of G, looked at between two iterations without touching the training."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganterm.data.source import Dataset
-from ganterm.session.protocol import Sample
+from ganterm.session.protocol import DEFAULT_VIEW, Sample, View, ViewName
+from ganterm.text import clean
 from ganterm.training.latent import Latent
+from ganterm.training.nearest import nearest
 
 PICTURES = 64
 POINTS = 1000
+HALF = 32
+"""Real pictures, and fakes beside them."""
+COLUMNS = 8
+"""Pictures of each class."""
+ROWS = 16
+"""Classes made for one look; a file has up to PICTURES of them."""
+PAIRS = 8
+STEPS = 13
+"""Pictures of a walk: many of their numbers fit evenly, so that any panel shows both ends."""
+POINT_STEPS = 64
+NEIGHBOURS = 24
 
 
 class Sampler:
-    """Holds the fixed noise; its generator is its own, so looking draws nothing from training."""
+    """Holds the fixed noise; its generator is its own, so looking draws nothing from training.
 
-    def __init__(self, dataset: Dataset, latent: Latent, device: torch.device, seed: int) -> None:
+    ``total``: how many samples the data set has where ``dataset`` holds but a part of them.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        latent: Latent,
+        device: torch.device,
+        seed: int,
+        total: int | None = None,
+    ) -> None:
         self._random = torch.Generator(device).manual_seed(seed)
         self._latent = latent
-        self._real = None
-        if dataset.samples.dim() == 2:
-            self._real = dataset.samples[:POINTS].numpy()
-        self._noise = self._drawn()
-        self._labels: list[Tensor] = []
-        if latent.labels:
-            columns = torch.arange(len(self._noise), device=device)
-            self._labels = [columns % latent.labels]
+        self._dataset = dataset
+        self._total = total or len(dataset.samples)
+        self._device = device
+        self._plane = dataset.samples.dim() == 2
+        self._noise, self._chosen = self._drawn()
+
+    @property
+    def views(self) -> tuple[ViewName, ...]:
+        """What can be seen here, what is seen by default first."""
+        if self._plane:
+            return ("samples", "walk")
+        rest: tuple[ViewName, ...] = ("samples", "real", "walk", "nearest")
+        return ("classes", *rest) if self._latent.labels else rest
 
     def renew(self) -> None:
-        """Draw another fixed noise."""
-        self._noise = self._drawn()
+        """Draw another fixed noise, and other real samples."""
+        self._noise, self._chosen = self._drawn()
 
-    def look(self, generator: nn.Module, step: int) -> Sample:
-        """G's samples of the fixed noise, in evaluation mode; G is left as it was."""
+    def look(
+        self,
+        generator: nn.Module,
+        step: int,
+        view: View = DEFAULT_VIEW,
+        averaged: nn.Module | None = None,
+    ) -> Sample:
+        """What ``view`` wants, or the nearest to it that there is; the networks stay as they were.
+
+        ``averaged`` None where there is no average: then ``generator``'s are shown, and a note.
+        """
+        name = view.name if view.name in self.views else self.views[0]
+        painter = view.painter if name == "samples" or view.painter == "raw" else "averaged"
+        note = ""
+        if averaged is None and painter != "raw":
+            painter, note = "raw", "no average: ema is 0"
+        seen = View(name, painter, view.first)
+        modules = [generator] if painter != "averaged" else []
+        modules += [averaged] if painter != "raw" and averaged is not None else []
+        training = [module.training for module in modules]
+        for module in modules:
+            module.eval()
+        with torch.no_grad():
+            sample = self._seen(step, seen, modules)
+        for module, was in zip(modules, training, strict=True):
+            module.train(was)
+        notes = [told for told in (note, sample.note) if told]
+        return replace(sample, note="; ".join(notes))
+
+    def picture(self, generator: nn.Module, step: int) -> Sample:
+        """What the picture files show: the default view, with as many classes as there is room."""
+        training = generator.training
         generator.eval()
         with torch.no_grad():
-            made = generator(self._noise, *self._labels)
-        generator.train()
-        if self._real is not None:
-            return Sample(step, points=made.float().cpu().numpy(), real_points=self._real)
-        pixels = made.float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num(0)
-        images = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return Sample(step, images=images)
+            sample = self._seen(step, View(self.views[0]), [generator], PICTURES)
+        generator.train(training)
+        return sample
 
-    def _drawn(self) -> Tensor:
-        count = PICTURES if self._real is None else POINTS
-        return self._latent.draw(count, self._random)
+    def _seen(self, step: int, view: View, painters: list[nn.Module], rows: int = ROWS) -> Sample:
+        match view.name:
+            case "classes":
+                return self._classes(step, view, painters[0], rows)
+            case "real":
+                real = self._dataset.samples[self._chosen]
+                told = self._labels(len(real))
+                if self._dataset.labels is not None and told and not self._latent.codes:
+                    told = [self._dataset.labels[self._chosen].to(self._device)]
+                fakes = self._made(painters[0], self._noise[: len(real)], *told)
+                return self._sample(step, view, fakes, beside=_images(real))
+            case "walk":
+                return self._walk(step, view, painters[0])
+            case "nearest":
+                told = self._labels(NEIGHBOURS)
+                fakes = self._made(painters[0], self._noise[:NEIGHBOURS], *told)
+                return self._nearest(step, view, fakes)
+        told = self._labels(len(self._noise))
+        made = [self._made(module, self._noise, *told) for module in painters]
+        beside = self._host(made[1]) if len(made) > 1 else None
+        return self._sample(step, view, made[0], beside=beside)
+
+    def _classes(self, step: int, view: View, painter: nn.Module, most: int) -> Sample:
+        labels = self._latent.labels
+        first = min(max(0, view.first), labels - 1)
+        rows = torch.arange(first, min(first + most, labels), device=self._device)
+        across = COLUMNS if len(rows) <= ROWS else COLUMNS // 2
+        noise = self._noise[:across].repeat(len(rows), 1)
+        made = self._made(painter, noise, rows.repeat_interleave(across))
+        return self._sample(
+            step,
+            replace(view, first=first),
+            made,
+            across=across,
+            labels=tuple(self._named(row) for row in rows.tolist()),
+            rows=labels,
+        )
+
+    def _walk(self, step: int, view: View, painter: nn.Module) -> Sample:
+        steps = POINT_STEPS if self._plane else STEPS
+        ends = self._noise[: 2 * PAIRS].view(PAIRS, 2, -1)
+        path = self._latent.path(ends[:, 0], ends[:, 1], steps)
+        told = [column[:PAIRS].repeat_interleave(steps) for column in self._labels(PAIRS)]
+        made = self._made(painter, path.flatten(0, 1), *told)
+        labels = tuple(self._named(row) for column in told for row in column[::steps].tolist())
+        return self._sample(step, view, made, across=steps, labels=labels, rows=PAIRS)
+
+    def _nearest(self, step: int, view: View, fakes: Tensor) -> Sample:
+        pictures = self._dataset.samples
+        places, distances = nearest(_bytes(fakes), pictures, self._device)
+        looked_at = f"{len(pictures):,}"
+        if len(pictures) < self._total:
+            looked_at += f" looked at, of {self._total:,}"
+        return self._sample(
+            step,
+            view,
+            fakes,
+            beside=_images(pictures[places]),
+            distances=distances.float().numpy(),
+            note=f"nearest of {looked_at}",
+        )
+
+    def _sample(self, step: int, view: View, made: Tensor, **known: Any) -> Sample:
+        if self._plane:
+            real = self._dataset.samples[:POINTS].numpy()
+            return Sample(step, points=self._host(made), real_points=real, view=view, **known)
+        return Sample(step, images=self._host(made), view=view, **known)
+
+    def _made(self, painter: nn.Module, noise: Tensor, *labels: Tensor) -> Tensor:
+        made: Tensor = painter(noise, *labels)
+        return made
+
+    def _host(self, made: Tensor) -> NDArray[Any]:
+        return made.float().cpu().numpy() if self._plane else _images(_bytes(made))
+
+    def _labels(self, count: int) -> list[Tensor]:
+        """The label of each of the fixed noises, in turn; nothing where G is told none."""
+        if not self._latent.labels:
+            return []
+        return [torch.arange(count, device=self._device) % self._latent.labels]
+
+    def _named(self, label: int) -> str:
+        classes = () if self._latent.codes else self._dataset.classes
+        return clean(classes[label], 40) if label < len(classes) else str(label)
+
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        noise = self._latent.draw(POINTS if self._plane else PICTURES, self._random)
+        count = len(self._dataset.samples)
+        chosen = torch.randint(
+            count, (min(HALF, count),), generator=self._random, device=self._device
+        )
+        return noise, chosen.cpu()
+
+
+def _bytes(made: Tensor) -> Tensor:
+    """Values in -1..1 as uint8, what is not finite as black."""
+    pixels = made.float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num(0)
+    return pixels.to(torch.uint8)
+
+
+def _images(pixels: Tensor) -> NDArray[np.uint8]:
+    """uint8 (n, c, h, w) as (n, h, w, c) in host memory."""
+    images: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return images

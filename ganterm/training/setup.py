@@ -84,6 +84,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         directory=str(directory.path),
         parameters_g=game.weights_g.flat.numel(),
         parameters_d=game.weights_d.flat.numel(),
+        views=sampler.views,
     )
     return Setup(preset, device, game, sampler, directory, info)
 

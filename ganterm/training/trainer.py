@@ -27,11 +27,13 @@ from ganterm.session.protocol import (
     OneStep,
     Pause,
     Rates,
+    Sample,
     SaveSamples,
     SetControl,
     State,
     Stop,
     Unpause,
+    View,
 )
 from ganterm.text import clean
 from ganterm.training import checkpoint, refusals
@@ -44,6 +46,10 @@ DRAIN_SECONDS = 0.2
 PICTURE_STEPS = 250
 PICTURE_SECONDS = 10.0
 REST_SECONDS = 0.5
+NEAREST_PER_S = 0.2
+"""Looks at nearest pictures a second, at most: each goes through the whole data set."""
+LOOK_SHARE = 0.05
+"""Share of the time that looking may take from training."""
 
 
 class _StoppedWhileLoading(Exception):  # noqa: N818 - no error: there is nothing to save yet
@@ -115,6 +121,8 @@ class Training:
         self._pictured_step = -1
         self._pictured_at = float("-inf")
         self._sampled_at = float("-inf")
+        self._look_seconds = 0.0
+        self._answered: tuple[View, bool] | None = None
         self._drained_at = 0.0
         board.recording = History(tuple(METRICS), self._every, self._every)
         board.snapshot = replace(board.snapshot, info=setup.info, doing="", progress=None)
@@ -244,6 +252,9 @@ class Training:
                 self._sampled_at = float("-inf")
             case SaveSamples():
                 self._picture()
+                seen = self._look()
+                if seen.view != View(self._sampler.views[0]):
+                    self._directory.sample(seen, self._branch, seen.view)
                 self._event("note", text=f"sample picture of step {self._step} saved")
 
     def _change(self, name: str, value: Value, kind: str, by: str) -> None:
@@ -281,8 +292,13 @@ class Training:
         """Have the sample picture of this step written, once."""
         if self._pictured_step != self._step:
             self._pictured_step, self._pictured_at = self._step, time.perf_counter()
-            sample = self._sampler.look(self._game.generator, self._step)
+            sample = self._sampler.picture(self._game.generator, self._step)
             self._directory.sample(sample, self._branch)
+
+    def _look(self) -> Sample:
+        """What a watcher last asked to see."""
+        averaged = self._game.average.module if self._controls.ema else None
+        return self._sampler.look(self._game.generator, self._step, self._board.view, averaged)
 
     def _drain(self) -> None:
         """Copy the newest rows from the device into the history and the run directory."""
@@ -315,11 +331,18 @@ class Training:
         snapshot = self._board.snapshot
         steps_per_s = 0.0 if self._state == "paused" else self._pace.steps_per_s(self._step)
         sample, wanted, clock = snapshot.sample, self._board.samples_per_s, time.perf_counter()
+        wish = (self._board.view, self._controls.ema > 0)
+        if wish != self._answered:
+            self._sampled_at = float("-inf")
         renewed = self._sampled_at == float("-inf")
         stale = renewed or sample is None or sample.step != self._step
+        if sample is not None and sample.view.name == "nearest":
+            wanted = min(wanted, NEAREST_PER_S)
+        if wanted and self._state == "running":
+            wanted = min(wanted, LOOK_SHARE / max(self._look_seconds, 1e-6))
         if wanted and stale and clock - self._sampled_at >= 0.9 / wanted:
-            sample = self._sampler.look(self._game.generator, self._step)
-            self._sampled_at = clock
+            sample, self._sampled_at, self._answered = self._look(), clock, wish
+            self._look_seconds = time.perf_counter() - clock
         trouble = self._directory.alarm
         self._board.snapshot = replace(
             snapshot,

@@ -24,6 +24,16 @@ class Cells:
         self.styles: NDArray[np.intp] = np.zeros((rows, columns), np.intp)
         self._known: dict[Style, int] = {style(): 0}
 
+    @classmethod
+    def of(
+        cls, chars: NDArray[np.str_], indices: NDArray[np.intp], styles: Sequence[Style]
+    ) -> Cells:
+        """A grid of these characters, each with its place in ``styles``."""
+        cells = cls(*chars.shape)
+        cells.chars = chars
+        cells.styles = np.array([cells.index(look) for look in styles])[indices]
+        return cells
+
     @property
     def size(self) -> tuple[int, int]:
         """(rows, columns)."""
@@ -40,6 +50,13 @@ class Cells:
         place = (slice(row, row + rows), slice(column, column + columns))
         self.chars[place] = other.chars
         self.styles[place] = np.array([self.index(look) for look in other._known])[other.styles]
+
+    def cut(self, rows: int, columns: int) -> Cells:
+        """The upper left part of at most this size."""
+        made = Cells(0, 0)
+        made.chars, made.styles = self.chars[:rows, :columns], self.styles[:rows, :columns]
+        made._known = self._known
+        return made
 
     def title(self, text: str, row: int = 0) -> None:
         """Make a row a title row that begins with ``text``."""

@@ -8,11 +8,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
-from textual.strip import Strip
 
-from ganterm.dashboard.draw.cells import strips
+from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
-from ganterm.dashboard.palette import style
+from ganterm.dashboard.palette import SURFACE, style
 
 LEAST = 14
 """Pixels across that a sample needs to be recognised."""
@@ -38,13 +37,13 @@ class Grid:
         return self.across * self.down
 
 
-def fit(columns: int, rows: int, native: int, most: int) -> Grid:
-    """The largest samples of which enough fit into ``columns`` x ``rows`` cells."""
+def fit(columns: int, rows: int, native: int, most: int, enough: int = ENOUGH) -> Grid:
+    """The largest samples of which ``enough`` fit into ``columns`` x ``rows`` cells."""
 
     def room(size: int) -> tuple[int, int]:
         return columns // size, 2 * rows // size
 
-    enough = min(ENOUGH, most, max(1, room(LEAST)[0] * room(LEAST)[1]))
+    enough = min(enough, most, max(1, room(LEAST)[0] * room(LEAST)[1]))
     sizes = range(max(native, LEAST), LEAST, -1)
     size = next((s for s in sizes if room(s)[0] * room(s)[1] >= enough), LEAST)
     across, down = room(size)
@@ -80,34 +79,41 @@ def mosaic(images: NDArray[np.uint8], grid: Grid) -> NDArray[np.float32]:
     return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * size, grid.across * size, channels)
 
 
-def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs) -> list[Strip]:
-    """A picture (height, width, 1 or 3) of values 0..255, two pixel rows to a cell row."""
+def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs) -> Cells:
+    """A picture (height, width, 1 or 3) of values 0..255, two pixel rows to a cell row.
+
+    NaN is the panel's own ground.
+    """
     if len(picture) % 2:
-        picture = np.concatenate([picture, np.zeros_like(picture[:1])])
+        picture = np.concatenate([picture, np.full_like(picture[:1], np.nan)])
     if glyphs.pictures == "ascii":
         return _letters(picture)
     return _half_blocks(picture)
 
 
-def _letters(picture: NDArray[np.float32]) -> list[Strip]:
+def _letters(picture: NDArray[np.float32]) -> Cells:
     brightness = picture.mean(axis=2)
-    cells = (brightness[0::2] + brightness[1::2]) / 2
+    upper, lower = brightness[0::2], brightness[1::2]
+    upper, lower = np.where(np.isnan(upper), lower, upper), np.where(np.isnan(lower), upper, lower)
+    cells = np.nan_to_num(upper + lower) / 2
     levels = np.clip(cells / 256 * len(_RAMP), 0, len(_RAMP) - 1).astype(int)
-    return strips(_RAMP[levels], np.zeros(levels.shape, np.intp), [style()])
+    return Cells.of(_RAMP[levels], np.zeros(levels.shape, np.intp), [style()])
 
 
-def _half_blocks(picture: NDArray[np.float32]) -> list[Strip]:
+def _half_blocks(picture: NDArray[np.float32]) -> Cells:
     levels = _GREYS if picture.shape[2] == 1 else _LEVELS
-    steps = np.round(picture * ((levels - 1) / 255)).clip(0, levels - 1).astype(np.intp)
+    count = levels ** picture.shape[2]
+    steps = np.round(np.nan_to_num(picture) * ((levels - 1) / 255)).clip(0, levels - 1)
+    steps = steps.astype(np.intp)
     codes = steps[:, :, 0]
     for channel in range(1, steps.shape[2]):
         codes = codes * levels + steps[:, :, channel]
-    count = levels ** steps.shape[2]
-    pairs = codes[0::2] * count + codes[1::2]
+    codes = np.where(np.isnan(picture[:, :, 0]), count, codes)
+    pairs = codes[0::2] * (count + 1) + codes[1::2]
     known, indices = np.unique(pairs, return_inverse=True)
-    styles = [_pair(pair // count, pair % count, levels) for pair in known.tolist()]
+    styles = [_pair(*divmod(pair, count + 1), levels) for pair in known.tolist()]
     chars = np.where(codes[0::2] == codes[1::2], " ", "▀")
-    return strips(chars, indices.reshape(pairs.shape), styles)
+    return Cells.of(chars, indices.reshape(pairs.shape), styles)
 
 
 @cache
@@ -117,6 +123,8 @@ def _pair(upper: int, lower: int, levels: int) -> Style:
 
 
 def _color(code: int, levels: int) -> str:
+    if code == (levels if levels == _GREYS else levels**3):
+        return SURFACE
     if levels == _GREYS:
         value = round(code * 255 / (levels - 1))
         return f"#{value:02x}{value:02x}{value:02x}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -17,7 +16,7 @@ _MARGIN = 1.4
 
 def draw_scatter(
     real: NDArray[np.float32], fake: NDArray[np.float32], width: int, height: int, glyphs: Glyphs
-) -> list[Strip]:
+) -> Cells:
     """Both clouds on ``width`` x ``height`` cells, the real one filling the middle of the picture.
 
     Generated points beyond the picture are left out; a cell with any of them shows them alone.
@@ -31,7 +30,7 @@ def draw_scatter(
             cells.put(where, (bits + 0x2800).view("<U1"), style(color))
         else:
             cells.put(where, letter, style(color))
-    return cells.strips()
+    return cells
 
 
 def _bits(

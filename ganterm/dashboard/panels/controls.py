@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.strip import Strip
 
-from ganterm.controls import KNOBS, Knob
+from ganterm.controls import KNOBS, Controls, Knob
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.frame import Frame
@@ -15,12 +17,43 @@ HINTS = (
     ("space", "pause"),
     (".", "step"),
     (":", "set"),
+    ("v", "view"),
+    ("e", "average"),
     ("r", "noise"),
     ("s", "save"),
     ("z", "zoom"),
     ("?", "help"),
     ("q", "quit"),
 )
+_DROPPED_FIRST = "rzs.ve"
+"""Hints that go, in this order, where not all have room."""
+_DEFAULTS = Controls()
+_LEFT = 32
+_COLUMN = 26
+
+
+def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
+    """The controls without a key that ``room`` slots show, and how many more there are.
+
+    First the loss's own, then those that any loss reads, then others that are not as by default.
+    Where not all fit, what is not as by default goes before what is; a slot is left to say how
+    many are missing. The order never depends on a value, so that nothing jumps when one is turned.
+    """
+    others = [knob for knob in KNOBS.values() if not knob.keys]
+
+    def changed(knob: Knob) -> bool:
+        return controls.value(knob.name) != _DEFAULTS.value(knob.name)
+
+    own = [k for k in others if not k.for_all_losses and controls.in_use(k.name)]
+    common = [k for k in others if k.for_all_losses and controls.in_use(k.name)]
+    rest = [k for k in others if not controls.in_use(k.name) and changed(k)]
+    candidates = [*own, *common, *rest]
+    if len(others) > room:
+        room -= 1
+    ranked = [*own, *filter(changed, common), *(k for k in common if not changed(k)), *rest]
+    chosen = {knob.name for knob in ranked[: max(0, room)]}
+    shown = [knob for knob in candidates if knob.name in chosen]
+    return shown, len(others) - len(shown)
 
 
 class ControlsPanel(Panel):
@@ -30,12 +63,13 @@ class ControlsPanel(Panel):
         """The keyed controls, then the others, then the keys that do the rest."""
         cells = Cells(height, width)
         keyed = [knob for knob in KNOBS.values() if knob.keys]
-        others = [knob for knob in KNOBS.values() if not knob.keys]
         if height < len(keyed) + 2:
             self._compact(cells, frame, keyed)
+            _hints(cells, 1)
         else:
-            self._rows(cells, frame, keyed, others)
-        self._hints(cells)
+            hint_rows = 1 if _width(HINTS) <= width else 2
+            self._rows(cells, frame, keyed, max(len(keyed), height - 1 - hint_rows))
+            _hints(cells, hint_rows)
         return cells.strips()
 
     def _compact(self, cells: Cells, frame: Frame, keyed: list[Knob]) -> None:
@@ -52,23 +86,28 @@ class ControlsPanel(Panel):
             if knob.choices:
                 cells.write(1, place + 4, knob.label, style(palette.DIM))
 
-    def _rows(self, cells: Cells, frame: Frame, keyed: list[Knob], others: list[Knob]) -> None:
-        width = cells.size[1]
+    def _rows(self, cells: Cells, frame: Frame, keyed: list[Knob], rows: int) -> None:
+        width, controls = cells.size[1], frame.snapshot.controls
         cells.title("Controls")
-        if width >= 56:
-            cells.write(0, 32, "set with :", heading(palette.DIM))
         for row, knob in enumerate(keyed, 1):
             assert knob.keys
             cells.write(row, 0, f"{knob.keys[0]}/{knob.keys[1]}", style(palette.D))
             cells.write(row, 5, knob.label, style(palette.DIM))
-            self._value(cells, frame, knob, row, 10, 31)
-        for row, knob in enumerate(others, 1):
-            if width < 56:
-                break
-            used = frame.snapshot.controls.in_use(knob.name)
-            color = palette.DIM if used else palette.FAINT
-            cells.write(row, 32, f"{knob.label:<16}", style(color))
-            self._value(cells, frame, knob, row, 49, width)
+            self._value(cells, frame, knob, row, 10, _LEFT - 1)
+        columns = (width - _LEFT + 1) // _COLUMN
+        if not columns:
+            return
+        cells.write(0, _LEFT, "others, set with :", heading(palette.DIM))
+        shown, more = listed(controls, columns * rows)
+        for place, knob in enumerate(shown):
+            left, row = _LEFT + place // rows * _COLUMN, 1 + place % rows
+            color = palette.DIM if controls.in_use(knob.name) else palette.FAINT
+            cells.write(row, left, knob.label, style(color))
+            self._value(cells, frame, knob, row, left + 16, left + _COLUMN - 1)
+        if more:
+            left, row = _LEFT + len(shown) // rows * _COLUMN, 1 + len(shown) % rows
+            told = f"{frame.glyphs.ellipsis} {more} more: ? or :"
+            cells.write(row, left, told, style(palette.DIM))
 
     def _value(
         self, cells: Cells, frame: Frame, knob: Knob, row: int, column: int, limit: int
@@ -86,16 +125,24 @@ class ControlsPanel(Panel):
             start = column + len(shown)
             cells.write(row, start, text[: max(0, limit - start)], style(palette.DIM))
 
-    def _hints(self, cells: Cells) -> None:
-        """The other keys, on the last row or, where that is too short, half of them above it."""
-        rows, width = cells.size
-        lengths = [len(key) + len(does) + 3 for key, does in HINTS]
-        fits = sum(lengths) - 2 <= width
-        half = len(HINTS) // 2
+
+def _width(hints: Sequence[tuple[str, str]]) -> int:
+    return sum(len(key) + len(does) + 3 for key, does in hints) - 2
+
+
+def _hints(cells: Cells, rows: int) -> None:
+    """The other keys on the last rows; the least important go where there is no room."""
+    height, width = cells.size
+    hints = list(HINTS)
+    for dropped in _DROPPED_FIRST:
+        half = -(-len(hints) // rows)
+        lines = [hints[start : start + half] for start in range(0, len(hints), half)]
+        if all(_width(line) <= width for line in lines):
+            break
+        hints = [hint for hint in hints if hint[0] != dropped]
+    for row, line in enumerate(lines, height - rows):
         column = 0
-        for place, ((key, does), length) in enumerate(zip(HINTS, lengths, strict=True)):
-            column = 0 if place == half and not fits else column
-            row = rows - 1 if fits or place >= half else rows - 2
+        for key, does in line:
             cells.write(row, column, key, style(palette.D))
             cells.write(row, column + len(key) + 1, does, style(palette.DIM))
-            column += length
+            column += len(key) + len(does) + 3

@@ -1,58 +1,177 @@
-"""What G makes of the fixed noise: a mosaic of pictures, or points over the real ones."""
+"""What is seen of G: pictures in the view asked for, or points over the real ones."""
 
 from __future__ import annotations
 
 import math
 
-from rich.segment import Segment
 from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import short
-from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic
 from ganterm.dashboard.draw.scatter import draw_scatter
+from ganterm.dashboard.draw.tiles import (
+    ENOUGH_PAIRS,
+    draw_grid,
+    draw_pairs,
+    draw_table,
+    fit_pairs,
+    fit_table,
+    fit_walk,
+    label_width,
+)
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.protocol import Sample
+from ganterm.session.protocol import Sample, ViewName
+from ganterm.text import clean
+
+TITLES: dict[ViewName, str] = {
+    "samples": "Samples",
+    "classes": "Classes",
+    "real": "Real and fake",
+    "walk": "Walk",
+    "nearest": "Nearest",
+}
 
 
 class SamplesPanel(Panel):
-    """The sample picture; drawn anew only when there is a new one."""
+    """The sample picture; drawn anew only when there is a new one.
+
+    ``rows_shown``: how many rows of the last table it had room for.
+    """
+
+    rows_shown = 1
 
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """A title row, then the picture, in the middle of what is left."""
+        whole = Cells(height, width)
         sample = frame.snapshot.sample
-        title = Cells(1, width)
-        title.title("Samples")
         if sample is None:
-            return title.strips()
-        title.write(0, 8, f"step {short(sample.step)}", heading(palette.DIM))
-        diversity = frame.snapshot.scalars["diversity"]
-        told = f"diversity {diversity:4.0f} % of real" if math.isfinite(diversity) else ""
-        if len(told) + 22 > width:
-            told = told.replace(" of real", "")
-        title.write(0, width - len(told), told, heading(palette.CHANGE))
-        picture = _picture(sample, frame, width, height - 1)
-        return [*title.strips(), *_centred(picture, width, height - 1)]
+            whole.title("Samples")
+            return whole.strips()
+        _title(whole, frame, sample)
+        if height < 3:
+            return whole.strips()
+        body = self._body(sample, frame.glyphs, width, height - 1)
+        rows, columns = body.size
+        body = body if rows < height and columns <= width else body.cut(height - 1, width)
+        rows, columns = body.size
+        whole.inset(body, 1 + (height - 1 - rows) // 2, (width - columns) // 2)
+        return whole.strips()
+
+    def _body(self, sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
+        told = [clean(sample.note)] if sample.note else []
+        if sample.points is not None:
+            body = _clouds(sample, glyphs, width, height - bool(told))
+        elif sample.images is None:
+            return Cells(0, 0)
+        elif sample.distances is not None:
+            body, order = _neighbours(sample, glyphs, width, height - 1)
+            told = [f"fake {order} {told[0]}", *told[1:]]
+        elif sample.beside is not None:
+            body = _halves(sample, glyphs, width, height - bool(told))
+        elif sample.across:
+            room = height - bool(told)
+            body, shown = _rows(sample, glyphs, width, room)
+            self.rows_shown = max(1, shown)
+            if sample.view.name == "classes" and shown < sample.rows:
+                if not told:
+                    body, shown = _rows(sample, glyphs, width, height - 1)
+                    self.rows_shown = max(1, shown)
+                first = sample.view.first
+                last = min(first + shown, sample.rows)
+                told.append(f"{first + 1} to {last} of {sample.rows} classes   pgup pgdn")
+        else:
+            body = draw_grid(sample.images, width, height - bool(told), glyphs)
+        if not told:
+            return body
+        rows, columns = body.size
+        captioned = Cells(min(height, rows + 1), width)
+        text = "; ".join(told)
+        captioned.write(0, max(0, (width - len(text)) // 2), text, style(palette.DIM))
+        captioned.inset(body.cut(height - 1, width), 1, (width - min(columns, width)) // 2)
+        return captioned
 
 
-def _picture(sample: Sample, frame: Frame, width: int, height: int) -> list[Strip]:
-    if sample.images is not None:
-        grid = fit(width, height, sample.images.shape[2], len(sample.images))
-        return draw_picture(mosaic(sample.images, grid), frame.glyphs)[:height]
+def _title(cells: Cells, frame: Frame, sample: Sample) -> None:
+    view, width = sample.view, cells.size[1]
+    name = TITLES[view.name or "samples"]
+    cells.title(name)
+    asked = frame.view.name
+    if asked and asked != view.name:
+        wish = f" {frame.glyphs.arrow} {TITLES[asked]}"
+        cells.write(0, len(name), wish, heading(palette.DIM))
+        return
+    color = palette.DIM if view.painter == "raw" else palette.G
+    cells.write(0, len(name) + 1, view.painter, heading(color))
+    column = len(name) + len(view.painter) + 3
+    cells.write(0, column, f"step {short(sample.step)}", heading(palette.DIM))
+    room = width - column - 11
+    diversity = frame.snapshot.scalars["diversity"]
+    if math.isfinite(diversity):
+        told = f"diversity {diversity:4.0f} % of real"
+        told = told if len(told) <= room else told.replace(" of real", "")
+        told = told if len(told) <= room else told.replace("diversity ", "div")
+        if len(told) <= room:
+            cells.write(0, width - len(told), told, heading(palette.CHANGE))
+
+
+def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
+    """Two grids beside each other, each under its name."""
+    assert sample.images is not None and sample.beside is not None
+    pictures = [(sample.images, "raw", palette.FAKE), (sample.beside, "averaged", palette.FAKE)]
+    if sample.view.name == "real":
+        pictures = [(sample.beside, "real", palette.REAL), (sample.images, "fake", palette.FAKE)]
+    half = (width - 2) // 2
+    cells = Cells(height, width)
+    for place, (images, name, color) in enumerate(pictures):
+        body = draw_grid(images, half, height - 1, glyphs, ENOUGH_PAIRS).cut(height - 1, half)
+        # Towards the middle, so that equals stand near each other.
+        left = half - body.size[1] if place == 0 else width - half
+        cells.write(0, left, f"{name:^{body.size[1]}}", style(color, bold=True))
+        cells.inset(body, 1, left)
+    return cells
+
+
+def _rows(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cells, int]:
+    """A table, and how many rows of it there is room for."""
+    assert sample.images is not None
+    native, count = sample.images.shape[2], len(sample.images) // sample.across
+    labels = tuple(clean(label, 40) for label in sample.labels)
+    if sample.view.name == "walk":
+        table = fit_walk(width, height, native, count, sample.across)
+        beside = fit_walk(width - label_width(labels), height, native, count, sample.across)
+        if beside.across == table.across:
+            table = beside
+        else:
+            labels = ()
+    else:
+        table = fit_table(width, height, native, count, sample.across, label_width(labels))
+    return draw_table(sample.images, sample.across, labels, table, glyphs), table.rows
+
+
+def _neighbours(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cells, str]:
+    """Pairs with their distances, and how one stands to the other."""
+    assert sample.images is not None and sample.beside is not None
+    assert sample.distances is not None
+    pairs = fit_pairs(width, height, sample.images.shape[2], len(sample.images))
+    words = [f"{distance:.2f}" for distance in sample.distances.tolist()]
+    cells = draw_pairs(sample.images, sample.beside, words, pairs, glyphs)
+    return cells, "over" if pairs.stacked else "|"
+
+
+def _clouds(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
     assert sample.points is not None and sample.real_points is not None
-    return draw_scatter(sample.real_points, sample.points, width, height, frame.glyphs)
-
-
-def _centred(rows: list[Strip], width: int, height: int) -> list[Strip]:
-    empty = Strip([Segment(" " * width, style())], width)
-    padded = [empty] * ((height - len(rows)) // 2)
-    for row in rows:
-        left = max(0, (width - row.cell_length) // 2)
-        right = max(0, width - left - row.cell_length)
-        padded.append(
-            Strip([Segment(" " * left, style()), *row, Segment(" " * right, style())], width)
-        )
-    return padded + [empty] * (height - len(padded))
+    clouds = [("", sample.points)]
+    if sample.beside is not None:
+        clouds = [("raw", sample.points), ("averaged", sample.beside)]
+    cells = Cells(height, width)
+    room = (width - 2 * (len(clouds) - 1)) // len(clouds)
+    for place, (name, points) in enumerate(clouds):
+        left, top = place * (width - room), bool(name)
+        if name:
+            cells.write(0, left, f"{name:^{room}}", style(palette.FAKE, bold=True))
+        cells.inset(draw_scatter(sample.real_points, points, room, height - top, glyphs), top, left)
+    return cells

@@ -37,8 +37,10 @@ CockpitScreen { background: $background; }
 #controls, #events { column-span: 2; height: 100%; }
 .extra { display: none; }
 
+.small #samples { padding: 0 0 0 1; }
+
 .medium #status, .large #status { height: 2; }
-.medium #body { grid-columns: 1fr 58; grid-rows: 1fr 3 5; }
+.medium #body { grid-columns: 1fr 60; grid-rows: 1fr 3 5; }
 .medium #samples, .large #samples { row-span: 2; }
 .medium #controls, .large #controls { row-span: 2; column-span: 1; }
 .medium #events, .large #events { column-span: 1; }

@@ -55,8 +55,8 @@ class HelpScreen(ModalScreen[None]):
         """One table after the other, in a box that scrolls."""
         with VerticalScroll():
             yield Static(Text("Help   (esc closes, arrows scroll)", style="bold"))
-            yield Static(self._control_table())
             yield Static(_table("Keys", self._keys))
+            yield Static(self._control_table())
             yield Static(_table("Reading the charts", _READING))
             losses = [
                 (loss.name, f"{loss.help} D accuracy: {loss.accuracy_help}.")
@@ -65,19 +65,22 @@ class HelpScreen(ModalScreen[None]):
             yield Static(_table("Losses", losses))
 
     def _control_table(self) -> Group:
-        rows = []
+        rows: list[tuple[str, str | Text]] = []
         for knob in KNOBS.values():
             keys = " ".join(knob.keys) if knob.keys else ":"
             now = knob.show(self._controls.value(knob.name))
-            limits = "" if knob.choices else f" From {knob.low:g} to {knob.high:g}."
-            rows.append((f"{keys:<4}{knob.name}", f"{knob.help}{limits} Now {now}."))
+            limits = "" if knob.choices else f", {knob.low:g} to {knob.high:g}"
+            unused = "" if self._controls.in_use(knob.name) else ", not in use"
+            told = Text(knob.help)
+            told.append(f" Now {now}{limits}{unused}.", palette.DIM)
+            rows.append((f"{keys:<4}{knob.name}", told))
         return _table("Controls: lower case lowers, upper case raises", rows)
 
 
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> Group:
+def _table(title: str, rows: Iterable[tuple[str, str | Text]]) -> Group:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
     table.add_column(width=21, no_wrap=True)
     table.add_column(ratio=1)
     for left, right in rows:
-        table.add_row(Text(left, style=_KEY), Text(right))
+        table.add_row(Text(left, style=_KEY), right if isinstance(right, Text) else Text(right))
     return Group(Text(f"\n{title}", style=f"bold {palette.G}"), table)

@@ -1,0 +1,48 @@
+"""The nearest training picture of each of some others, exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MEMORY = 32 * 2**20
+"""Bytes that a block of training pictures may take as floats; its squares may take as many."""
+_EXACT = 1024
+"""Numbers in -128..127 whose products add up without rounding: 1,024 x 2^14 = 2^24, float32's
+last whole number before gaps. True of TF32 as well, whose inputs keep 11 bits."""
+
+
+def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each query (q, ...) the place of the nearest of ``pictures`` (n, ...), and how far it is.
+
+    Both uint8 of one shape; the pictures stay where they are and are looked at block by block on
+    ``device``. Returns int64 (q,), the first of equals, and float64 (q,) on the CPU: the Euclidean
+    distance of pixels from 0 to 1. No rounding before the square root: squared distances are
+    whole numbers, summed up as such.
+    """
+    ours = _blocks(queries.flatten(1), device)
+    own = _squares(ours)
+    features = max(1, pictures[0].numel())
+    rows = max(1, MEMORY // (4 * features))
+    best = torch.full((len(queries),), 2**62, device=device)
+    place = torch.zeros(len(queries), dtype=torch.int64, device=device)
+    for start in range(0, len(pictures), rows):
+        theirs = _blocks(pictures[start : start + rows].flatten(1), device)
+        squared = _squares(theirs) + own[:, None]
+        for mine, other in zip(ours, theirs, strict=True):
+            squared = squared - 2 * (mine @ other.T).to(torch.int64)
+        low, at = squared.min(dim=1)
+        closer = low < best
+        best = torch.where(closer, low, best)
+        place = torch.where(closer, start + at, place)
+    return place.cpu(), best.cpu().double().sqrt() / 255
+
+
+def _blocks(flat: Tensor, device: torch.device) -> list[Tensor]:
+    """uint8 (n, features) as float32 around 0, in blocks of features that multiply exactly."""
+    return list(flat.to(device).float().sub_(128).split(_EXACT, dim=1))
+
+
+def _squares(blocks: list[Tensor]) -> Tensor:
+    """Each row's squared length, int64 (n,)."""
+    return torch.stack([block.square().sum(dim=1).to(torch.int64) for block in blocks]).sum(dim=0)
