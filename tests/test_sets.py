@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import io
 import pickle
+import socket
 import struct
 import tarfile
+import threading
 import zipfile
 from importlib import util
 from pathlib import Path
@@ -86,6 +88,62 @@ def test_labels_must_be_as_many_as_pictures(tmp_path: Path) -> None:
     write_emnist(tmp_path / "EMNIST" / "raw", RANDOM.integers(0, 256, (3, 28, 28)), np.ones(4))
     with pytest.raises(UserError, match="as many labels"):
         DATASETS["emnist"].load(DataSection(), tmp_path, quiet)
+
+
+@pytest.mark.parametrize("label", [0, 27])
+def test_a_label_of_no_class_is_refused(tmp_path: Path, label: int) -> None:
+    labels = np.array([1, label, 26])
+    write_emnist(tmp_path / "EMNIST" / "raw", RANDOM.integers(0, 256, (3, 28, 28)), labels)
+    with pytest.raises(UserError, match="labels-idx1-ubyte is broken") as caught:
+        DATASETS["emnist"].load(DataSection(), tmp_path, quiet)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_only_the_checked_files_are_read(tmp_path: Path) -> None:
+    """Older torchvision left tensors in "processed", and its reader takes them first."""
+    raw = tmp_path / "KMNIST" / "raw"
+    raw.mkdir(parents=True)
+    images = RANDOM.integers(0, 256, (5, 28, 28))
+    # No test split: what is not trained on need not be there.
+    (raw / "train-images-idx3-ubyte").write_bytes(idx(images))
+    (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(5)))
+    old = tmp_path / "KMNIST" / "processed"
+    old.mkdir()
+    for file in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(2, 28, 28, dtype=torch.uint8), torch.zeros(2).long()), old / file)
+    data = DATASETS["kmnist"].load(DataSection(), tmp_path, quiet)
+    assert np.array_equal(data.samples[:, 0].numpy(), images)
+    assert data.labels is not None and data.labels.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_server_that_talks_nonsense_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            caller, _ = server.accept()
+            with caller:
+                caller.recv(4096)
+                caller.sendall(b"what?\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/gzip.zip"
+        monkeypatch.setattr(datasets.EMNIST, "url", address)
+        with pytest.raises(UserError, match=r"could not be fetched: http.*what") as caught:
+            DATASETS["emnist"].load(DataSection(), tmp_path, quiet)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_limit_lets_go_of_the_rest() -> None:
+    few = loaded(DataSection(name="mnist10k", limit=10), None, quiet)
+    assert few.samples.untyped_storage().nbytes() == 10 * 784
+
+
+def test_a_thousand_classes_are_not_all_listed() -> None:
+    with pytest.raises(UserError) as caught:
+        loaded(DataSection(name="stacked_mnist10k", classes=["frog"]), None, quiet)
+    assert len(str(caught.value)) < 300
 
 
 def test_kmnist_reads_its_own_folder(tmp_path: Path) -> None:

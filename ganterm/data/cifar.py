@@ -27,7 +27,11 @@ def _load(options: DataSection, folder: Path | None, progress: Progress) -> Data
         raise not_had("cifar10", batches, error) from None
     progress("checking cifar10", None)
     for file, md5 in checksums.items():
-        if digest(batches / file, "md5") != md5:
+        try:
+            found = digest(batches / file, "md5")
+        except OSError as error:
+            raise broken(f"cifar10: {batches / file}", str(error)) from None
+        if found != md5:
             raise broken(f"cifar10: {batches / file}", "its checksum is not CIFAR-10's")
     whole = CIFAR10(str(root), train=True, download=False)
     samples = torch.from_numpy(whole.data).permute(0, 3, 1, 2).contiguous()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import shutil
 import tarfile
 import tempfile
@@ -24,6 +25,14 @@ TIMEOUT = 10.0
 """Seconds without an answer or a byte after which a server counts as not there."""
 
 _CHUNK = 1 << 16
+_FAILED = (
+    OSError,
+    EOFError,
+    KeyError,
+    http.client.HTTPException,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+)
 
 
 def data_folder(folder: Path | None) -> Path:
@@ -75,7 +84,7 @@ def fetch(
                 for made in unpack(packed, making):
                     made.replace(folder / made.name)
                 return
-            except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, KeyError) as error:
+            except _FAILED as error:
                 answers.append(f"{url}: {getattr(error, 'reason', None) or error}")
     raise UserError("; ".join(clean(answer, 160) for answer in answers))
 

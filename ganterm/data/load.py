@@ -38,7 +38,7 @@ def chosen(classes: Sequence[str], options: DataSection) -> list[int]:
         else:
             raise UserError(
                 f"data.classes: {options.name} has no class '{clean(name, 40)}'; "
-                f"{nearest(name, classes)}"
+                f"{clean(nearest(name, classes))}"
             )
     return sorted(wanted)
 
@@ -75,5 +75,6 @@ def _limited(whole: Dataset, options: DataSection) -> Dataset:
         return whole
     if limit > len(whole.samples):
         raise too_few(options, len(whole.samples))
-    labels = None if whole.labels is None else whole.labels[:limit]
-    return replace(whole, samples=whole.samples[:limit], labels=labels)
+    # Copies, since a slice would keep the whole set in memory.
+    labels = None if whole.labels is None else whole.labels[:limit].clone()
+    return replace(whole, samples=whole.samples[:limit].clone(), labels=labels)

@@ -1,15 +1,18 @@
-"""MNIST and the sets in its format, whole, through torchvision; fetched on first use."""
+"""MNIST and the sets in its format, whole, from torchvision's addresses; fetched on first use."""
 
 from __future__ import annotations
 
-import struct
+import hashlib
+import math
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ganterm.data.download import (
     broken,
     data_folder,
-    digest,
     fetch,
     gunzipped,
     not_had,
@@ -18,6 +21,9 @@ from ganterm.data.download import (
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
 from ganterm.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # SHA-256 of the unpacked training files, so that a broken copy is never trained on.
 _SHA256 = {
@@ -40,7 +46,6 @@ _SHA256 = {
 }
 
 _EMNIST_SPLIT = "letters"
-_IDX = {"images": (0x803, 3), "labels": (0x801, 1)}
 
 
 def _load(
@@ -50,29 +55,26 @@ def _load(
     from torchvision import datasets
 
     kind = getattr(datasets, family)
-    root = data_folder(folder)
-    raw = root / family / "raw"
+    raw = data_folder(folder) / family / "raw"
     try:
         for packed_name, md5 in kind.resources:
             unpacked = packed_name.removesuffix(".gz")
-            if not (raw / unpacked).is_file():
+            if unpacked.startswith("train") and not (raw / unpacked).is_file():
                 urls = [mirror + packed_name for mirror in kind.mirrors]
                 fetch(urls, md5, raw, progress, gunzipped(unpacked))
     except (UserError, OSError) as error:
         raise not_had(name, raw, error) from None
     progress(f"checking {name}", None)
-    _check(name, raw, "train", _SHA256.get(family, {}))
-    whole = kind(str(root), train=True, download=False)
-    classes = tuple(str(name) for name in whole.classes)
-    return Dataset(name, whole.data.unsqueeze(1), whole.targets, classes)
+    classes = tuple(str(name) for name in kind.classes)
+    images, labels = _read(name, raw, "train", _SHA256.get(family, {}), 0, len(classes))
+    return Dataset(name, images.unsqueeze(1), labels, classes)
 
 
 def _load_emnist(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     """The letters split: 124,800 letters, upper and lower case as one class each."""
     from torchvision import datasets
 
-    root = data_folder(folder)
-    raw = root / "EMNIST" / "raw"
+    raw = data_folder(folder) / "EMNIST" / "raw"
     prefix = f"emnist-{_EMNIST_SPLIT}-train"
     wanted = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
     try:
@@ -83,39 +85,54 @@ def _load_emnist(options: DataSection, folder: Path | None, progress: Progress) 
     except (UserError, OSError) as error:
         raise not_had("emnist", raw, error) from None
     progress("checking emnist", None)
-    _check("emnist", raw, prefix, {})
-    whole = datasets.EMNIST(str(root), split=_EMNIST_SPLIT, train=True, download=False)
+    classes = tuple(datasets.EMNIST.classes_split_dict[_EMNIST_SPLIT][1:])
     # The files hold the pictures with rows and columns exchanged, and labels from 1 on.
-    upright = whole.data.transpose(1, 2).contiguous().unsqueeze(1)
-    return Dataset("emnist", upright, whole.targets - 1, tuple(whole.classes[1:]))
+    images, labels = _read("emnist", raw, prefix, {}, 1, len(classes))
+    return Dataset("emnist", images.transpose(1, 2).contiguous().unsqueeze(1), labels, classes)
 
 
-def _check(name: str, raw: Path, prefix: str, sha256: dict[str, str]) -> None:
-    """UserError where a training file is not what it should be.
+def _read(
+    name: str, raw: Path, prefix: str, sha256: dict[str, str], labels_from: int, classes: int
+) -> tuple[Tensor, Tensor]:
+    """Pictures, uint8 (n, 28, 28), and labels, int64 (n,) from 0 on, of exactly the files checked.
 
-    Where its SHA-256 is not known, its header must agree with its length, and pictures with labels.
+    Not torchvision's reader: beside these files it prefers a ``processed/*.pt`` that older
+    versions left, which nothing checks. UserError where a file is not what it should be. Where its
+    SHA-256 is not known, its header must agree with its length, pictures with labels, and labels
+    with the classes; a changed pixel is not found then.
     """
-    counts = set()
-    for part, (magic, dimensions) in _IDX.items():
-        file = raw / f"{prefix}-{part}-idx{dimensions}-ubyte"
-        expected = sha256.get(file.name)
-        try:
-            if expected is not None and digest(file, "sha256") != expected:
-                raise broken(f"{name}: {file}", f"its checksum is not {raw.parent.name}'s")
-            with file.open("rb") as source:
-                head = source.read(4 + 4 * dimensions)
-            found, *sizes = struct.unpack(f">{1 + dimensions}I", head)
-            length = len(head)
-            for size, right in zip(sizes, (sizes[0], 28, 28), strict=False):
-                length = length if size == right else -1
-            content = sizes[0] * (784 if dimensions == 3 else 1)
-            if found != magic or length < 0 or file.stat().st_size != length + content:
-                raise broken(f"{name}: {file}", "its header does not fit its length")
-        except (OSError, struct.error) as error:
-            raise broken(f"{name}: {file}", str(error)) from None
-        counts.add(sizes[0])
-    if len(counts) != 1:
+    import torch
+
+    images, labels = (
+        _idx(name, raw / f"{prefix}-{part}-ubyte", shape, sha256)
+        for part, shape in (("images-idx3", (28, 28)), ("labels-idx1", ()))
+    )
+    if len(images) != len(labels):
         raise broken(f"{name}: {raw}", "there are not as many labels as pictures")
+    numbers = labels.astype(np.int64) - labels_from
+    if not ((numbers >= 0) & (numbers < classes)).all():
+        raise broken(f"{name}: {raw / prefix}-labels-idx1-ubyte", "a label is of no class")
+    return torch.from_numpy(images.copy()), torch.from_numpy(numbers)
+
+
+def _idx(name: str, file: Path, shape: tuple[int, ...], sha256: dict[str, str]) -> np.ndarray:
+    """The bytes of an IDX file, uint8 (n, *shape).
+
+    Its header is big-endian: 0x800 and the number of dimensions, then each dimension.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise broken(f"{name}: {file}", str(error)) from None
+    expected = sha256.get(file.name)
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+        raise broken(f"{name}: {file}", f"its checksum is not {file.parents[1].name}'s")
+    size = 4 * (2 + len(shape))
+    magic, count, *sides = (int.from_bytes(content[at : at + 4], "big") for at in range(0, size, 4))
+    whole = size + count * math.prod(shape)
+    if (magic, *sides) != (0x801 + len(shape), *shape) or len(content) != whole:
+        raise broken(f"{name}: {file}", "its header does not fit its length")
+    return np.frombuffer(content, np.uint8, offset=size).reshape(count, *shape)
 
 
 SOURCES = (
