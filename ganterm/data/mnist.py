@@ -63,7 +63,8 @@ def _load(
     progress(f"checking {name}", None)
     _check(name, raw, "train", _SHA256.get(family, {}))
     whole = kind(str(root), train=True, download=False)
-    classes = tuple(str(name) for name in whole.classes)
+    # "0 - zero" of the digits as "0".
+    classes = tuple(str(name).split(" - ")[0] for name in whole.classes)
     return Dataset(name, whole.data.unsqueeze(1), whole.targets, classes)
 
 
