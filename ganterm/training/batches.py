@@ -19,6 +19,9 @@ class RealBatches(Protocol):
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` labels drawn as often as they occur in the data, int64."""
 
+    def close(self) -> None:
+        """End what runs beside the training for it; nothing is drawn after that."""
+
 
 class Batches:
     """Shuffled epochs over samples that lie on the device, with a generator of their own.
@@ -58,6 +61,9 @@ class Batches:
         device = self._labels.device
         chosen = torch.randint(len(self._labels), (count,), generator=generator, device=device)
         return self._labels.index_select(0, chosen)
+
+    def close(self) -> None:
+        """Nothing runs beside the training."""
 
     def _indices(self) -> Tensor:
         count, size = len(self.samples), self.batch_size

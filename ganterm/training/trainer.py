@@ -65,7 +65,7 @@ class Trainer:
 
     def run(self) -> None:
         """Load, train until told to stop or done, save; a failure ends up on the board."""
-        training = None
+        setup, training = None, None
         try:
             setup = set_up(self._launch, self._tell)
             training = Training(self._launch, self._board, setup)
@@ -78,6 +78,9 @@ class Trainer:
         except Exception as error:  # noqa: BLE001 - whatever it was, curves and cause must stay
             message = clean(f"{type(error).__name__}: {error}", 400)
             self._fail(Failure(message, trace=traceback.format_exc()), training)
+        finally:
+            if setup is not None:
+                setup.game.batches.close()
 
     def _tell(self, doing: str, progress: float | None) -> None:
         if any(isinstance(command, Stop) for command in self._board.commands):
