@@ -35,6 +35,7 @@ class Setup:
     sampler: Sampler
     directory: RunDirectory
     info: RunInfo
+    skipped: tuple[str, ...]
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
@@ -67,7 +68,8 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         torch.Generator(device).manual_seed(noise_seed),
         preset.discriminator.pack,
     )
-    sampler = Sampler(dataset, latent, device, view_seed)
+    total = None if dataset.stream is None else len(dataset.stream)
+    sampler = Sampler(dataset, latent, device, view_seed, total)
     tell("making the run directory", None)
     about = _about(launch, preset, dataset, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
@@ -86,7 +88,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
     )
-    return Setup(preset, device, game, sampler, directory, info)
+    return Setup(preset, device, game, sampler, directory, info, dataset.skipped)
 
 
 def build(
