@@ -85,7 +85,7 @@ def presets_command(name: str | None) -> None:
         _, preset = presets.load(known)
         source = DATASETS[preset.data.name]
         data = f"{source.name}, {source.size}"
-        click.echo(f"{known:<{width}}  {preset.time_on_cpu:>8}  {data:<35}  {preset.title}")
+        click.echo(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
 
 
 @cli.command("bench")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ganterm import presets
 from ganterm.controls import KNOBS
 from ganterm.dashboard.app import ACTIONS
+from ganterm.data import DATASETS
+from ganterm.losses import LOSSES
 from tests.terminal import GANTERM, Terminal
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +64,14 @@ def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
         if not SHARED.is_dir():
             pytest.skip("needs the MNIST files beside the checkout")
         command = command.replace("../shared/data", str(SHARED))
-    terminal = Terminal([*GANTERM, *command.split()[1:]], tmp_path)
+    if "photos" in command:
+        (tmp_path / "photos").mkdir()
+        for shade in range(8):
+            Image.new("RGB", (90, 70), (shade * 30, 80, 120)).save(
+                tmp_path / "photos" / f"{shade}.png"
+            )
+        command += " --set generator.width=8 --set discriminator.width=8"
+    terminal = Terminal([*GANTERM, *shlex.split(command)[1:]], tmp_path)
     try:
         terminal.until(lambda t: "running" in t.text or "finished" in t.text)
         terminal.press("q")
@@ -101,4 +112,27 @@ def test_every_key_preset_and_picture_is_there() -> None:
     assert all(f"| `{name}` |" in README for name in presets.names())
     for picture in re.findall(r"\((screenshots/[^)]+)\)", README):
         assert (ROOT / picture).is_file()
-        assert (ROOT / picture).with_suffix(".svg").is_file()
+        assert "/presets/" in picture or (ROOT / picture).with_suffix(".svg").is_file()
+    for loss in LOSSES:
+        assert f"`{loss}`" in README
+    for source in DATASETS:
+        assert f"`{source}`" in README
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.quality" in c])
+def test_the_quality_commands_run(command: str, tmp_path: Path) -> None:
+    """As the README gives them, but for a few steps and one seed."""
+    words = shlex.split(command.replace("--data-dir ../shared/data", ""))
+    words[0] = sys.executable
+    words += ["--seeds", "1", "--jobs", "1", "--out", str(tmp_path), "--set", "expected.steps=3"]
+    if "pictures" in words:
+        words += ["--set", "data.name=mnist10k"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    names = [word for word in words if word in presets.names()]
+    assert names
+    for name in names:
+        assert any(row.startswith(f"| {name} |") for row in rows)
+    if "pictures" in words:
+        assert sorted(path.stem for path in tmp_path.glob("*.png")) == sorted(names)

@@ -65,7 +65,8 @@ def _load(
     except (UserError, OSError) as error:
         raise not_had(name, raw, error) from None
     progress(f"checking {name}", None)
-    classes = tuple(str(name) for name in kind.classes)
+    # "0 - zero" of the digits as "0".
+    classes = tuple(str(label).split(" - ")[0] for label in kind.classes)
     images, labels = _read(name, raw, "train", _SHA256.get(family, {}), 0, len(classes))
     return Dataset(name, images.unsqueeze(1), labels, classes)
 

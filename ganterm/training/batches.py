@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 import torch
@@ -9,15 +10,22 @@ from torch import Tensor
 
 
 class RealBatches(Protocol):
-    """Where the training gets its real samples from."""
+    """Where the training gets its real samples from.
+
+    ``broken``: samples that could not be read when they were due, a line each, and how often.
+    """
 
     batch_size: int
+    broken: Counter[str]
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any."""
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` labels drawn as often as they occur in the data, int64."""
+
+    def close(self) -> None:
+        """End what runs beside the training for it; nothing is drawn after that."""
 
 
 class Batches:
@@ -39,6 +47,7 @@ class Batches:
         self.samples = samples.to(device)
         self._labels = None if labels is None else labels.to(device)
         self.batch_size = batch_size
+        self.broken: Counter[str] = Counter()
         self.generator = torch.Generator(device).manual_seed(seed)
         self._order: Tensor | None = None
         self._at = 0
@@ -58,6 +67,9 @@ class Batches:
         device = self._labels.device
         chosen = torch.randint(len(self._labels), (count,), generator=generator, device=device)
         return self._labels.index_select(0, chosen)
+
+    def close(self) -> None:
+        """Nothing runs beside the training."""
 
     def _indices(self) -> Tensor:
         count, size = len(self.samples), self.batch_size

@@ -17,12 +17,12 @@ from ganterm.presets import Preset
 from ganterm.session.board import now
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import RunInfo
-from ganterm.training.batches import Batches
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
+from ganterm.training.stream import batches_for
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Setup:
     sampler: Sampler
     directory: RunDirectory
     info: RunInfo
+    skipped: tuple[str, ...]
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
@@ -57,17 +58,18 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     latent = _latent(preset, dataset)
     torch.manual_seed(init_seed)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
-    labels = dataset.labels if latent.labels and not latent.codes else None
+    labelled = bool(latent.labels) and not latent.codes
     game = Game(
         generator.to(device),
         discriminator.to(device),
         preset.optimizer,
-        Batches(dataset.samples, labels, preset.data.batch_size, device, batch_seed),
+        batches_for(dataset, labelled, preset.data.batch_size, device, batch_seed),
         latent,
         torch.Generator(device).manual_seed(noise_seed),
         preset.discriminator.pack,
     )
-    sampler = Sampler(dataset, latent, device, view_seed)
+    total = None if dataset.stream is None else len(dataset.stream)
+    sampler = Sampler(dataset, latent, device, view_seed, total)
     tell("making the run directory", None)
     about = _about(launch, preset, dataset, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
@@ -86,7 +88,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
     )
-    return Setup(preset, device, game, sampler, directory, info)
+    return Setup(preset, device, game, sampler, directory, info, dataset.skipped)
 
 
 def build(

@@ -65,7 +65,7 @@ class Trainer:
 
     def run(self) -> None:
         """Load, train until told to stop or done, save; a failure ends up on the board."""
-        training = None
+        setup, training = None, None
         try:
             setup = set_up(self._launch, self._tell)
             training = Training(self._launch, self._board, setup)
@@ -78,6 +78,9 @@ class Trainer:
         except Exception as error:  # noqa: BLE001 - whatever it was, curves and cause must stay
             message = clean(f"{type(error).__name__}: {error}", 400)
             self._fail(Failure(message, trace=traceback.format_exc()), training)
+        finally:
+            if setup is not None:
+                setup.game.batches.close()
 
     def _tell(self, doing: str, progress: float | None) -> None:
         if any(isinstance(command, Stop) for command in self._board.commands):
@@ -101,6 +104,8 @@ class Training:
         self._game = setup.game
         self._sampler = setup.sampler
         self._directory = setup.directory
+        self._skipped = setup.skipped
+        self._broken_told: set[str] = set()
         self._device = setup.device
         self._scheduled = setup.preset.scheduled
         self._controls: Controls = setup.preset.controls
@@ -129,6 +134,8 @@ class Training:
 
     def loop(self) -> None:
         """Iterate and obey until told to stop, or until the last step asked for is done."""
+        if self._skipped:
+            self._event("data", files=list(self._skipped), why="skipped on loading")
         self._event("start", controls=self._controls.table())
         self._pace.go()
         while self._last_step is None or self._step < self._last_step:
@@ -303,6 +310,7 @@ class Training:
     def _drain(self) -> None:
         """Copy the newest rows from the device into the history and the run directory."""
         self._drained_at = time.perf_counter()
+        self._tell_of_broken_samples()
         made, elapsed = self._recorder.drain()
         if not len(made):
             return
@@ -326,6 +334,13 @@ class Training:
             }
             self._raise_alarm("nonfinite", refusal.message, evidence)
             self._rest(cause=refusal.message)
+
+    def _tell_of_broken_samples(self) -> None:
+        """Log what a stream had to replace, each file once."""
+        new = sorted(set(self._game.batches.broken) - self._broken_told)
+        if new:
+            self._broken_told.update(new)
+            self._event("data", files=new, why="replaced, can no longer be read")
 
     def _publish(self, failure: Failure | None = None) -> None:
         snapshot = self._board.snapshot

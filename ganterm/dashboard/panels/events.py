@@ -61,6 +61,10 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
             return f"{clean(data['reason'])}{saved}", style(palette.TEXT)
         case "note":
             return clean(data["text"]), style(palette.DIM)
+        case "data":
+            count = f"{len(data['files']):,} picture{'s' if len(data['files']) != 1 else ''}"
+            told = f"{count} {clean(data['why'])}: {clean(data['files'][0])}"
+            return told, style(palette.ALARM)
         case "start":
             return "training starts", style(palette.DIM)
         case "pause":

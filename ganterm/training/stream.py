@@ -1,0 +1,172 @@
+"""Real batches of a data set that is too large for memory, read ahead by worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as MapStyle
+
+from ganterm.data.source import BrokenSample, Dataset, Stream
+from ganterm.errors import UserError
+from ganterm.training.batches import Batches, RealBatches
+
+REPLACEMENTS = 100
+"""Samples tried in place of one that broke; so many in a row mean that the data are gone."""
+
+
+def batches_for(
+    dataset: Dataset, labels_needed: bool, batch_size: int, device: torch.device, seed: int
+) -> RealBatches:
+    """Where the training gets its batches of ``dataset``: from the device, or from a stream."""
+    if dataset.stream is not None:
+        return StreamBatches(dataset.stream, labels_needed, batch_size, device, seed)
+    labels = dataset.labels if labels_needed else None
+    return Batches(dataset.samples, labels, batch_size, device, seed)
+
+
+class StreamBatches:
+    """The same shuffled epochs as ``Batches``, of samples that are read when they are due.
+
+    The order follows from the seed alone, whatever the device and the number of ``workers`` (None:
+    a core each, at most 8; 0: read in the calling thread). A sample that breaks is replaced by the
+    next one that does not, and ``broken`` counts how often, by its line "name: cause". Workers
+    start with the first batch; UserError where no sample can be read any more.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        labels_needed: bool,
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+        workers: int | None = None,
+    ) -> None:
+        self.batch_size = batch_size
+        self.broken: Counter[str] = Counter()
+        self._device = device
+        self._labels = torch.tensor(stream.labels, device=device) if labels_needed else None
+        count = min(8, os.cpu_count() or 1) if workers is None else workers
+        self._loader: DataLoader[Any] = DataLoader(
+            # All that a loader asks of a map-style set is its length and its items.
+            cast("MapStyle[_Read]", _Replacing(stream)),
+            batch_sampler=_numbers(len(stream), batch_size, seed),
+            num_workers=count,
+            collate_fn=_joined,
+            pin_memory=device.type == "cuda",
+            multiprocessing_context=_context() if count else None,
+            worker_init_fn=_deaf,
+            # It seeds workers that draw nothing; without it, it would draw from torch's own.
+            generator=torch.Generator(),
+        )
+        self._coming: Iterator[_Joined] | None = None
+
+    def next(self) -> tuple[Tensor, Tensor | None]:
+        """The next batch, float32 in -1..1, and its labels, int64, where they are needed."""
+        if self._coming is None:
+            self._coming = iter(self._loader)
+        samples, labels, broken = next(self._coming)
+        self.broken.update(broken)
+        if not len(samples):
+            raise UserError(
+                f"data: {REPLACEMENTS} samples in a row can no longer be read, "
+                f"the last one {broken[-1]}"
+            )
+        batch = samples.to(self._device, non_blocking=True).float().mul_(2 / 255).sub_(1)
+        if self._labels is None:
+            return batch, None
+        return batch, labels.to(self._device, non_blocking=True)
+
+    def labels(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` labels drawn as often as they occur in the data, int64."""
+        assert self._labels is not None
+        chosen = torch.randint(
+            len(self._labels), (count,), generator=generator, device=self._device
+        )
+        return self._labels.index_select(0, chosen)
+
+    def close(self) -> None:
+        """End the workers."""
+        # torch ends them when their iterator goes; it has no public call for it.
+        self._coming = None
+
+
+class _Read(NamedTuple):
+    """A sample with its label, and the lines of those that broke before it; None: all did."""
+
+    sample: Tensor | None
+    label: int
+    broken: list[str]
+
+
+class _Joined(NamedTuple):
+    """A batch of samples, uint8, their labels, int64, and what broke; empty: nothing to read."""
+
+    samples: Tensor
+    labels: Tensor
+    broken: list[str]
+
+
+class _Replacing:
+    """A stream whose broken samples are replaced, which depends on the files alone."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return len(self._stream)
+
+    def __getitem__(self, index: int) -> _Read:
+        broken = []
+        for ahead in range(REPLACEMENTS):
+            try:
+                sample, label = self._stream[(index + ahead) % len(self._stream)]
+            except BrokenSample as error:
+                broken.append(str(error))
+            else:
+                return _Read(sample, label, broken)
+        return _Read(None, -1, broken)
+
+
+def _joined(items: Sequence[_Read]) -> _Joined:
+    """Runs in a worker; an error is told as data, since one that is raised loses its words."""
+    samples = [item.sample for item in items if item.sample is not None]
+    broken = [line for item in items for line in item.broken]
+    if len(samples) < len(items):
+        return _Joined(torch.empty(0), torch.empty(0), broken)
+    return _Joined(torch.stack(samples), torch.tensor([item.label for item in items]), broken)
+
+
+def _numbers(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """The numbers of the samples, a list a batch, for ever."""
+    batches = Batches(torch.arange(count), None, batch_size, torch.device("cpu"), seed)
+    while True:
+        yield batches.next()[0].tolist()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How workers start: forked from a clean server process, or spawned where there is none.
+
+    A fork of this process, with its threads (screen, trainer) and perhaps a GPU, could hang. The
+    server imports torch once for all workers; it ends with this process.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "ganterm.data.folder"])
+    return context
+
+
+def _deaf(worker: int) -> None:
+    """Ctrl+C and a lost terminal reach the whole group; what a worker does is the trainer's say."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
