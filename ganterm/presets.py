@@ -73,7 +73,7 @@ class ExpectedSection(_Section):
     """
 
     steps: int = Field(ge=1)
-    minutes: float = Field(0, ge=0)
+    minutes: float = Field(0.0, ge=0)
 
 
 class Preset(_Section):

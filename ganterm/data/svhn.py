@@ -14,9 +14,7 @@ from ganterm.errors import UserError
 def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     """The 73,257 training pictures."""
     if find_spec("scipy") is None:
-        raise UserError(
-            "svhn: its files need scipy, which is not installed: pip install 'ganterm[svhn]'"
-        )
+        raise UserError("svhn: its files need scipy, which is not installed: pip install scipy")
     import torch
     from torchvision.datasets import SVHN
 
