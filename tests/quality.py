@@ -127,7 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.quality", description=__doc__)
     parser.add_argument("what", choices=["modes", "pictures"])
     parser.add_argument("names", nargs="+", metavar="PRESET")
-    parser.add_argument("--seeds", type=int, default=20, help="seeds 0..N-1, for modes")
+    parser.add_argument("--seeds", type=int, default=20, help="how many, for modes")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("screenshots/presets"))
@@ -146,7 +147,7 @@ def main() -> None:
             for name in args.names:
                 runs = [
                     pool.submit(judge, name, seed, args.data_dir, overrides)
-                    for seed in range(args.seeds)
+                    for seed in range(args.first, args.first + args.seeds)
                 ]
                 print(modes_table(name, [run.result() for run in runs]), flush=True)
     print(f"\n{SAMPLES:,} samples each; {time.time() - began:.0f} s in all.")

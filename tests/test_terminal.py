@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ganterm import presets
 from ganterm.controls import KNOBS, Controls
 from tests.conftest import TINY
 from tests.terminal import GANTERM, Terminal
@@ -93,8 +94,12 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
 def test_without_a_preset_the_welcome_screen_offers_them(tmp_path: Path) -> None:
     terminal = Terminal(GANTERM, tmp_path)
     try:
-        terminal.until(lambda t: "what shall be trained?" in t.text and "ring8" in t.text)
-        terminal.press("\x1b[B\x1b[B\r")
+        terminal.until(lambda t: "what shall be trained?" in t.text and "began_mnist" in t.text)
+        # Up from the first goes to the last.
+        place = presets.names()[::-1].index("ring8")
+        terminal.press("\x1b[A" * (place + 1))
+        terminal.until(lambda t: "every lost mode is a missing dot" in t.text)
+        terminal.press("\r")
         terminal.until(lambda t: "ring8" in t.text and "running" in t.text)
         terminal.signal(signal.SIGTERM)
         assert terminal.wait() == 143
