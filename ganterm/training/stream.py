@@ -54,7 +54,7 @@ class StreamBatches:
         self.broken: Counter[str] = Counter()
         self._device = device
         self._labels = torch.tensor(stream.labels, device=device) if labels_needed else None
-        count = min(8, os.cpu_count() or 1) if workers is None else workers
+        count = min(8, _cores()) if workers is None else workers
         self._loader: DataLoader[Any] = DataLoader(
             # All that a loader asks of a map-style set is its length and its items.
             cast("MapStyle[_Read]", _Replacing(stream)),
@@ -150,6 +150,13 @@ def _numbers(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
     batches = Batches(torch.arange(count), None, batch_size, torch.device("cpu"), seed)
     while True:
         yield batches.next()[0].tolist()
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells; torch warns of more workers."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _context() -> multiprocessing.context.BaseContext:
