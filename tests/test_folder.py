@@ -358,20 +358,21 @@ def test_batches_are_those_of_the_same_set_in_memory(classes: Path) -> None:
     assert batches_for(streamed, False, 16, CPU, 3).next()[1] is None
 
 
+def servers() -> list[psutil.Process]:
+    """The process that forks workers."""
+    children = psutil.Process().children()
+    return [child for child in children if "forkserver" in " ".join(child.cmdline())]
+
+
+def workers() -> list[psutil.Process]:
+    """The processes that read ahead."""
+    return [child for server in servers() for child in server.children()]
+
+
 @pytest.fixture
 def workers_ended() -> None:
     """None of an earlier test's workers is counted."""
     assert not workers()
-
-
-def workers() -> list[psutil.Process]:
-    """The processes that read ahead: children of the server that forks them."""
-    return [
-        child
-        for server in psutil.Process().children()
-        if "forkserver" in " ".join(server.cmdline())
-        for child in server.children()
-    ]
 
 
 @pytest.mark.usefixtures("workers_ended")
@@ -423,12 +424,16 @@ def test_a_file_that_breaks_later_is_replaced_and_told(classes: Path) -> None:
 
 
 @pytest.mark.usefixtures("workers_ended")
-def test_workers_do_not_hear_what_the_terminal_sends(classes: Path) -> None:
+def test_nobody_hears_what_the_terminal_sends(classes: Path) -> None:
     batches = streamed_from(classes, 2)
     batches.next()
-    for worker in workers():
-        worker.send_signal(signal.SIGINT)
-        worker.send_signal(signal.SIGHUP)
+    helpers = [*servers(), *workers()]
+    assert len(helpers) == 3
+    for helper in helpers:
+        helper.send_signal(signal.SIGINT)
+        helper.send_signal(signal.SIGHUP)
+    # SIGHUP would act at once, and the loader looks after its workers every 5 seconds.
+    assert not psutil.wait_procs(helpers, timeout=0.3)[0]
     assert len([batches.next() for _ in range(40)]) == 40
     batches.close()
 
