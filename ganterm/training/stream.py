@@ -7,6 +7,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -54,7 +56,7 @@ class StreamBatches:
         self.broken: Counter[str] = Counter()
         self._device = device
         self._labels = torch.tensor(stream.labels, device=device) if labels_needed else None
-        count = min(8, os.cpu_count() or 1) if workers is None else workers
+        count = min(8, _cores()) if workers is None else workers
         self._loader: DataLoader[Any] = DataLoader(
             # All that a loader asks of a map-style set is its length and its items.
             cast("MapStyle[_Read]", _Replacing(stream)),
@@ -63,7 +65,6 @@ class StreamBatches:
             collate_fn=_joined,
             pin_memory=device.type == "cuda",
             multiprocessing_context=_context() if count else None,
-            worker_init_fn=_deaf,
             # It seeds workers that draw nothing; without it, it would draw from torch's own.
             generator=torch.Generator(),
         )
@@ -72,7 +73,8 @@ class StreamBatches:
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 in -1..1, and its labels, int64, where they are needed."""
         if self._coming is None:
-            self._coming = iter(self._loader)
+            with _sheltered():
+                self._coming = iter(self._loader)
         samples, labels, broken = next(self._coming)
         self.broken.update(broken)
         if not len(samples):
@@ -152,6 +154,13 @@ def _numbers(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
         yield batches.next()[0].tolist()
 
 
+def _cores() -> int:
+    """Those that this process may use, where the system tells; torch warns of more workers."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _context() -> multiprocessing.context.BaseContext:
     """How workers start: forked from a clean server process, or spawned where there is none.
 
@@ -165,8 +174,16 @@ def _context() -> multiprocessing.context.BaseContext:
     return context
 
 
-def _deaf(worker: int) -> None:
-    """Ctrl+C and a lost terminal reach the whole group; what a worker does is the trainer's say."""
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+@contextmanager
+def _sheltered() -> Iterator[None]:
+    """What starts within hears neither Ctrl+C nor a lost terminal, which reach the whole group.
+
+    When reading ends is for the trainer to say.
+    """
+    # Its start would let SIGINT through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
