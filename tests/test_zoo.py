@@ -31,6 +31,7 @@ SHAPES = {
     "stacked_mnist": (3, 28, 28),
 }
 SMALLER = {
+    "cifar_frogs": ["generator.width=4", "discriminator.width=8"],
     "cifar_dcgan": ["generator.width=8", "discriminator.width=8"],
     "cifar_sngan": ["generator.width=16", "discriminator.width=16"],
     "cifar_r3gan": [

@@ -76,9 +76,9 @@ class Dataset:
         if self.stream is not None:
             return self.stream.sha256
         # The tensors themselves are buffers: no copy of what may be hundreds of megabytes.
-        digest = hashlib.sha256(self.samples.contiguous().numpy())
+        digest = hashlib.sha256(self.samples.contiguous().numpy().data)
         if self.labels is not None:
-            digest.update(self.labels.contiguous().numpy())
+            digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
 

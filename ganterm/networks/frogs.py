@@ -19,10 +19,14 @@ SIDES = (32,)
 
 
 class CholletGenerator(GeneratorOptions):
-    """Chollet, Deep Learning with Python (2017), 8.5: 6,264,579 parameters from 32 latents."""
+    """Chollet, Deep Learning with Python (2017), 8.5: 6,264,579 parameters from 32 latents.
+
+    ``width``: channels of the first pictures, half those of the later ones.
+    """
 
     network: Literal["chollet"] = "chollet"
     latent_dim: int = Field(32, ge=1, le=65_536)
+    width: int = Field(128, ge=1, le=1024)
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
@@ -31,28 +35,33 @@ class CholletGenerator(GeneratorOptions):
         from ganterm.networks.modules.shells import Generator, latent_width
 
         picture_side("chollet", shape, SIDES)
+        width, double = self.width, 2 * self.width
         body = nn.Sequential(
-            nn.Linear(latent_width(self, classes), 128 * 16 * 16),
+            nn.Linear(latent_width(self, classes), width * 16 * 16),
             nn.LeakyReLU(0.3),
-            nn.Unflatten(1, (128, 16, 16)),
-            nn.Conv2d(128, 256, 5, padding=2),
+            nn.Unflatten(1, (width, 16, 16)),
+            nn.Conv2d(width, double, 5, padding=2),
             nn.LeakyReLU(0.3),
-            nn.ConvTranspose2d(256, 256, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(double, double, 4, stride=2, padding=1),
             nn.LeakyReLU(0.3),
-            nn.Conv2d(256, 256, 5, padding=2),
+            nn.Conv2d(double, double, 5, padding=2),
             nn.LeakyReLU(0.3),
-            nn.Conv2d(256, 256, 5, padding=2),
+            nn.Conv2d(double, double, 5, padding=2),
             nn.LeakyReLU(0.3),
-            nn.Conv2d(256, shape[0], 7, padding=3),
+            nn.Conv2d(double, shape[0], 7, padding=3),
             nn.Tanh(),
         )
         return Generator(glorot_uniform(body), self, classes)
 
 
 class CholletDiscriminator(DiscriminatorOptions):
-    """Chollet, Deep Learning with Python (2017), 8.5: 790,913 parameters for three colours."""
+    """Chollet, Deep Learning with Python (2017), 8.5: 790,913 parameters for three colours.
+
+    ``width``: channels of every convolution.
+    """
 
     network: Literal["chollet"] = "chollet"
+    width: int = Field(128, ge=1, le=1024)
     dropout: float = Field(0.4, ge=0.0, lt=1.0)
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
@@ -62,20 +71,22 @@ class CholletDiscriminator(DiscriminatorOptions):
         from ganterm.networks.modules.shells import Discriminator, shape_with_label
 
         picture_side("chollet", shape, SIDES)
+        width = self.width
         body = nn.Sequential(
-            nn.Conv2d(shape_with_label(self, shape, classes)[0], 128, 3),
+            nn.Conv2d(shape_with_label(self, shape, classes)[0], width, 3),
             nn.LeakyReLU(0.3),
-            nn.Conv2d(128, 128, 4, stride=2),
+            nn.Conv2d(width, width, 4, stride=2),
             nn.LeakyReLU(0.3),
-            nn.Conv2d(128, 128, 4, stride=2),
+            nn.Conv2d(width, width, 4, stride=2),
             nn.LeakyReLU(0.3),
-            nn.Conv2d(128, 128, 4, stride=2),
+            nn.Conv2d(width, width, 4, stride=2),
             nn.LeakyReLU(0.3),
             nn.Flatten(),
             nn.Dropout(self.dropout),
         )
-        head = nn.Linear(512, 1)
-        return Discriminator(glorot_uniform(body), glorot_uniform(head), 512, self, shape, classes)
+        features = 4 * width
+        body, head = glorot_uniform(body), glorot_uniform(nn.Linear(features, 1))
+        return Discriminator(body, head, features, self, shape, classes)
 
 
 class LarsonGenerator(GeneratorOptions):
