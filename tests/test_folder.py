@@ -180,6 +180,20 @@ def test_the_largest_picture_that_is_taken_has_50_million_pixels(tmp_path: Path)
     assert greys(load(tmp_path).samples) == [255]
 
 
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_pictures_stand_as_the_camera_meant_them(
+    tmp_path: Path, orientation: int, turns: int
+) -> None:
+    """EXIF's orientations of a camera that was turned; a plain PNG holds the same pixels."""
+    pixels = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    data = loaded(DataSection(name="folder", side=16), tmp_path, quiet)
+    expected = np.rot90(pixels, turns).transpose(2, 0, 1)
+    assert np.array_equal(data.samples[0].numpy(), expected)
+
+
 def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
     folder = fill(tmp_path / "mine", 1)
     (folder / "same.png").symlink_to(folder / "0000.png")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ganterm.data.source import BrokenSample
 
@@ -39,9 +39,9 @@ def strict() -> Iterator[None]:
 def read(root: Path, name: str, side: int) -> np.ndarray:
     """The picture ``name`` below ``root`` (resolved), uint8 (3, side, side).
 
-    The largest square in its middle, resized with Lanczos' filter, which also smooths what gets
-    smaller. RGB, transparency left out, 16-bit grey by its upper 8 bits, the first frame of
-    several. BrokenSample tells why there is none. Call it within ``strict``.
+    Turned as its EXIF says, then the largest square in its middle, resized with Lanczos' filter,
+    which also smooths what gets smaller. RGB, transparency left out, 16-bit grey by its upper 8
+    bits, the first frame of several. BrokenSample tells why there is none. Call it within ``strict``.
     """
     path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
@@ -54,9 +54,11 @@ def read(root: Path, name: str, side: int) -> np.ndarray:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise BrokenSample(_TOO_LARGE)
+            upright = ImageOps.exif_transpose(image)
+            width, height = upright.size
             cut = min(width, height)
             left, top = (width - cut) // 2, (height - cut) // 2
-            square = _rgb(image.crop((left, top, left + cut, top + cut)))
+            square = _rgb(upright.crop((left, top, left + cut, top + cut)))
             resized = square.resize((side, side), Image.Resampling.LANCZOS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BrokenSample(_TOO_LARGE) from None
