@@ -41,7 +41,8 @@ def read(root: Path, name: str, side: int) -> np.ndarray:
 
     Turned as its EXIF says, then the largest square in its middle, resized with Lanczos' filter,
     which also smooths what gets smaller. RGB, transparency left out, 16-bit grey by its upper 8
-    bits, the first frame of several. BrokenSample tells why there is none. Call it within ``strict``.
+    bits, the first frame of several. BrokenSample tells why there is none. Call it within
+    ``strict``.
     """
     path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
