@@ -136,8 +136,6 @@ class Preset(_Section):
             problem = f"loss {loss.name} does not fit discriminator.network {d.network}: {fitting}"
         elif self.data.batch_size % d.pack:
             problem = f"data.batch_size {self.data.batch_size} is not a multiple of pack {d.pack}"
-        elif d.pack > 1 and (d.conditional != "none" or d.auxiliary):
-            problem = "discriminator.pack above 1 goes with conditional = none and no auxiliary"
         elif g.codes and not d.auxiliary:
             problem = "generator.codes needs discriminator.auxiliary = true, which reads the code"
         elif g.codes and d.conditional != "none":

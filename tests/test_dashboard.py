@@ -631,3 +631,15 @@ async def test_the_help_scrolls_to_every_control_on_a_small_terminal() -> None:
             await pilot.press("pagedown")
             await pilot.pause(0.02)
         assert all(name in seen for name in KNOBS)
+
+
+@pytest.mark.parametrize(("loss", "measured"), [("began", True), ("hinge", False)])
+async def test_an_autoencoding_ds_convergence_measure_stands_beside_the_losses(
+    loss: str, measured: bool
+) -> None:
+    async with shown(running(controls=Controls(loss=loss))) as (app, _):
+        losses = app.screen.query_one("#losses")
+        head = losses.render_line(0).text
+        ends = [losses.render_line(row).text.rstrip()[-2:] for row in range(1, losses.size.height)]
+    assert (" M " in head) == measured
+    assert any("M" in end for end in ends) == measured

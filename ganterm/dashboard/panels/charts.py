@@ -75,10 +75,19 @@ class ChartPanel(Panel):
 
 
 class LossChart(ChartPanel):
-    """D and G losses, with the loss's equilibrium as guide lines."""
+    """D and G losses, with the loss's equilibrium as guide lines.
+
+    Where D is an autoencoder, its convergence measure M stands beside them.
+    """
 
     title = "Losses"
     series = (Series("d_loss", "D", "D", palette.D), Series("g_loss", "G", "G", palette.G))
+    convergence = Series("convergence", "M", "M", palette.CHANGE)
+
+    def shown(self, frame: Frame) -> tuple[Series, ...]:
+        """Both losses, and M where it is measured."""
+        of_errors = LOSSES[frame.snapshot.controls.loss].d_kind == "autoencoder"
+        return (*self.series, self.convergence) if of_errors else self.series
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
         """Where D and G would stand if fakes could not be told from reals."""
