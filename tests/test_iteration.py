@@ -328,6 +328,10 @@ def test_fakes_are_judged_under_the_labels_they_were_made_with() -> None:
     game.play(Controls())
     assert torch.equal(judged[0], torch.cat([made[0], made[0]]))
     assert torch.equal(judged[1], made[1])
+    made.clear()
+    judged.clear()
+    game.play(Controls(loss="rpgan"))
+    assert torch.equal(judged[1], made[1]) and torch.equal(judged[2], made[1]), "pairs of a kind"
 
 
 def test_codes_are_drawn_evenly_and_never_told_to_d() -> None:
@@ -399,6 +403,12 @@ def test_r1_and_r2_are_half_the_mean_squared_gradient_and_lazily_n_times_that(
 def test_r1_alone_is_not_r2() -> None:
     row = scalars(make_game(), Controls(r1=1.0))
     assert row["r1"] > 0 and row["r2"] == 0
+
+
+def test_r1_is_0_again_when_it_is_turned_off() -> None:
+    game = make_game()
+    assert scalars(game, Controls(r1=1.0))["r1"] > 0
+    assert scalars(game, Controls())["r1"] == 0
 
 
 @pytest.mark.parametrize("pack", [2, 4])

@@ -142,6 +142,8 @@ class Game:
         added: list[Tensor] = []
         if penalty is not None:
             added.append(controls.penalty_weight * penalty.value)
+        if not (controls.r1 or controls.r2):
+            self._squares = (self._nothing, self._nothing)
         if regularised:
             added.append(self._regulariser(of_real.scores, of_fake.scores, real, fake, controls))
         told = self._labels_told(of_real, of_fake, labels, codes)
@@ -161,15 +163,19 @@ class Game:
 
     def _update_g(self, loss: Loss, controls: Controls) -> Update:
         self.buffers.keep()
-        labels = self.draw_labels()
+        batch: Tensor | None = None
+        labels: Tensor | None = None
+        if loss.g_needs_real:
+            batch, labels = self.batches.next()
+        # Beside reals, fakes get their labels, so that a pair is of one kind.
+        if labels is None:
+            labels = self.draw_labels()
         told = None if self.latent.codes else labels
         judged = self._judge(self._shown(self._made(labels), controls), told)
         scores, real = judged.scores, None
-        if loss.g_needs_real:
+        if batch is not None:
             # The loss reaches G through the fakes alone.
             with torch.no_grad():
-                batch, of_batch = self.batches.next()
-                told = None if self.latent.codes else of_batch
                 real = self._judge(self._shown(batch, controls), told).scores
         if controls.top_k < 1:
             chosen = max(2, round(controls.top_k * len(scores)))
