@@ -277,6 +277,7 @@ def test_what_cannot_be_fetched_is_told_with_its_cause(
     ) as told:
         DATASETS[name].load(DataSection(), tmp_path, quiet)
     assert "mnist10k" in str(told.value) and len(str(told.value).splitlines()) == 2
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
 def test_stacks_are_three_digits_and_their_number() -> None:

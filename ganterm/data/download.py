@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -71,6 +72,7 @@ def fetch(
     not at all. UserError names what each server answered where none gave the file.
     """
     answers = []
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for url in urls:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
@@ -86,6 +88,10 @@ def fetch(
                 return
             except _FAILED as error:
                 answers.append(f"{url}: {getattr(error, 'reason', None) or error}")
+    for path in new:
+        # Another program may be fetching into it, too.
+        with contextlib.suppress(OSError):
+            path.rmdir()
     raise UserError("; ".join(clean(answer, 160) for answer in answers))
 
 
