@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from ganterm.networks.options import (
     DiscriminatorOptions,
     GeneratorOptions,
+    NetworkOptions,
     Width,
     Widths,
     refusal,
@@ -35,7 +36,16 @@ Groups = Annotated[list[Width], AfterValidator(_groups_fit)]
 Times = Annotated[int, Field(ge=1, le=16)]
 
 
-class R3GANGenerator(GeneratorOptions):
+class _Stages(NetworkOptions):
+    """What G and its mirror D have in common."""
+
+    widths: Widths = Field([768] * 4)
+    blocks: Times = 2
+    expansion: Times = 2
+    cardinality: Groups = Field([96] * 4, validate_default=True)
+
+
+class R3GANGenerator(_Stages, GeneratorOptions):
     """A learnt 4 x 4 picture (7 x 7 for 28 pixels), weighted by z, doubled once a stage.
 
     ``widths``: channels of each stage, the smallest pictures first; ``blocks``: residual blocks a
@@ -44,10 +54,6 @@ class R3GANGenerator(GeneratorOptions):
     """
 
     network: Literal["r3gan"] = "r3gan"
-    widths: Widths = Field([768] * 4)
-    blocks: Times = 2
-    expansion: Times = 2
-    cardinality: Groups = Field([96] * 4, validate_default=True)
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from ganterm.networks.modules.r3gan import generator_body
@@ -58,7 +64,7 @@ class R3GANGenerator(GeneratorOptions):
         return Generator(body, self, classes)
 
 
-class R3GANDiscriminator(DiscriminatorOptions):
+class R3GANDiscriminator(_Stages, DiscriminatorOptions):
     """G's mirror: a halving after each stage but the last, then one weight for each place.
 
     ``widths``: channels of each stage, the largest pictures first; the rest as in G. The defaults
@@ -66,10 +72,6 @@ class R3GANDiscriminator(DiscriminatorOptions):
     """
 
     network: Literal["r3gan"] = "r3gan"
-    widths: Widths = Field([768] * 4)
-    blocks: Times = 2
-    expansion: Times = 2
-    cardinality: Groups = Field([96] * 4, validate_default=True)
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from ganterm.networks.modules.r3gan import discriminator_body, score_layer
