@@ -124,7 +124,7 @@ class JsonReporter:
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended."""
         failure = snapshot.failure.message if snapshot.failure else None
-        error = failure or "; ".join(snapshot.alarms) or None
+        error = failure or "; ".join(alarm.message for alarm in snapshot.alarms) or None
         self._put("stop", state=snapshot.state, step=snapshot.step, error=error)
 
     def close(self) -> None:

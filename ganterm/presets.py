@@ -51,12 +51,20 @@ class OptimizerSection(_Section):
 
 
 class RunSection(_Section):
-    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down)."""
+    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
+
+    ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
+    takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
+    on labelled data, once, to tell modes apart.
+    """
 
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int = Field(0, ge=0, le=256)
     deterministic: bool = False
     record_every: int = Field(1, ge=1, le=1_000_000)
+    diagnosis: float = Field(0.02, ge=0, le=1)
+    diagnose_every: int = Field(250, ge=1, le=1_000_000)
+    classifier: bool = True
 
 
 class ScheduledChange(_Section):

@@ -291,8 +291,12 @@ async def test_a_large_terminal_uses_its_room() -> None:
         assert all(word in told for word in ("Diversity", "D scores", "Weight norm", "Events"))
 
 
+def raised(message: str) -> Alarm:
+    return Alarm("name", "Title", message, since=10, raised=10)
+
+
 async def test_alarms_and_failures_cannot_be_missed() -> None:
-    board = running(alarms=("step 10: D loss was not finite",), state="paused")
+    board = running(alarms=(raised("step 10: D loss was not finite"),), state="paused")
     async with shown(board, (80, 24)) as (app, pilot):
         assert "▲ step 10: D loss was not finite" in screen_text(app)
         board.snapshot = replace(board.snapshot, alarms=(), state="running")
@@ -328,7 +332,7 @@ async def test_resizing_at_any_moment_and_a_terminal_too_small() -> None:
 
 
 async def test_pure_ascii_shows_no_other_character() -> None:
-    board = running(alarms=("something",), controls=Controls(k=7))
+    board = running(alarms=(raised("something"),), controls=Controls(k=7))
     board.pin(Event(7, 0, TIME, "change", {"key": "k", "from": 1, "to": 7, "by": "key"}))
     glyphs = Glyphs(unicode=False, pictures="ascii")
     for size in SIZES:

@@ -239,7 +239,7 @@ def test_a_non_finite_update_pauses_with_its_cause(
     session = LocalSession(launch(steps=None))
     session.start()
     until(lambda: session.snapshot.state == "paused")
-    assert "step 10: D loss was not finite" in session.snapshot.alarms[0]
+    assert "step 10: D loss was not finite" in session.snapshot.alarms[0].message
     session.submit(Unpause())
     at = session.snapshot.step
     until(lambda: session.snapshot.step > at)

@@ -17,7 +17,11 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 @dataclass(frozen=True)
 class Launch:
-    """What to train, where and how far. ``steps`` None means until stopped."""
+    """What to train, where and how far. ``steps`` None means until stopped.
+
+    ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
+    is run with each raised alarm.
+    """
 
     preset_name: str
     preset: Preset
@@ -26,6 +30,8 @@ class Launch:
     data_dir: Path | None = None
     runs_dir: Path = Path("runs")
     run_name: str = ""
+    stop_on: tuple[str, ...] = ()
+    on_alarm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):

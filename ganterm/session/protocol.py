@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.controls import Controls, Value
+from ganterm.session.findings import Alarm, Diagnosis
 from ganterm.session.history import HistoryView
 from ganterm.session.metrics import METRICS
 
@@ -176,7 +177,7 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The newest state of a run; immutable, newest wins."""
+    """The newest state of a run; immutable, newest wins. ``stopped_by``: an alarm's name, or ""."""
 
     state: State = "loading"
     step: int = 0
@@ -189,11 +190,13 @@ class Snapshot:
         default_factory=lambda: dict.fromkeys(METRICS, float("nan"))
     )
     sample: Sample | None = None
-    alarms: tuple[str, ...] = ()
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    alarms: tuple[Alarm, ...] = ()
     memory_bytes: int = 0
     doing: str = "starting"
     progress: float | None = None
     failure: Failure | None = None
+    stopped_by: str = ""
 
 
 EMPTY = Snapshot()

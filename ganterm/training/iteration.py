@@ -112,16 +112,32 @@ class Game:
         measured["balance"] = self.balance
         return [measured.get(name, self._nothing) for name in ON_DEVICE]
 
+    def sample(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """``count`` fakes and the labels they were made for, or None; all drawn from ``random``."""
+        noise = self.latent.draw(count, random)
+        labels = self._labels(count, random)
+        made = self.generator(noise) if labels is None else self.generator(noise, labels)
+        return made, labels
+
+    def judge(self, samples: Tensor, labels: Tensor | None) -> Tensor:
+        """D's raw scores of samples, told their labels where it is told any; packs share one."""
+        if self._pack > 1:
+            samples = samples[: len(samples) // self._pack * self._pack]
+        told = None if self.latent.codes else labels
+        return self._judge(self._packed(samples), told).scores
+
     def draw_noise(self) -> Tensor:
         """Fresh latents, shape (batch, latent_dim)."""
         return self.latent.draw(self.batches.batch_size, self.noise)
 
     def draw_labels(self) -> Tensor | None:
         """Fresh labels for G: its own codes, or as often as they occur in the data; or None."""
-        count = self.batches.batch_size
+        return self._labels(self.batches.batch_size, self.noise)
+
+    def _labels(self, count: int, random: torch.Generator) -> Tensor | None:
         if self.latent.codes:
-            return self.latent.draw_codes(count, self.noise)
-        return self.batches.labels(count, self.noise) if self.latent.labels else None
+            return self.latent.draw_codes(count, random)
+        return self.batches.labels(count, random) if self.latent.labels else None
 
     def _update_d(self, loss: Loss, controls: Controls) -> Update:
         self.buffers.keep()
@@ -320,9 +336,7 @@ class Game:
 
     def _shown(self, samples: Tensor, controls: Controls) -> Tensor:
         """What D gets to see: packed, and with instance noise and input dropout where on."""
-        if self._pack > 1:
-            channels = self._pack * samples.shape[1]
-            samples = samples.reshape(-1, channels, *samples.shape[2:])
+        samples = self._packed(samples)
         level = self._noise_level(controls)
         if level:
             noise = torch.empty_like(samples).normal_(generator=self.noise)
@@ -330,6 +344,11 @@ class Game:
         if controls.d_input_dropout:
             samples = functional.dropout(samples, controls.d_input_dropout)
         return samples
+
+    def _packed(self, samples: Tensor) -> Tensor:
+        if self._pack == 1:
+            return samples
+        return samples.reshape(-1, self._pack * samples.shape[1], *samples.shape[2:])
 
     def _noise_level(self, controls: Controls) -> float:
         """The instance noise of the coming step (Sonderby et al. 2017: it should fade)."""

@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ganterm.errors import UserError
+from ganterm.session.findings import Diagnosis
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
 from ganterm.text import clean
@@ -67,6 +68,7 @@ class RunDirectory:
                 orjson.dumps({"schema": METRICS, "format": FORMAT}) + b"\n",
             )
             self._events = AppendOnly(self.path / "events.jsonl")
+            self._diagnosis = AppendOnly(self.path / "diagnosis.jsonl")
             columns = {"dtype": "<f4", "step": "<i8", "branch": "<i4", "format": FORMAT}
             write_atomically(self.path / "history" / "index.json", orjson.dumps(columns))
             self._steps = AppendOnly(self.path / "history" / "step.i8")
@@ -115,6 +117,20 @@ class RunDirectory:
         self._waiting.put(write)
         self._waiting.put(self._events.sync)
 
+    def diagnosis(self, diagnosis: Diagnosis, branch: int) -> None:
+        """Log what a round of exams found: what was read in it, and the modes' shares."""
+        step = diagnosis.step
+        line: dict[str, Any] = {"format": FORMAT, "step": step, "branch": branch}
+        line["readings"] = {
+            name: reading.value
+            for name, reading in diagnosis.readings.items()
+            if reading.step == step
+        }
+        modes = diagnosis.modes
+        if modes is not None and modes.step == step:
+            line["modes"] = {"names": modes.names, "shares": modes.shares}
+        self._waiting.put(lambda: self._diagnosis.append(orjson.dumps(line, option=_JSON)))
+
     def sample(self, sample: Sample, branch: int, view: View | None = None) -> None:
         """Write the sample picture of its step; of a ``view`` asked for, under its name."""
         asked = "" if view is None else f"-{view.name}-{view.painter}"
@@ -131,7 +147,14 @@ class RunDirectory:
         self._closing.set()
         self._waiting.put(None)
         self._thread.join()
-        logs = [self._metrics, self._events, self._steps, self._branches, *self._columns.values()]
+        logs = [
+            self._metrics,
+            self._events,
+            self._diagnosis,
+            self._steps,
+            self._branches,
+            *self._columns.values(),
+        ]
         for log in logs:
             try:
                 log.sync()

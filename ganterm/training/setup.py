@@ -12,17 +12,21 @@ import torch
 from ganterm import __version__
 from ganterm.data.load import loaded
 from ganterm.data.source import Dataset, Progress
+from ganterm.diagnosis.plain import Points
+from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session.board import now
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import RunInfo
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
+from ganterm.training.examiner import Examiner
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
+from ganterm.training.subject import subject_of, traits_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Setup:
     directory: RunDirectory
     info: RunInfo
     skipped: tuple[str, ...]
+    examiner: Examiner
+    traits: Traits
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
@@ -53,8 +59,8 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     dataset = loaded(preset.data, launch.data_dir, tell)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
-    seeds = np.random.SeedSequence(run.seed).generate_state(4, np.uint64) >> 1
-    init_seed, batch_seed, noise_seed, view_seed = (int(seed) for seed in seeds)
+    seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
+    init_seed, batch_seed, noise_seed, view_seed, exam_seed = (int(seed) for seed in seeds)
     latent = _latent(preset, dataset)
     torch.manual_seed(init_seed)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
@@ -70,6 +76,8 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     )
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
+    examiner = _examiner(preset, game, dataset, device, exam_seed, tell)
+    traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
     tell("making the run directory", None)
     about = _about(launch, preset, dataset, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
@@ -88,7 +96,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
     )
-    return Setup(preset, device, game, sampler, directory, info, dataset.skipped)
+    return Setup(preset, device, game, sampler, directory, info, dataset.skipped, examiner, traits)
 
 
 def build(
@@ -120,6 +128,15 @@ def _latent(preset: Preset, dataset: Dataset) -> Latent:
             )
         labels = len(dataset.classes)
     return Latent(g.latent_dim, g.latent, labels, bool(codes))
+
+
+def _examiner(
+    preset: Preset, game: Game, dataset: Dataset, device: torch.device, seed: int, tell: Progress
+) -> Examiner:
+    """Who examines this run; where diagnosis is off, one who has nothing to do."""
+    run = preset.run
+    subject = subject_of(dataset, device, seed, Points(), None) if run.diagnosis else None
+    return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, "")
 
 
 def _about(

@@ -46,7 +46,8 @@ class BannerPanel(Panel):
         if snapshot.failure is not None:
             return f"{frame.glyphs.alarm} failed: {clean(snapshot.failure.message, 400)}", alarm
         if snapshot.alarms:
-            return f"{frame.glyphs.alarm} {clean('  '.join(snapshot.alarms), 400)}", alarm
+            told = "  ".join(raised.message for raised in snapshot.alarms)
+            return f"{frame.glyphs.alarm} {clean(told, 400)}", alarm
         if snapshot.state == "loading":
             return f"{clean(snapshot.doing)} {frame.glyphs.ellipsis}", style(palette.D, bold=True)
         return None
