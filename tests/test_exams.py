@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from ganterm.controls import Controls
 from ganterm.diagnosis.clouds import cloud, distances, neighbours, once
+from ganterm.diagnosis.duplicates import Duplicates, close_pairs, closeness, support
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Look, Subject
+from ganterm.diagnosis.manifold import Covering, expected_coverage, manifold
 from ganterm.diagnosis.vendi import Vendi, alike, known, relative_vendi, vendi_score
 
-EXAMS: list[Exam] = [Vendi()]
+EXAMS: list[Exam] = [Vendi(), Duplicates(), Covering()]
 
 
 class Sums:
@@ -139,6 +141,8 @@ def test_every_measure_is_read_and_finite_where_the_fakes_are_as_the_data(
         if exam.fits(subject):
             found = read(exam, subject, lambda count: pictures(count, 5))
             assert found.keys() == exam.measures.keys()
+            unsaid = {name for name, value in found.items() if not math.isfinite(value)}
+            assert unsaid <= {"support"}
 
 
 def test_distances_are_those_of_all_pairs_far_from_0_too() -> None:
@@ -193,3 +197,82 @@ def test_vendi_is_relative_to_the_reals_and_to_their_width() -> None:
     assert relative_vendi(0.3 * reals, told) < 60
     assert math.isnan(relative_vendi(reals[:63], told))
     assert known(reals[:1].expand(64, -1)) is None
+
+
+# Near-duplicates.
+
+
+def test_the_implied_support_is_that_of_a_generator_with_so_many_pictures() -> None:
+    reals = torch.randn(512, 8, generator=seeded(1), dtype=torch.float64)
+    told = closeness(reals)
+    supports = []
+    for seed in range(20):
+        has = torch.randn(300, 8, generator=seeded(seed + 2), dtype=torch.float64)
+        made = has[torch.randint(300, (512,), generator=seeded(seed))]
+        pairs, share = close_pairs(made, told.within)
+        supports.append(support(512, pairs - told.pairs))
+        # That another of 511 is the same picture.
+        assert share == pytest.approx(1 - (1 - 1 / 300) ** 511, abs=0.08)
+    assert np.mean(supports) == pytest.approx(300, rel=0.05)
+
+
+def test_reals_are_hardly_ever_near_duplicates_and_their_copies_are_passed_over() -> None:
+    reals = torch.randn(512, 8, generator=seeded(1), dtype=torch.float64)
+    told = closeness(reals)
+    others = torch.randn(512, 8, generator=seeded(2), dtype=torch.float64)
+    assert close_pairs(others, told.within)[1] < 0.03
+    assert told.pairs == (torch.pdist(reals) < told.within).sum()
+    copied = closeness(torch.cat([reals, reals[:200]]))
+    assert copied.within == pytest.approx(told.within, rel=0.3)
+    assert closeness(reals[:1].expand(9, -1)) is None
+    assert closeness(reals[:1]) is None
+
+
+def test_no_pair_implies_no_support() -> None:
+    assert math.isnan(support(512, 0)) and math.isnan(support(512, -3))
+    assert support(23, 1) == 253, "the pairs of 23 guests"
+
+
+# Precision, recall, density, coverage.
+
+
+def test_manifold_is_what_the_definitions_say() -> None:
+    k = 3
+    reals = np.random.default_rng(0).normal(size=(40, 4))
+    fakes = np.random.default_rng(1).normal(0.5, 0.7, size=(30, 4))
+
+    def apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        return np.sqrt(((ours[:, None] - theirs[None]) ** 2).sum(axis=2))
+
+    reach = np.sort(apart(reals, reals), axis=1)[:, k]
+    of_fakes = np.sort(apart(fakes, fakes), axis=1)[:, k]
+    between = apart(fakes, reals)
+    precision = np.mean([any(row <= reach) for row in between])
+    recall = np.mean([any(column <= of_fakes) for column in between.T])
+    density = sum((row <= reach).sum() for row in between) / (k * 30)
+    coverage = np.mean([column.min() <= far for column, far in zip(between.T, reach, strict=True)])
+    points = torch.from_numpy(reals)
+    found = manifold(torch.from_numpy(fakes), points, neighbours(points, k), k)
+    assert found == pytest.approx((precision, recall, density, coverage))
+
+
+@pytest.mark.parametrize(("fakes", "reals"), [(200, 200), (100, 200)])
+def test_the_same_distribution_has_density_1_and_the_expected_coverage(
+    fakes: int, reals: int
+) -> None:
+    found = []
+    for seed in range(60):
+        both = torch.randn(fakes + reals, 5, generator=seeded(seed), dtype=torch.float64)
+        ours, theirs = both.split([fakes, reals])
+        found.append(manifold(ours, theirs, neighbours(theirs, 5)))
+    coverage = np.mean([one.coverage for one in found])
+    assert coverage == pytest.approx(expected_coverage(fakes, reals), abs=0.01)
+    assert np.mean([one.density for one in found]) == pytest.approx(1, abs=0.03)
+    assert expected_coverage(10**6, 10**6) == pytest.approx(1 - 2**-5, abs=1e-5)
+
+
+def test_a_collapse_keeps_precision_and_loses_recall_and_coverage(data: Subject) -> None:
+    one = data.reals[:1] + 0.01 * pictures(LOOKED_AT, 3)
+    found = read(Covering(), data, lambda count: one[:count])
+    assert found["precision"] > 95
+    assert found["recall"] < 5 and found["coverage"] < 10
