@@ -17,9 +17,11 @@ from ganterm.diagnosis.clouds import cloud, distances, neighbours, once
 from ganterm.diagnosis.duplicates import Duplicates, close_pairs, closeness, support
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Look, Subject
 from ganterm.diagnosis.manifold import Covering, expected_coverage, manifold
+from ganterm.diagnosis.memory import Memory, copied, looked_at, to_others
+from ganterm.diagnosis.nearest import Near
 from ganterm.diagnosis.vendi import Vendi, alike, known, relative_vendi, vendi_score
 
-EXAMS: list[Exam] = [Vendi(), Duplicates(), Covering()]
+EXAMS: list[Exam] = [Vendi(), Duplicates(), Covering(), Memory()]
 
 
 class Sums:
@@ -276,3 +278,42 @@ def test_a_collapse_keeps_precision_and_loses_recall_and_coverage(data: Subject)
     found = read(Covering(), data, lambda count: one[:count])
     assert found["precision"] > 95
     assert found["recall"] < 5 and found["coverage"] < 10
+
+
+# Memorising.
+
+
+def test_copies_are_found_and_new_pictures_are_not(data: Subject) -> None:
+    everything = torch.cat([data.reals, data.other_reals])
+
+    def half(count: int) -> Tensor:
+        return torch.cat([everything[100 : 100 + count // 2], pictures(count - count // 2, 5)])
+
+    def mixed(count: int) -> Tensor:
+        return half(count).view(2, -1, 1, 16, 16).transpose(0, 1).flatten(0, 1)
+
+    assert read(Memory(), data, mixed)["memorised"] == 50
+    near = read(Memory(), data, lambda count: 0.97 * everything[:count])
+    assert near["memorised"] == 100 and near["nearest_ratio"] < 0.2
+    new = read(Memory(), data, lambda count: pictures(count, 5))
+    assert new["memorised"] == 0 and new["nearest_ratio"] == pytest.approx(1, abs=0.15)
+    smooth = read(Memory(), data, lambda count: 0.3 * pictures(count, 5))
+    assert smooth["memorised"] == 0, "near to all pictures alike"
+
+
+def test_a_copy_of_a_picture_that_is_there_twice_is_one() -> None:
+    places, none = torch.zeros(3, dtype=torch.int64), torch.zeros(3)
+    assert copied(Near(places, none, none)) == 1
+    assert (
+        copied(Near(places, torch.tensor([1.0, 1.0, 1.0]), torch.tensor([4.0, 2.0, 1.0]))) == 1 / 3
+    )
+    assert math.isnan(copied(Near(places, none, none + math.inf)))
+    own = Near(places, torch.tensor([0.0, 2.0, 0.0]), torch.tensor([5.0, 3.0, 0.0]))
+    assert to_others(own).tolist() == [5, 2, 0]
+
+
+def test_a_bounded_part_of_large_data_is_looked_at_from_all_over_them() -> None:
+    many = torch.arange(100_000, dtype=torch.int32).view(-1, 1).expand(-1, 784)
+    part = looked_at(many, torch.device("cpu"))
+    assert 5_000 < len(part) < 11_000 and part[-1, 0] > 99_000
+    assert len(looked_at(many[:10_000], torch.device("cpu"))) == 10_000
