@@ -16,12 +16,19 @@ from ganterm.controls import Controls
 from ganterm.diagnosis.clouds import cloud, distances, neighbours, once
 from ganterm.diagnosis.duplicates import Duplicates, close_pairs, closeness, support
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Look, Subject
+from ganterm.diagnosis.frechet import (
+    ByClassifier,
+    ByRandomNetwork,
+    frechet_distance,
+    kernel_distance,
+    moments,
+)
 from ganterm.diagnosis.manifold import Covering, expected_coverage, manifold
 from ganterm.diagnosis.memory import Memory, copied, looked_at, to_others
 from ganterm.diagnosis.nearest import Near
 from ganterm.diagnosis.vendi import Vendi, alike, known, relative_vendi, vendi_score
 
-EXAMS: list[Exam] = [Vendi(), Duplicates(), Covering(), Memory()]
+EXAMS: list[Exam] = [Vendi(), Duplicates(), Covering(), Memory(), ByClassifier(), ByRandomNetwork()]
 
 
 class Sums:
@@ -317,3 +324,86 @@ def test_a_bounded_part_of_large_data_is_looked_at_from_all_over_them() -> None:
     part = looked_at(many, torch.device("cpu"))
     assert 5_000 < len(part) < 11_000 and part[-1, 0] > 99_000
     assert len(looked_at(many[:10_000], torch.device("cpu"))) == 10_000
+
+
+# Frechet and kernel distances.
+
+
+def test_frechet_distance_of_gaussians_on_axes_is_the_closed_form() -> None:
+    """Of covariances that commute: |m1 - m2|^2 + the sum of (s1 - s2)^2."""
+    spread = torch.randn(400, 3, generator=seeded(0), dtype=torch.float64)
+    spread = spread - spread.mean(dim=0)
+    # Made exactly white, so that the moments are known.
+    white = spread @ torch.linalg.inv(torch.linalg.cholesky(spread.T @ spread / 399)).T
+    scales, others = torch.tensor([1.0, 2.0, 0.5]), torch.tensor([3.0, 2.0, 0.0])
+    got = frechet_distance(white * others + 1, moments(white * scales))
+    assert got == pytest.approx(3 + 4 + 0 + 0.25, rel=1e-6)
+
+
+def test_frechet_distance_is_that_by_the_root_of_the_product() -> None:
+    """By the eigenvalues of C1 C2 itself, which is not symmetric."""
+    ours = np.random.default_rng(0).normal(size=(90, 6)) @ np.diag([1, 2, 3, 1, 1, 0.1])
+    theirs = np.random.default_rng(1).normal(1, 2, size=(80, 6))
+    one, other = np.cov(ours.T), np.cov(theirs.T)
+    root = np.sqrt(np.linalg.eigvals(one @ other).real.clip(0)).sum()
+    expected = ((ours.mean(0) - theirs.mean(0)) ** 2).sum() + np.trace(one + other) - 2 * root
+    got = frechet_distance(torch.from_numpy(ours), moments(torch.from_numpy(theirs)))
+    assert got == pytest.approx(expected)
+
+
+def test_frechet_distance_of_a_collapse_is_what_is_missing() -> None:
+    reals = cloud(pictures(50))
+    told = moments(reals)
+    one = told.mean.expand(50, -1)
+    assert frechet_distance(one, told) == pytest.approx(float(told.covariance.trace()))
+    assert frechet_distance(reals, told) == pytest.approx(0, abs=1e-4)
+
+
+def test_kernel_distance_is_that_of_all_pairs() -> None:
+    ours, theirs = np.random.default_rng(0).normal(size=(2, 7, 3))
+    theirs = theirs[:5]
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return float((x @ y / 3 + 1) ** 3)
+
+    within = [
+        np.mean([kernel(x, y) for i, x in enumerate(a) for j, y in enumerate(a) if i != j])
+        for a in (ours, theirs)
+    ]
+    across = np.mean([kernel(x, y) for x in ours for y in theirs])
+    got = kernel_distance(torch.from_numpy(ours), torch.from_numpy(theirs))
+    assert got == pytest.approx(sum(within) - 2 * across)
+
+
+def test_kernel_distance_of_the_same_distribution_is_0_in_the_mean() -> None:
+    found = []
+    for seed in range(200):
+        both = torch.randn(2, 20, 4, generator=seeded(seed), dtype=torch.float64)
+        found.append(kernel_distance(*both))
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(len(found))
+    assert min(found) < 0
+
+
+@pytest.mark.parametrize(("exam", "name"), [(ByClassifier(), "cfid"), (ByRandomNetwork(), "rfid")])
+def test_fakes_as_good_as_the_data_come_to_the_floor(exam: Exam, name: str) -> None:
+    subject = subject_of(pictures(2 * LOOKED_AT), judged=name == "cfid")
+    assert exam.fits(subject)
+    found = read(exam, subject, lambda count: pictures(count, 5))
+    assert found[name] == pytest.approx(found[f"{name}_floor"], rel=0.5)
+    assert abs(found["kid"]) < 0.02
+    worse = read(exam, subject, lambda count: 0.5 * pictures(count, 5))
+    assert worse[name] > 5 * found[f"{name}_floor"] and worse["kid"] > 0.1
+
+
+def test_the_kernel_distance_does_not_depend_on_the_networks_scale() -> None:
+    class Loud(Sums):
+        def features(self, samples: Tensor) -> Tensor:
+            return 10 * super().features(samples)
+
+    def told(network: Sums) -> dict[str, float]:
+        reals, others = pictures(256).chunk(2)
+        subject = Subject(reals, others, reals, network)
+        return read(ByRandomNetwork(), subject, lambda count: 0.5 * pictures(count, 5))
+
+    assert told(Loud())["kid"] == pytest.approx(told(Sums())["kid"], rel=1e-4)
+    assert told(Loud())["rfid"] == pytest.approx(100 * told(Sums())["rfid"], rel=1e-4)

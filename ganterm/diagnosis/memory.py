@@ -21,9 +21,9 @@ ACCELERATED = 16
 """Times as many where there is an accelerator."""
 COPY = 1 / 3
 """A fake is a copy if the nearest picture is this much closer than the next, the usual mark of
-memorised pictures (Yoon et al. 2023). It needs no scale, so that the smooth pictures of a G that is
-not done yet, which lie near the data's middle, are not taken for copies: of 300
-fakes of a healthy G on digits none is below 0.77; copies under noise of 0.1 are 0.22, the median."""
+memorised pictures (Yoon et al. 2023). It needs no scale, so that the smooth pictures of a G that
+is not done yet, which lie near the data's middle, are not taken for copies: of 300 fakes of a
+healthy G on digits none is below 0.77; copies under noise of 0.1 are 0.22, the median."""
 
 
 def copied(near: Near) -> float:
