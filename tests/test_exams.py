@@ -26,9 +26,21 @@ from ganterm.diagnosis.frechet import (
 from ganterm.diagnosis.manifold import Covering, expected_coverage, manifold
 from ganterm.diagnosis.memory import Memory, copied, looked_at, to_others
 from ganterm.diagnosis.nearest import Near
+from ganterm.diagnosis.oscillation import hopping, oscillation
+from ganterm.diagnosis.spectrum import Checkerboard, line_spectrum
+from ganterm.diagnosis.values import Range, values
 from ganterm.diagnosis.vendi import Vendi, alike, known, relative_vendi, vendi_score
 
-EXAMS: list[Exam] = [Vendi(), Duplicates(), Covering(), Memory(), ByClassifier(), ByRandomNetwork()]
+EXAMS: list[Exam] = [
+    Vendi(),
+    Duplicates(),
+    Covering(),
+    Memory(),
+    ByClassifier(),
+    ByRandomNetwork(),
+    Checkerboard(),
+    Range(),
+]
 
 
 class Sums:
@@ -87,6 +99,10 @@ def look_at(subject: Subject, make: Callable[[int], Tensor]) -> Look:
         judge,
         seeded(0),
     )
+
+
+def first_of(samples: Tensor) -> Callable[[int], Tensor]:
+    return lambda count: samples[:count]
 
 
 def read(exam: Exam, subject: Subject, make: Callable[[int], Tensor]) -> dict[str, float]:
@@ -407,3 +423,143 @@ def test_the_kernel_distance_does_not_depend_on_the_networks_scale() -> None:
 
     assert told(Loud())["kid"] == pytest.approx(told(Sums())["kid"], rel=1e-4)
     assert told(Loud())["rfid"] == pytest.approx(100 * told(Sums())["rfid"], rel=1e-4)
+
+
+# Checkerboards.
+
+
+def test_the_line_spectrum_is_that_of_each_windowed_line() -> None:
+    shown = pictures(4, side=24).double().numpy()[:, 0]
+    window = np.hanning(26)[1:-1]
+
+    def power(lines: np.ndarray) -> np.ndarray:
+        level = lines - np.average(lines, axis=1, weights=window)[:, None]
+        bins = np.abs(np.fft.fft(level * window)) ** 2 / (window**2).sum()
+        return bins[:, [3, 6, 9, 12]].mean(axis=0)
+
+    columns = shown.transpose(0, 2, 1).reshape(-1, 24)
+    expected = [power(columns), power(shown.reshape(-1, 24))]
+    assert np.allclose(line_spectrum(pictures(4, side=24)).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [16, 27])
+def test_noise_has_the_same_power_everywhere(side: int) -> None:
+    noise = 0.3 * torch.randn(300, 3, side, side, generator=seeded(0))
+    assert line_spectrum(noise).flatten().tolist() == pytest.approx([0.09] * 8, rel=0.1)
+
+
+@pytest.mark.parametrize("side", [16, 27, 28])
+@pytest.mark.parametrize("period", [2, 4])
+@pytest.mark.parametrize("across", [False, True])
+def test_a_pattern_over_pictures_is_found(side: int, period: int, across: bool) -> None:
+    wave = torch.cos(2 * math.pi / period * torch.arange(side))
+    wave = wave if across else wave[:, None]
+    subject = subject_of(pictures(256, side=side))
+
+    def told(strength: float) -> float:
+        made = 0.7 * pictures(128, 5, side) + strength * wave
+        return read(Checkerboard(), subject, lambda count: made[:count])["checkerboard"]
+
+    assert told(0) < 2
+    assert 5 < told(0.15) < told(0.3)
+
+
+def test_smooth_and_noisy_pictures_are_no_checkerboard() -> None:
+    rough = pictures(384, side=28) + 0.1 * torch.randn(384, 1, 28, 28, generator=seeded(0))
+    reals, fakes = rough[:256], rough[256:]
+    blurred = nn.functional.avg_pool2d(fakes, 3, 1, 1)
+    noisy = fakes + 0.3 * torch.randn(fakes.shape, generator=seeded(1))
+    for made in (fakes, blurred, noisy, 0.2 * fakes):
+        found = read(Checkerboard(), subject_of(reals), first_of(made))
+        assert found["checkerboard"] < 2
+
+
+def test_an_uneven_transposed_convolution_shows_and_a_resize_does_not(data: Subject) -> None:
+    torch.manual_seed(0)
+    coarse = torch.randn(128, 8, 8, 8)
+    uneven = nn.ConvTranspose2d(8, 1, 3, 2, 1, output_padding=1)
+    nn.init.constant_(uneven.weight, 0.05)
+    even = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 1, 3, padding=1))
+    with torch.no_grad():
+        shown = [net(1 + 0.3 * coarse).tanh() for net in (uneven, even)]
+    found = [read(Checkerboard(), data, first_of(made))["checkerboard"] for made in shown]
+    assert found[0] > 100 * found[1]
+
+
+# Values.
+
+
+def test_values_are_counted_as_g_made_them() -> None:
+    made = torch.zeros(8, 1, 4, 4)
+    made[:6] += torch.linspace(-0.5, 0.25, 16).view(4, 4)
+    made[0, 0, 0, 0] = math.nan
+    made[1, 0, 1, 2] = -math.inf
+    made[7] += 0.9
+    found = values(made)
+    assert found == pytest.approx((-0.5, 0.9, 2 / 8, 2 / 8))
+    assert all(math.isnan(value) for value in values(made[:1] * math.nan)[:2])
+
+
+def test_the_range_is_told_beside_that_of_the_data(data: Subject) -> None:
+    found = read(Range(), data, lambda count: 0.5 * pictures(count, 5))
+    both = torch.cat([data.reals, data.other_reals])
+    assert (found["data_low"], found["data_high"]) == (float(both.min()), float(both.max()))
+    assert -0.5 <= found["value_low"] < found["value_high"] <= 0.5
+    assert found["blank"] == found["non_finite"] == 0
+    assert "blank" not in read(Range(), subject_of(HALVES), lambda count: HALVES[:count])
+
+
+# Going round in circles.
+
+
+def swing(turns: float, count: int = 256, noise: float = 0.0) -> np.ndarray:
+    time = np.arange(count)
+    random = np.random.default_rng(0)
+    return np.sin(2 * np.pi * turns * time / count) + noise * random.normal(size=count)
+
+
+def test_a_swing_is_told_from_noise_trend_and_walk() -> None:
+    assert oscillation(swing(8)) == pytest.approx(1, abs=0.01)
+    assert oscillation(1e3 + 5 * swing(8.5)) > 0.85
+    # A sine has a variance of 1/2.
+    assert oscillation(swing(8, noise=0.5)) == pytest.approx(0.5 / 0.75, abs=0.1)
+    random = np.random.default_rng(1)
+    noises = [oscillation(random.normal(size=256)) for _ in range(100)]
+    walks = [oscillation(random.normal(size=256).cumsum()) for _ in range(100)]
+    assert max(noises) < 0.16 and np.mean(walks) < 0.2
+    assert oscillation(np.linspace(3, 9, 256) ** 2) < 0.1
+
+
+def test_what_cannot_swing_does_not() -> None:
+    assert oscillation(np.full(64, 0.6931)) == 0
+    assert oscillation(np.linspace(0, 1, 64)) == 0
+    assert math.isnan(oscillation(np.full(200, np.nan)))
+    assert math.isnan(oscillation(swing(4, 31)))
+    holed = swing(8)
+    holed[::50] = np.inf
+    assert oscillation(holed) > 0.7
+    assert oscillation(swing(8).astype(np.float32) * np.float32(1e38)) > 0.9
+
+
+@given(st.integers(2, 12), st.sampled_from([100, 512, 5000]), st.integers(0, 9))
+def test_chance_is_no_hopping(modes: int, samples: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    likely = random.dirichlet(np.ones(modes))
+    shares = random.multinomial(samples, likely, size=60) / samples
+    assert hopping(shares, samples) < 0.02
+
+
+def test_hopping_is_what_moves_from_mode_to_mode() -> None:
+    one, other = np.eye(2)
+    assert hopping(np.array([one, other] * 5), 512) == pytest.approx(1, abs=0.04)
+    assert hopping(np.array([one] * 5), 512) == 0
+    half = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]] * 10)
+    noisy = np.random.default_rng(0).multinomial(512, half) / 512
+    assert hopping(noisy, 512) == pytest.approx(0.5, abs=0.03)
+
+
+def test_rounds_without_a_sample_on_any_mode_say_nothing() -> None:
+    one, none = np.eye(3)[0], np.zeros(3)
+    assert hopping(np.array([one, none, one, none]), 512) == 0
+    assert math.isnan(hopping(np.array([one, none]), 512))
+    assert math.isnan(hopping(np.empty((0, 3)), 512))
