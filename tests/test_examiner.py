@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ganterm.controls import Controls
 from ganterm.diagnosis import modes
 from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.plain import Points
+from ganterm.diagnosis.features import FixedFeatures
 from ganterm.session.findings import Measure, Modes
 from ganterm.session.local import LocalSession
 from ganterm.training import examiner as room
@@ -90,7 +90,7 @@ def an_examiner(
     monkeypatch.setattr(room, "gathered", lambda *_: exams)
     monkeypatch.setattr(room.time, "perf_counter", clock)
     some = torch.randn(8, 2)
-    subject = Subject(some, some + 1, some, Points())
+    subject = Subject(some, some + 1, some, FixedFeatures((2,)))
     return Examiner(make_game(), subject, share, 10, 0, "")
 
 
@@ -210,7 +210,7 @@ def test_modes_of_a_mixture_are_counted_exactly() -> None:
         points,
         points,
         points,
-        Points(),
+        FixedFeatures((2,)),
         classes=("a", "b", "c"),
         prior=prior,
         modes=centres,

@@ -12,7 +12,10 @@ import torch
 from ganterm import __version__
 from ganterm.data.load import loaded
 from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis.plain import Points
+from ganterm.diagnosis import classifier
+from ganterm.diagnosis.exam import Features
+from ganterm.diagnosis.features import FixedFeatures
+from ganterm.diagnosis.judge import Classifier
 from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
 from ganterm.presets import Preset
@@ -27,6 +30,9 @@ from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
 from ganterm.training.subject import subject_of, traits_of
+
+GOOD_ENOUGH = 0.9
+"""Share of held-out reals that a classifier must get right for modes to be counted by it."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,22 @@ def _examiner(
 ) -> Examiner:
     """Who examines this run; where diagnosis is off, one who has nothing to do."""
     run = preset.run
-    subject = subject_of(dataset, device, seed, Points(), None) if run.diagnosis else None
-    return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, "")
+    if not run.diagnosis:
+        return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
+    found: Classifier | None = None
+    note = "run.classifier is false: modes are not told apart"
+    if run.classifier:
+        found = classifier.trained(dataset, device, tell)
+        note = classifier.unlearnable(dataset) or ""
+    features: Features = found or FixedFeatures(dataset.shape, device)
+    if found is not None:
+        share = f"classifier right on {found.accuracy:.1%} of {found.held_out:,} held-out reals"
+        good = found.accuracy >= GOOD_ENOUGH
+        note = share if good else f"{share}: too few to count modes by"
+        note = "; ".join([note, *found.notes])
+        found = found if good else None
+    subject = subject_of(dataset, device, seed, features, found)
+    return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
 def _about(

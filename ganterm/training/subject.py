@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.data.source import Dataset
-from ganterm.diagnosis.exam import LOOKED_AT, Classifier, Features, Subject
+from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
+from ganterm.diagnosis.judge import Classifier
 from ganterm.diagnosis.rule import Traits
 
 _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
