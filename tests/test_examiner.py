@@ -126,7 +126,16 @@ def test_a_round_is_due_after_five_seconds_where_steps_are_few(
     examiner = an_examiner(monkeypatch, Clock(), [Slow(Clock(), "first", 0.0, True)], 0.02)
     assert not examiner.due(3, 4.9)
     assert examiner.due(3, 5.1)
-    assert examiner.due(10, 0.1)
+    assert examiner.due(10, 5.2)
+
+
+def test_a_program_that_was_stopped_has_earned_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    exam = Slow(clock, "first", 0.1, True)
+    examiner = an_examiner(monkeypatch, clock, [exam], 0.02)
+    examiner.examine(10, 1.0, Controls())
+    assert not examiner.due(20, 1.0)
+    assert not examiner.due(30, 3600.0)
 
 
 def test_an_exam_that_fails_is_told_and_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:

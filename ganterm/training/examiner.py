@@ -23,6 +23,8 @@ FIRST_SHARE = 0.6
 """Of what may be spent, what the first exams (diversity, modes) may take for themselves."""
 SECONDS = 5.0
 """A round is due after so long, also where steps are few."""
+MOST_A_STEP = 1.0
+"""Seconds that a step may count for: a program that was stopped for an hour has earned nothing."""
 KEPT = 2048
 """Readings kept of each measure; of older ones every second goes when there are more."""
 MODES_KEPT = 64
@@ -55,18 +57,21 @@ class Examiner:
         self._costs: dict[Exam, float] = {}
         self._taken = dict.fromkeys(exams, 0.0)
         self._last_step, self._last_at = 0, 0.0
+        self._seen_at, self._worked = 0.0, 0.0
         self.broken: dict[str, str] = {}
         measures = {name: told for exam in exams for name, told in exam.measures.items()}
         self.diagnosis = Diagnosis(measures=measures, note=note)
 
     def due(self, step: int, seconds: float) -> bool:
-        """Whether a round may begin after ``step`` and so many ``seconds`` of training."""
+        """Whether a round may begin after ``step`` and ``seconds`` of training; asked every step."""
+        self._worked += min(seconds - self._seen_at, MOST_A_STEP)
+        self._seen_at = seconds
         waited = step - self._last_step >= self._every
         if self._share < 1:
             waited = waited or seconds - self._last_at >= SECONDS
         if not waited or not self._first:
             return False
-        return self._share >= 1 or self._first_purse(seconds) >= self._cost(self._first)
+        return self._share >= 1 or self._first_purse() >= self._cost(self._first)
 
     def examine(self, step: int, seconds: float, controls: Controls) -> Diagnosis:
         """One round: the first exams, then of the rest what can be afforded."""
@@ -86,11 +91,11 @@ class Examiner:
                 self._take(exam, look)
             # Equal time for each: what is cheap is taken more often, and what is dear in its turn.
             for exam in sorted(self._rest, key=lambda exam: self._taken[exam]):
-                if self._share < 1 and self._rest_purse(seconds) < self._costs.get(exam, 0.0):
+                if self._share < 1 and self._rest_purse() < self._costs.get(exam, 0.0):
                     break
                 self._take(exam, look)
         self._last_step, self._last_at = step, seconds
-        cost = sum(self._taken.values()) / max(seconds, 1e-9)
+        cost = sum(self._taken.values()) / max(self._worked, 1e-9)
         self.diagnosis = replace(self.diagnosis, step=step, cost=cost)
         return self.diagnosis
 
@@ -125,12 +130,12 @@ class Examiner:
             surface=found.surface or known.surface,
         )
 
-    def _first_purse(self, seconds: float) -> float:
-        return FIRST_SHARE * self._share * seconds - self._spent(self._first)
+    def _first_purse(self) -> float:
+        return FIRST_SHARE * self._share * self._worked - self._spent(self._first)
 
-    def _rest_purse(self, seconds: float) -> float:
-        kept_back = min(max(0.0, self._first_purse(seconds)), self._cost(self._first))
-        return self._share * seconds - sum(self._taken.values()) - kept_back
+    def _rest_purse(self) -> float:
+        kept_back = min(max(0.0, self._first_purse()), self._cost(self._first))
+        return self._share * self._worked - sum(self._taken.values()) - kept_back
 
     def _spent(self, exams: list[Exam]) -> float:
         return sum(self._taken[exam] for exam in exams)
