@@ -56,8 +56,9 @@ def unlearnable(dataset: Dataset) -> str | None:
         return "points need no classifier"
     if dataset.labels is None:
         return "the data have no labels"
-    if len(dataset.samples) < fitting.FEWEST:
-        return f"{len(dataset.samples):,} samples are too few: {fitting.FEWEST} are needed"
+    count = len(dataset.samples) * dataset.stacked
+    if count < fitting.FEWEST:
+        return f"{count:,} pictures are too few: {fitting.FEWEST} are needed"
     if len(dataset.labels.unique()) < 2:
         return "the data have one class only"
     return None
