@@ -15,10 +15,11 @@ from ganterm.data import digits
 from ganterm.data.load import loaded
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset
-from ganterm.diagnosis import fitting, network
+from ganterm.diagnosis import classifier, fitting, network
 from ganterm.diagnosis.classifier import SHIPPED, packed, trained, unlearnable
 from ganterm.diagnosis.features import FixedFeatures
 from ganterm.diagnosis.judge import Classifier
+from ganterm.errors import UserError
 
 CPU = torch.device("cpu")
 TOLD: list[str] = []
@@ -56,9 +57,9 @@ def of(name: str, limit: int = 0, classes: Sequence[str | int] = ()) -> Dataset:
 
 
 def made(dataset: Dataset, cache: Path) -> Classifier:
-    classifier = trained(dataset, CPU, tell, cache)
-    assert classifier is not None
-    return classifier
+    found = trained(dataset, CPU, tell, cache)
+    assert found is not None
+    return found
 
 
 def same(first: Classifier, second: Classifier) -> bool:
@@ -69,18 +70,18 @@ def same(first: Classifier, second: Classifier) -> bool:
 
 
 def test_the_shipped_one_is_right_on_digits_it_has_not_seen(tmp_path: Path) -> None:
-    classifier = made(of("mnist10k"), tmp_path)
+    judge = made(of("mnist10k"), tmp_path)
     assert TOLD == [] and not list(tmp_path.iterdir())
     pictures, labels = digits.unpack()
     training, held_out = fitting.split(len(pictures))
     assert not set(training.tolist()) & set(held_out.tolist())
     assert len(training) + len(held_out) == len(pictures)
     batch = torch.from_numpy(pictures[held_out.numpy()]).unsqueeze(1) / 127.5 - 1
-    share = (classifier.predict(batch).labels.numpy() == labels[held_out.numpy()]).mean()
+    share = (judge.predict(batch).labels.numpy() == labels[held_out.numpy()]).mean()
     assert share >= 0.975
-    assert classifier.accuracy == pytest.approx(share, abs=2e-3)
-    assert classifier.held_out == len(held_out) == 1_000
-    assert classifier.dataset_sha256 == of("mnist10k").sha256
+    assert judge.accuracy == pytest.approx(share, abs=2e-3)
+    assert judge.held_out == len(held_out) == 1_000
+    assert judge.dataset_sha256 == of("mnist10k").sha256
 
 
 def test_the_shipped_file_is_small_and_of_halves() -> None:
@@ -105,16 +106,24 @@ def test_digits_that_are_not_mnists_are_learnt_anew(tmp_path: Path, quick: None)
     assert "training the mode classifier" in TOLD
 
 
+def test_a_damaged_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(SHIPPED.read_bytes()[:-1])
+    monkeypatch.setattr(classifier, "SHIPPED", damaged)
+    with pytest.raises(UserError, match="install ganterm again"):
+        trained(of("mnist10k"), CPU, tell, tmp_path)
+
+
 def test_other_digits_like_them_get_the_shipped_one_measured_on_them(tmp_path: Path) -> None:
     whole = of("mnist10k")
     assert whole.labels is not None
     dimmer = replace(whole, samples=whole.samples // 16 * 15)
-    classifier = made(dimmer, tmp_path)
-    assert TOLD == [] and same(classifier, made(whole, tmp_path))
-    assert classifier.held_out == 2_000
+    judge = made(dimmer, tmp_path)
+    assert TOLD == [] and same(judge, made(whole, tmp_path))
+    assert judge.held_out == 2_000
     seen = torch.arange(0, 10_000, 5)
-    right = classifier.predict(dimmer.samples[seen]).labels == whole.labels[seen]
-    assert classifier.accuracy == pytest.approx(right.double().mean().item(), abs=1e-3)
+    right = judge.predict(dimmer.samples[seen]).labels == whole.labels[seen]
+    assert judge.accuracy == pytest.approx(right.double().mean().item(), abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 32, 32), (3, 64, 64), (1, 130, 130)])
@@ -122,33 +131,33 @@ def test_pictures_of_any_size_are_learnt(
     shape: tuple[int, ...], tmp_path: Path, quick: None
 ) -> None:
     dataset = bars(shape=shape)
-    classifier = made(dataset, tmp_path)
-    assert classifier.accuracy > 0.9 and classifier.held_out == 200
-    logits, features = classifier.see(dataset.samples[:7])
+    judge = made(dataset, tmp_path)
+    assert judge.accuracy > 0.9 and judge.held_out == 200
+    logits, features = judge.see(dataset.samples[:7])
     assert logits.shape == (7, 3) and features.shape == (7, network.FEATURES)
 
 
 def test_samples_are_judged_alike_in_any_parts_and_as_bytes_or_floats(tmp_path: Path) -> None:
-    classifier = made(of("mnist10k"), tmp_path)
+    judge = made(of("mnist10k"), tmp_path)
     samples = of("mnist10k").samples[:300]
-    whole = classifier.predict(samples)
-    alone = [classifier.predict(sample / 127.5 - 1) for sample in samples[250:260].split(1)]
+    whole = judge.predict(samples)
+    alone = [judge.predict(sample / 127.5 - 1) for sample in samples[250:260].split(1)]
     assert torch.equal(whole.labels[250:260], torch.cat([each.labels for each in alone]))
     apart = torch.cat([each.confidence for each in alone])
     assert torch.allclose(whole.confidence[250:260], apart, atol=1e-4)
     assert whole.labels.dtype == torch.int64 and whole.confidence.dtype == torch.float32
-    logits, _ = classifier.see(samples)
+    logits, _ = judge.see(samples)
     chances = logits.double().exp() / logits.double().exp().sum(dim=1, keepdim=True)
     assert torch.allclose(chances.amax(dim=1).float(), whole.confidence, atol=1e-5)
     assert not logits.requires_grad
 
 
 def test_a_picture_that_is_not_finite_has_no_confidence(tmp_path: Path) -> None:
-    classifier = made(of("mnist10k"), tmp_path)
+    judge = made(of("mnist10k"), tmp_path)
     batch = of("mnist10k").samples[:3] / 127.5 - 1
-    expected = classifier.predict(batch).confidence
+    expected = judge.predict(batch).confidence
     batch[1, 0, 5, 5] = math.nan
-    confidence = classifier.predict(batch).confidence
+    confidence = judge.predict(batch).confidence
     assert confidence[1] == 0
     assert torch.equal(confidence[::2], expected[::2])
 
@@ -166,8 +175,8 @@ def test_training_again_gives_the_same_bits(quick: None, tmp_path: Path) -> None
 def test_nothing_is_drawn_from_torchs_own_generator(quick: None, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     threads = torch.get_num_threads()
-    classifier = made(bars(), tmp_path)
-    classifier.predict(bars().samples)
+    judge = made(bars(), tmp_path)
+    judge.predict(bars().samples)
     FixedFeatures((1, 12, 12)).features(bars().samples)
     made(of("mnist10k"), tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
@@ -280,9 +289,9 @@ def test_other_names_of_the_same_classes_are_not_mistaken(quick: None, tmp_path:
 def test_a_folder_that_cannot_be_written_to_is_done_without(quick: None, tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.write_text("not a folder")
-    classifier = made(bars(), taken)
-    assert classifier.accuracy > 0.9
-    assert "classifier not kept" in classifier.notes[-1]
+    judge = made(bars(), taken)
+    assert judge.accuracy > 0.9
+    assert "classifier not kept" in judge.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -304,19 +313,19 @@ def test_where_there_is_nothing_to_learn_it_says_why(
 
 def test_the_digits_of_a_stack_are_read_one_by_one(tmp_path: Path) -> None:
     stacks = of("stacked_mnist10k", limit=2_000)
-    classifier = made(stacks, tmp_path)
-    assert TOLD == [] and classifier.classes == stacks.classes
+    judge = made(stacks, tmp_path)
+    assert TOLD == [] and judge.classes == stacks.classes
     assert stacks.labels is not None
     samples, labels = stacks.samples[:200], stacks.labels[:200]
     single = made(of("mnist10k"), tmp_path)
     channels = [single.predict(samples[:, place : place + 1]) for place in range(3)]
     red, green, blue = (channel.labels for channel in channels)
-    modes, confidence = classifier.predict(samples)
+    modes, confidence = judge.predict(samples)
     assert torch.equal(modes, 100 * red + 10 * green + blue)
     joint = channels[0].confidence * channels[1].confidence * channels[2].confidence
     assert torch.allclose(confidence, joint, atol=1e-5)
     assert (modes == labels).double().mean() > 0.9
-    logits, features = classifier.see(samples)
+    logits, features = judge.see(samples)
     assert logits.shape == (200, 3, 10) and features.shape == (200, 3 * network.FEATURES)
     assert torch.allclose(features[:, :64], single.see(samples[:, :1]).features, atol=1e-4)
 
