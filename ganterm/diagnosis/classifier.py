@@ -18,6 +18,7 @@ from ganterm.data.source import Dataset, Progress
 from ganterm.diagnosis import fitting, weightfile
 from ganterm.diagnosis.judge import Classifier
 from ganterm.diagnosis.weightfile import About, Untrusted
+from ganterm.errors import UserError
 from ganterm.files import write_atomically
 from ganterm.text import clean
 
@@ -56,8 +57,9 @@ def unlearnable(dataset: Dataset) -> str | None:
         return "points need no classifier"
     if dataset.labels is None:
         return "the data have no labels"
-    if len(dataset.samples) < fitting.FEWEST:
-        return f"{len(dataset.samples):,} samples are too few: {fitting.FEWEST} are needed"
+    count = len(dataset.samples) * dataset.stacked
+    if count < fitting.FEWEST:
+        return f"{count:,} pictures are too few: {fitting.FEWEST} are needed"
     if len(dataset.labels.unique()) < 2:
         return "the data have one class only"
     return None
@@ -103,7 +105,7 @@ def _cached_or_fitted(
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, packed(made))
     except OSError as error:
-        notes.append(f"classifier not kept in {clean(folder)}: {clean(error.strerror)}")
+        notes.append(f"classifier not kept in {clean(folder)}: {clean(error.strerror or error)}")
     return replace(made, notes=tuple(notes))
 
 
@@ -111,11 +113,17 @@ def _shipped(dataset: Dataset, device: torch.device) -> Classifier | None:
     """The shipped classifier where the set shows the digits that it knows, else None.
 
     Judged by up to 2,000 pictures of the set that it was not trained on; where these are too few,
-    the set is a part of the embedded digits, and what they say of it holds.
+    the set is a part of the embedded digits, and what they say of it holds. UserError where the
+    package is damaged.
     """
     if dataset.classes != _DIGITS or dataset.shape != (1, 28, 28):
         return None
-    shipped = _read(SHIPPED, dataset.shape, device)
+    try:
+        shipped = _read(SHIPPED, dataset.shape, device)
+    except (Untrusted, OSError) as error:
+        raise UserError(
+            f"the shipped classifier of digits is damaged ({clean(error)}); install ganterm again"
+        ) from None
     pictures, _ = digits.unpack()
     training, _ = fitting.split(len(pictures))
     known = {picture.tobytes() for picture in pictures[training.numpy()]}

@@ -68,7 +68,7 @@ def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress
     quiet = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
-    with torch.inference_mode(False), torch.enable_grad(), quiet:
+    with torch.enable_grad(), quiet:
         for epoch in range(epochs):
             for at, chosen in enumerate(torch.randperm(count, generator=random).split(BATCH)):
                 share = (epoch * batches + at) / (epochs * batches)
