@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ganterm import __version__
-from ganterm.data.load import loaded
+from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress
 from ganterm.diagnosis.plain import Points
 from ganterm.diagnosis.rule import Traits
@@ -56,7 +56,8 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
-    dataset = loaded(preset.data, launch.data_dir, tell)
+    whole = loaded(preset.data, launch.data_dir, tell)
+    dataset, held_out = parted(whole, preset.data.held_out)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
     seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
@@ -76,10 +77,10 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     )
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
-    examiner = _examiner(preset, game, dataset, device, exam_seed, tell)
+    examiner = _examiner(preset, game, dataset, held_out, device, exam_seed, tell)
     traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
     tell("making the run directory", None)
-    about = _about(launch, preset, dataset, device)
+    about = _about(launch, preset, whole, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
     info = RunInfo(
         name=launch.run_name,
@@ -131,11 +132,23 @@ def _latent(preset: Preset, dataset: Dataset) -> Latent:
 
 
 def _examiner(
-    preset: Preset, game: Game, dataset: Dataset, device: torch.device, seed: int, tell: Progress
+    preset: Preset,
+    game: Game,
+    dataset: Dataset,
+    held_out: Dataset | None,
+    device: torch.device,
+    seed: int,
+    tell: Progress,
 ) -> Examiner:
     """Who examines this run; where diagnosis is off, one who has nothing to do."""
     run = preset.run
-    subject = subject_of(dataset, device, seed, Points(), None) if run.diagnosis else None
+    subject = None
+    if run.diagnosis:
+        labelled = bool(game.latent.labels) and not game.latent.codes
+        pack = preset.discriminator.pack
+        subject = subject_of(
+            dataset, device, seed, Points(), None, held_out, labelled=labelled, pack=pack
+        )
     return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, "")
 
 

@@ -23,11 +23,19 @@ def subject_of(
     seed: int,
     features: Features,
     classifier: Classifier | None,
+    held_out: Dataset | None = None,
+    labelled: bool = False,
+    pack: int = 1,
 ) -> Subject:
-    """What the exams compare with; the samples are chosen by ``seed``."""
+    """What the exams compare with; the samples are chosen by ``seed``.
+
+    ``labelled``: the networks are told the data's labels; ``pack``: samples D judges at once.
+    """
     random = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
-    chosen, others = (_normalised(dataset.samples[part]).to(device) for part in order.chunk(2))
+    parts = order.chunk(2)
+    chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
+    spared = held_out if labelled else None
     prior = None
     if dataset.labels is not None and dataset.classes:
         counts = torch.bincount(dataset.labels, minlength=len(dataset.classes))
@@ -35,6 +43,10 @@ def subject_of(
     return Subject(
         reals=chosen,
         other_reals=others,
+        real_labels=_labels(dataset, device, parts[0]) if labelled else None,
+        held_out=None if held_out is None else _normalised(held_out.samples).to(device),
+        held_out_labels=None if spared is None else _labels(spared, device),
+        pack=pack,
         data=dataset.samples,
         features=features,
         classes=dataset.classes if prior is not None else (),
@@ -81,6 +93,11 @@ def _last(module: nn.Module) -> nn.Module:
     shaping = (nn.Unflatten, nn.Flatten, nn.Identity)
     leaves = [leaf for leaf in module.modules() if not any(leaf.children())]
     return next((leaf for leaf in reversed(leaves) if not isinstance(leaf, shaping)), module)
+
+
+def _labels(dataset: Dataset, device: torch.device, places: Tensor | None = None) -> Tensor:
+    assert dataset.labels is not None
+    return (dataset.labels if places is None else dataset.labels[places]).to(device)
 
 
 def _normalised(samples: Tensor) -> Tensor:
