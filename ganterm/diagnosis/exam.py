@@ -34,7 +34,9 @@ class Subject:
 
     ``reals``: samples of the data, (LOOKED_AT, ...) in -1..1 or fewer, on the training device, and
     never the same as ``other_reals``, of the same kind (for what reals are to reals). ``held_out``:
-    reals that training never sees, or None. ``data``: all samples as they are stored, uint8 or
+    reals that training never sees, or None. ``real_labels`` and ``held_out_labels``, int64: theirs,
+    None where the networks are not told the data's labels. ``pack``: samples that D judges at once.
+    ``data``: all samples as they are stored, uint8 or
     float32, on the training device or the host. ``prior``: the share of each class, float32 (m,).
     ``modes`` (m, 2) with ``sigma``: a mixture's. ``classifier``: tells labelled pictures apart;
     None where there are no labels, or nothing can be learnt from them well enough.
@@ -45,6 +47,9 @@ class Subject:
     data: Tensor
     features: Features
     held_out: Tensor | None = None
+    real_labels: Tensor | None = None
+    held_out_labels: Tensor | None = None
+    pack: int = 1
     classes: tuple[str, ...] = ()
     prior: Tensor | None = None
     modes: Tensor | None = None

@@ -63,7 +63,7 @@ class Examiner:
         self.diagnosis = Diagnosis(measures=measures, note=note)
 
     def due(self, step: int, seconds: float) -> bool:
-        """Whether a round may begin after ``step`` and ``seconds`` of training; asked every step."""
+        """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
         self._worked += min(seconds - self._seen_at, MOST_A_STEP)
         self._seen_at = seconds
         waited = step - self._last_step >= self._every
