@@ -79,9 +79,8 @@ class Run:
         )
         if change is not None:
             change(self.game)
-        subject = subject_of(
-            data, CPU, 3, FixedFeatures((2,)), None, held_out, labelled=labelled, pack=pack
-        )
+        plain = FixedFeatures((2,))
+        subject = subject_of(data, held_out, CPU, 3, plain, None, labelled=labelled, pack=pack)
         self.examiner = Examiner(self.game, subject, 1.0, 1, 4, "")
         self.examiner._first = [exam for exam in exams if exam.fits(subject)]
         self.examiner._rest = []
