@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -55,7 +56,7 @@ class Examiner:
         self._first = [exam for exam in exams if exam.first]
         self._rest = [exam for exam in exams if not exam.first]
         self._costs: dict[Exam, float] = {}
-        self._taken = dict.fromkeys(exams, 0.0)
+        self._taken: defaultdict[Exam, float] = defaultdict(float)
         self._last_step, self._last_at = 0, 0.0
         self._seen_at, self._worked = 0.0, 0.0
         self.broken: dict[str, str] = {}
