@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.controls import Controls
+from ganterm.diagnosis.judge import Classifier, Sight
 from ganterm.session.findings import Layer, Measure, Modes, Scores, Surface
 
 LOOKED_AT = 512
@@ -27,27 +28,18 @@ class Features(Protocol):
         """float32 (n, width) of samples (n, ...) in -1..1."""
 
 
-class Classifier(Features, Protocol):
-    """Tells the modes of labelled pictures apart."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of held-out reals it tells rightly, 0..1."""
-
-    def predict(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """The class of each of n samples in -1..1, int64 (n,), and how sure it is, 0..1 (n,)."""
-
-
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What stays the same throughout a run.
 
     ``reals``: samples of the data, (LOOKED_AT, ...) in -1..1 or fewer, on the training device, and
     never the same as ``other_reals``, of the same kind (for what reals are to reals). ``held_out``:
-    reals that training never sees, or None. ``data``: all samples as they are stored, uint8 or
+    reals that training never sees, or None. ``real_labels`` and ``held_out_labels``, int64: theirs,
+    None where the networks are not told the data's labels. ``pack``: samples that D judges at once.
+    ``data``: all samples as they are stored, uint8 or
     float32, on the training device or the host. ``prior``: the share of each class, float32 (m,).
-    ``modes`` (m, 2) with ``sigma``: a mixture's. ``plane``: samples are points. ``classifier``:
-    None where there are no labels, or too few samples to learn from.
+    ``modes`` (m, 2) with ``sigma``: a mixture's. ``classifier``: tells labelled pictures apart;
+    None where there are no labels, or nothing can be learnt from them well enough.
     """
 
     reals: Tensor
@@ -55,13 +47,14 @@ class Subject:
     data: Tensor
     features: Features
     held_out: Tensor | None = None
+    real_labels: Tensor | None = None
+    held_out_labels: Tensor | None = None
+    pack: int = 1
     classes: tuple[str, ...] = ()
     prior: Tensor | None = None
     modes: Tensor | None = None
     sigma: float = 0.0
     classifier: Classifier | None = None
-    digits: int = 1
-    """Digits stacked in one sample: 3 for Stacked MNIST, whose classes are their combinations."""
 
     @property
     def plane(self) -> bool:
@@ -124,8 +117,16 @@ class Look:
         return self._made[1]
 
     @cached_property
+    def sight(self) -> Sight:
+        """What the classifier sees in ``fakes``; only where there is one."""
+        assert self.subject.classifier is not None
+        return self.subject.classifier.see(self.fakes)
+
+    @cached_property
     def fake_features(self) -> Tensor:
         """Of ``fakes``, (n, width)."""
+        if self.subject.features is self.subject.classifier:
+            return self.sight.features
         return self.subject.features.features(self.fakes)
 
 

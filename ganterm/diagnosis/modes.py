@@ -88,24 +88,26 @@ class KnownModes(Exam):
     }
 
     def fits(self, subject: Subject) -> bool:
-        """Where the modes are known, and can be told apart."""
+        """Where the modes are known and can be told apart."""
         return subject.modes is not None or subject.classifier is not None
 
     def take(self, look: Look) -> Findings:
         """Of LOOKED_AT samples, or more where there are very many modes."""
         subject = look.subject
-        fakes = look.fakes
-        wanted = A_MODE * len(subject.classes)
-        if wanted > LOOKED_AT:
-            fakes = torch.cat([fakes, look.make(wanted - LOOKED_AT)[0]])
+        more = A_MODE * len(subject.classes) - LOOKED_AT
+        others = look.make(more)[0] if more > 0 else None
         if subject.modes is not None:
+            fakes = look.fakes if others is None else torch.cat([look.fakes, others])
             counts, sure = near_modes(fakes, subject.modes, subject.sigma)
         else:
             assert subject.classifier is not None
-            classes, confidence = subject.classifier.predict(fakes)
+            logits = look.sight.logits
+            if others is not None:
+                logits = torch.cat([logits, subject.classifier.see(others).logits])
+            classes, confidence = subject.classifier.read(logits)
             counted = classes[confidence >= SURE]
             counts = torch.bincount(counted, minlength=len(subject.classes))
-            sure = len(counted) / len(fakes)
+            sure = len(counted) / len(logits)
         counts = counts.cpu()
         total = int(counts.sum())
         assert subject.prior is not None

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.controls import Controls
+from ganterm.registry import gathered
 from ganterm.session.findings import Diagnosis, Remedy, Series, Severity, Steps
 from ganterm.session.history import HistoryView
 
+OWN = ("nonfinite", "recording")
+"""Alarms of the trainer itself: an update that was not finite, and a disk that takes nothing."""
 EMPTY = Series(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
@@ -63,6 +66,18 @@ class Record:
     def rows(self, metric: str, count: int) -> tuple[Steps, NDArray[np.float32]]:
         """The newest ``count`` rows of a per-step metric, non-finite ones included as NaN."""
         return self.history.newest(metric, count)
+
+
+def rules() -> list[Rule]:
+    """All alarms' rules; loads no torch."""
+    from ganterm.diagnosis import alarms
+
+    return gathered(alarms, "RULES")
+
+
+def alarm_names() -> list[str]:
+    """The alarms that a run can be ended on: those of the rules, and the trainer's own."""
+    return sorted([*(rule.name for rule in rules() if rule.severity == "alarm"), *OWN])
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ganterm.diagnosis import alarms as room
-from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.registry import gathered
+from ganterm.diagnosis.rule import Finding, Record, Rule, rules
 from ganterm.session.findings import Alarm
 
 Change = Literal["raised", "cleared"]
@@ -40,7 +38,7 @@ class Alarms:
 
     def __init__(self, tell: Callable[[Alarm, Change], None]) -> None:
         self._tell = tell
-        self._rules: list[Rule] = gathered(room, "RULES")
+        self._rules = rules()
         self._streaks = {rule.name: _Streak() for rule in self._rules}
         self.raised: dict[str, Alarm] = {}
 

@@ -13,7 +13,7 @@ import orjson
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
-from ganterm.training.files import sync_folder, write_atomically
+from ganterm.files import sync_folder, write_atomically
 from ganterm.training.iteration import Game
 
 FORMAT = 1

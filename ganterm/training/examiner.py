@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,8 @@ FIRST_SHARE = 0.6
 """Of what may be spent, what the first exams (diversity, modes) may take for themselves."""
 SECONDS = 5.0
 """A round is due after so long, also where steps are few."""
+MOST_A_STEP = 1.0
+"""Seconds that a step may count for: a program that was stopped for an hour has earned nothing."""
 KEPT = 2048
 """Readings kept of each measure; of older ones every second goes when there are more."""
 MODES_KEPT = 64
@@ -51,28 +54,29 @@ class Examiner:
             else [exam for exam in gathered(room, "EXAMS") if exam.fits(subject)]
         )
         self._first = [exam for exam in exams if exam.first]
-        # Longest untaken first; the order of this list is the order of turns.
         self._rest = [exam for exam in exams if not exam.first]
         self._costs: dict[Exam, float] = {}
-        self._spent = {"first": 0.0, "rest": 0.0}
+        self._taken: defaultdict[Exam, float] = defaultdict(float)
         self._last_step, self._last_at = 0, 0.0
+        self._seen_at, self._worked = 0.0, 0.0
         self.broken: dict[str, str] = {}
         measures = {name: told for exam in exams for name, told in exam.measures.items()}
         self.diagnosis = Diagnosis(measures=measures, note=note)
 
     def due(self, step: int, seconds: float) -> bool:
-        """Whether a round may begin after ``step`` and so many ``seconds`` of training."""
+        """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
+        self._worked += min(seconds - self._seen_at, MOST_A_STEP)
+        self._seen_at = seconds
         waited = step - self._last_step >= self._every
         if self._share < 1:
             waited = waited or seconds - self._last_at >= SECONDS
         if not waited or not self._first:
             return False
-        return self._share >= 1 or self._first_purse(seconds) >= self._cost(self._first)
+        return self._share >= 1 or self._first_purse() >= self._cost(self._first)
 
     def examine(self, step: int, seconds: float, controls: Controls) -> Diagnosis:
         """One round: the first exams, then of the rest what can be afforded."""
         assert self._subject is not None
-        began = time.perf_counter()
         with self._at_rest(), torch.no_grad():
             look = Look(
                 self._subject,
@@ -86,21 +90,18 @@ class Examiner:
             )
             for exam in tuple(self._first):
                 self._take(exam, look)
-            self._spent["first"] += time.perf_counter() - began
-            for exam in tuple(self._rest):
-                if self._share < 1 and self._rest_purse(seconds) < self._costs.get(exam, 0.0):
-                    continue
-                self._spent["rest"] += self._take(exam, look)
-                if exam in self._rest:
-                    self._rest.remove(exam)
-                    self._rest.append(exam)
+            # Equal time for each: what is cheap is taken more often, and what is dear in its turn.
+            for exam in sorted(self._rest, key=lambda exam: self._taken[exam]):
+                if self._share < 1 and self._rest_purse() < self._costs.get(exam, 0.0):
+                    break
+                self._take(exam, look)
         self._last_step, self._last_at = step, seconds
-        cost = sum(self._spent.values()) / max(seconds, 1e-9)
+        cost = sum(self._taken.values()) / max(self._worked, 1e-9)
         self.diagnosis = replace(self.diagnosis, step=step, cost=cost)
         return self.diagnosis
 
-    def _take(self, exam: Exam, look: Look) -> float:
-        """Take an exam; the seconds it took. One that fails is not taken again, which is told."""
+    def _take(self, exam: Exam, look: Look) -> None:
+        """Take an exam. One that fails is not taken again, which ``broken`` tells."""
         began = time.perf_counter()
         try:
             self._note(exam.take(look), look.step)
@@ -111,7 +112,7 @@ class Examiner:
         # A first time is slow; what one costs is what it costs from then on.
         known = self._costs.get(exam)
         self._costs[exam] = took if known is None else 0.5 * (known + took)
-        return took
+        self._taken[exam] += took
 
     def _note(self, found: Findings, step: int) -> None:
         known = self.diagnosis
@@ -130,12 +131,15 @@ class Examiner:
             surface=found.surface or known.surface,
         )
 
-    def _first_purse(self, seconds: float) -> float:
-        return FIRST_SHARE * self._share * seconds - self._spent["first"]
+    def _first_purse(self) -> float:
+        return FIRST_SHARE * self._share * self._worked - self._spent(self._first)
 
-    def _rest_purse(self, seconds: float) -> float:
-        kept_back = min(max(0.0, self._first_purse(seconds)), self._cost(self._first))
-        return self._share * seconds - sum(self._spent.values()) - kept_back
+    def _rest_purse(self) -> float:
+        kept_back = min(max(0.0, self._first_purse()), self._cost(self._first))
+        return self._share * self._worked - sum(self._taken.values()) - kept_back
+
+    def _spent(self, exams: list[Exam]) -> float:
+        return sum(self._taken[exam] for exam in exams)
 
     def _cost(self, exams: list[Exam]) -> float:
         return sum(self._costs.get(exam, 0.0) for exam in exams)

@@ -22,25 +22,27 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
     """
     told = orjson.dumps(alarm, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
-    def work() -> None:
-        trouble = None
-        try:
-            done = subprocess.run(
-                command,
-                env={**os.environ, VARIABLE: told},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=PATIENCE,
-                check=False,
-            )
-            if done.returncode:
-                trouble = f"exit code {done.returncode}"
-        except OSError as error:
-            trouble = str(error.strerror)
-        except subprocess.TimeoutExpired:
-            trouble = f"killed after {PATIENCE:.0f} s"
-        if trouble:
-            tell("note", text=f"--on-alarm {command[0]}: {trouble}")
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, VARIABLE: told},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as error:
+        tell("note", text=f"--on-alarm {command[0]}: {error.strerror}")
+        return
 
-    threading.Thread(target=work, name="ganterm-on-alarm", daemon=True).start()
+    def wait() -> None:
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            tell("note", text=f"--on-alarm {command[0]}: killed after {PATIENCE:.0f} s")
+            return
+        if code:
+            tell("note", text=f"--on-alarm {command[0]}: exit code {code}")
+
+    threading.Thread(target=wait, name="ganterm-on-alarm", daemon=True).start()

@@ -18,11 +18,11 @@ import orjson
 from numpy.typing import NDArray
 
 from ganterm.errors import UserError
+from ganterm.files import AppendOnly, write_atomically
 from ganterm.session.findings import Diagnosis
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
 from ganterm.text import clean
-from ganterm.training.files import AppendOnly, write_atomically
 from ganterm.training.pictures import sample_png
 
 FORMAT = 1

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from ganterm import __version__
-from ganterm.data.load import loaded
+from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis.plain import Points
 from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
 from ganterm.presets import Preset
@@ -26,7 +25,7 @@ from ganterm.training.latent import Latent
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
-from ganterm.training.subject import subject_of, traits_of
+from ganterm.training.subject import seen_by, subject_of, traits_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
-    dataset = loaded(preset.data, launch.data_dir, tell)
+    whole = loaded(preset.data, launch.data_dir, tell)
+    dataset, held_out = parted(whole, preset.data.held_out)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
     seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
@@ -76,10 +76,10 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     )
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
-    examiner = _examiner(preset, game, dataset, device, exam_seed, tell)
+    examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)
     traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
     tell("making the run directory", None)
-    about = _about(launch, preset, dataset, device)
+    about = _about(launch, preset, whole, device)
     directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
     info = RunInfo(
         name=launch.run_name,
@@ -131,12 +131,29 @@ def _latent(preset: Preset, dataset: Dataset) -> Latent:
 
 
 def _examiner(
-    preset: Preset, game: Game, dataset: Dataset, device: torch.device, seed: int, tell: Progress
+    preset: Preset,
+    game: Game,
+    whole: Dataset,
+    parts: tuple[Dataset, Dataset | None],
+    seed: int,
+    tell: Progress,
 ) -> Examiner:
-    """Who examines this run; where diagnosis is off, one who has nothing to do."""
+    """Who examines this run, on the training part; where diagnosis is off, with nothing to do."""
     run = preset.run
-    subject = subject_of(dataset, device, seed, Points(), None) if run.diagnosis else None
-    return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, "")
+    if not run.diagnosis:
+        return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
+    # Of the whole set, so that what is kept of it for the next run has the whole set's name.
+    features, judge, note = seen_by(whole, run.classifier, game.device, tell)
+    subject = subject_of(
+        *parts,
+        game.device,
+        seed,
+        features,
+        judge,
+        labelled=bool(game.latent.labels) and not game.latent.codes,
+        pack=preset.discriminator.pack,
+    )
+    return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
 def _about(

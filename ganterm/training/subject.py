@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganterm.data.source import Dataset
-from ganterm.diagnosis.exam import LOOKED_AT, Classifier, Features, Subject
+from ganterm.data.source import Dataset, Progress
+from ganterm.diagnosis import classifier
+from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
+from ganterm.diagnosis.features import FixedFeatures
+from ganterm.diagnosis.judge import Classifier
 from ganterm.diagnosis.rule import Traits
 
 _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
@@ -17,17 +20,49 @@ _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
 }
 
 
+GOOD_ENOUGH = 0.9
+"""Share of held-out reals that a classifier must get right for modes to be counted by it."""
+
+
+def seen_by(
+    dataset: Dataset, wanted: bool, device: torch.device, tell: Progress
+) -> tuple[Features, Classifier | None, str]:
+    """What gives samples their features, what tells modes apart if anything, and a note on it.
+
+    ``wanted``: whether a classifier is to be trained where the labels allow it.
+    """
+    note = "run.classifier is false: modes are not told apart"
+    judge: Classifier | None = None
+    if wanted:
+        judge = classifier.trained(dataset, device, tell)
+        note = classifier.unlearnable(dataset) or ""
+    if judge is None:
+        return FixedFeatures(dataset.shape, device), None, note
+    note = f"classifier right on {judge.accuracy:.1%} of {judge.held_out:,} held-out reals"
+    good = judge.accuracy >= GOOD_ENOUGH
+    note = note if good else f"{note}: too few to count modes by"
+    return judge, judge if good else None, "; ".join([note, *judge.notes])
+
+
 def subject_of(
     dataset: Dataset,
+    held_out: Dataset | None,
     device: torch.device,
     seed: int,
     features: Features,
-    classifier: Classifier | None,
+    judge: Classifier | None,
+    labelled: bool = False,
+    pack: int = 1,
 ) -> Subject:
-    """What the exams compare with; the samples are chosen by ``seed``."""
+    """What the exams compare with; the samples are chosen by ``seed``.
+
+    ``labelled``: the networks are told the data's labels; ``pack``: samples D judges at once.
+    """
     random = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
-    chosen, others = (_normalised(dataset.samples[part]).to(device) for part in order.chunk(2))
+    parts = order.chunk(2)
+    chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
+    spared = held_out if labelled else None
     prior = None
     if dataset.labels is not None and dataset.classes:
         counts = torch.bincount(dataset.labels, minlength=len(dataset.classes))
@@ -35,13 +70,17 @@ def subject_of(
     return Subject(
         reals=chosen,
         other_reals=others,
+        real_labels=_labels(dataset, device, parts[0]) if labelled else None,
+        held_out=None if held_out is None else _normalised(held_out.samples).to(device),
+        held_out_labels=None if spared is None else _labels(spared, device),
+        pack=pack,
         data=dataset.samples,
         features=features,
         classes=dataset.classes if prior is not None else (),
         prior=prior,
         modes=None if dataset.modes is None else dataset.modes.to(device),
         sigma=dataset.sigma or 0.0,
-        classifier=classifier,
+        classifier=judge,
     )
 
 
@@ -81,6 +120,11 @@ def _last(module: nn.Module) -> nn.Module:
     shaping = (nn.Unflatten, nn.Flatten, nn.Identity)
     leaves = [leaf for leaf in module.modules() if not any(leaf.children())]
     return next((leaf for leaf in reversed(leaves) if not isinstance(leaf, shaping)), module)
+
+
+def _labels(dataset: Dataset, device: torch.device, places: Tensor | None = None) -> Tensor:
+    assert dataset.labels is not None
+    return (dataset.labels if places is None else dataset.labels[places]).to(device)
 
 
 def _normalised(samples: Tensor) -> Tensor:

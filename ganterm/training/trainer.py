@@ -309,7 +309,11 @@ class Training:
             return
         self._picture()
         if self._on_alarm:
-            run_hook(self._on_alarm, {"run": str(self._directory.path), **told}, self._board.note)
+            run_hook(
+                self._on_alarm,
+                {"run": str(self._directory.path.resolve()), **told},
+                self._board.note,
+            )
         if alarm.name in self._stop_on:
             self._stopped_by = alarm.name
             self._stop_reason = f"alarm {alarm.name}"
