@@ -14,6 +14,8 @@ from ganterm.data.load import SPARE, parted
 from ganterm.data.source import Dataset
 from ganterm.diagnosis.exam import Exam
 from ganterm.diagnosis.plain import Points
+from ganterm.diagnosis.surface import SIDE, DecisionSurface, extent_of, grid
+from ganterm.diagnosis.updates import UpdateRatios, update_ratio
 from ganterm.diagnosis.verdicts import BINS, Verdicts, held_out_gap, histograms, sign_rate
 from ganterm.losses import LOSSES
 from ganterm.networks.autoencoder import AutoencoderDiscriminator
@@ -298,3 +300,83 @@ def test_a_run_trains_on_the_rest_and_names_the_whole(launch: Callable[..., Laun
         for setup in made.values()
     ]
     assert names[0] == names[1]
+
+
+# How fast weights move
+
+
+def test_the_update_ratio_is_movement_over_size_a_step() -> None:
+    before, after = torch.tensor([3.0, 0.0]), torch.tensor([3.0, 4.0])
+    assert update_ratio(before, after, 1) == pytest.approx(4 / 5)
+    assert update_ratio(before, after, 8) == pytest.approx(0.1)
+    assert update_ratio(after, after, 1) == 0
+    assert math.isnan(update_ratio(before, math.nan * after, 1))
+    assert math.isnan(update_ratio(0 * before, 0 * before, 1))
+
+
+def test_update_ratios_compare_with_the_take_before() -> None:
+    run = Run(UpdateRatios())
+    assert run.found(step=1).readings == {}
+    moved = {}
+    for name, weights in (("g", run.game.weights_g), ("d", run.game.weights_d)):
+        before = weights.flat.detach().double().numpy().copy()
+        weights.flat.detach().mul_(1.5 if name == "g" else 3)
+        after = weights.flat.detach().double().numpy()
+        moved[name] = np.linalg.norm(after - before) / np.linalg.norm(after) / 10
+    found = run.found(step=11).readings
+    assert found["update_ratio_g"].value == pytest.approx(moved["g"], rel=1e-5)
+    assert found["update_ratio_d"].value == pytest.approx(moved["d"], rel=1e-5)
+    # Going back to an earlier step is no movement by training.
+    assert run.found(step=5).readings["update_ratio_g"].step == 11
+
+
+def test_runs_share_no_exam(launch: Callable[..., Launch]) -> None:
+    exams = []
+    for name in ("one", "two"):
+        made = set_up(launch(preset="ring8", name=name), lambda *_: None)
+        made.directory.close()
+        exams += [*made.examiner._first, *made.examiner._rest]
+    assert len({id(exam) for exam in exams}) == len(exams) > 4
+
+
+# D over the plane
+
+
+def test_the_grid_covers_the_data_and_a_margin() -> None:
+    extent = extent_of(torch.tensor([[0.0, -1.0], [4.0, 3.0], [1.0, 1.0]]))
+    assert extent == (-1.0, 5.0, -2.0, 4.0)
+    points = grid(extent, 3).view(3, 3, 2)
+    assert points[0, 0].tolist() == [-1.0, 4.0]
+    assert points[0, 2].tolist() == [5.0, 4.0]
+    assert points[2, 1].tolist() == [2.0, -2.0]
+    left, right, bottom, top = extent_of(torch.ones(5, 2))
+    assert left < 1 < right and bottom < 1 < top
+
+
+@pytest.mark.parametrize("pack", [1, 2, 4])
+def test_the_surface_is_d_at_each_place(pack: int) -> None:
+    run = Run(DecisionSurface(), data=dataset(plane=True), pack=pack)
+    surface = run.found().surface
+    left, right, bottom, top = surface.extent
+    d = run.game.discriminator.eval()
+    for row, column in ((0, 0), (0, SIDE - 1), (SIDE - 1, 0), (13, 40)):
+        x = left + (right - left) * column / (SIDE - 1)
+        y = top - (top - bottom) * row / (SIDE - 1)
+        with torch.no_grad():
+            score = d(torch.tensor([[x, y] * pack])).item()
+        assert surface.scores[row, column] == pytest.approx(score, rel=1e-4, abs=1e-6)
+    assert surface.threshold == 0 and surface.scores.shape == (SIDE, SIDE)
+
+
+def test_the_surfaces_threshold_is_the_losses() -> None:
+    run = Run(DecisionSurface(), data=dataset(plane=True))
+    assert run.found(Controls(loss="lsgan")).surface.threshold == 0.5
+    assert run.found(Controls(loss="wgan")).surface.threshold is None
+    half_way = run.found(Controls(loss="ragan")).surface
+    assert half_way.scores.min() <= half_way.threshold <= half_way.scores.max()
+
+
+def test_there_is_no_surface_of_pictures_or_of_a_d_with_labels() -> None:
+    assert Run(DecisionSurface()).found().surface is None
+    run = conditional("onehot", DecisionSurface(), data=dataset(plane=True))
+    assert run.found().surface is None

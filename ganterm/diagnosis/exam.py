@@ -146,7 +146,11 @@ class Findings:
 
 
 class Exam:
-    """Base of all exams. ``measures``: what it reads, by name; ``first``: taken in every round."""
+    """Base of all exams. ``measures``: what it reads, by name; ``first``: taken in every round.
+
+    What ``EXAMS`` lists are originals, never taken: each run copies them, so that an exam may keep
+    in its own attributes what it has to remember from one round to another.
+    """
 
     measures: ClassVar[Mapping[str, Measure]]
     first: ClassVar[bool] = False

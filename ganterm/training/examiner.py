@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +49,7 @@ class Examiner:
         exams: list[Exam] = (
             []
             if subject is None
-            else [exam for exam in gathered(room, "EXAMS") if exam.fits(subject)]
+            else [deepcopy(exam) for exam in gathered(room, "EXAMS") if exam.fits(subject)]
         )
         self._first = [exam for exam in exams if exam.first]
         # Longest untaken first; the order of this list is the order of turns.
