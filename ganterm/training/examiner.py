@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -84,6 +85,7 @@ class Examiner:
                 self._make,
                 self._judge,
                 self._random,
+                partial(self._game.stakes, controls=controls, random=self._random),
             )
             for exam in tuple(self._first):
                 self._take(exam, look)
