@@ -6,7 +6,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,7 +53,7 @@ class Examiner:
         exams: list[Exam] = (
             []
             if subject is None
-            else [exam for exam in gathered(room, "EXAMS") if exam.fits(subject)]
+            else [deepcopy(exam) for exam in gathered(room, "EXAMS") if exam.fits(subject)]
         )
         self._first = [exam for exam in exams if exam.first]
         self._rest = [exam for exam in exams if not exam.first]
@@ -87,6 +89,7 @@ class Examiner:
                 self._make,
                 self._judge,
                 self._random,
+                partial(self._game.stakes, controls=controls, random=self._random),
             )
             for exam in tuple(self._first):
                 self._take(exam, look)
