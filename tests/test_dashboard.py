@@ -24,6 +24,7 @@ from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import QuitScreen
 from ganterm.session.board import Board
+from ganterm.session.findings import Alarm
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import (
     Command,
