@@ -18,6 +18,7 @@ D = "#5cc8ff"
 G = "#ffb454"
 REAL = "#6fd6a8"
 FAKE = G
+FAKE_ON_GROUND = "#ffe3bf"
 CHANGE = "#cba6f7"
 ALARM = "#ff6b6b"
 GOOD = "#6fd6a8"

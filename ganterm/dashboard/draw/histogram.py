@@ -49,16 +49,24 @@ def draw_scores(
     real, fake = (np.round(s * scale).astype(np.intp) for s in shares)
     at = None if threshold is None else _place(threshold, edges, width)
     plot = Cells(rows, width)
+    _fill(plot, real, fake, rows, glyphs)
+
+    def over(row: int, column: int, char: str) -> None:
+        """A sign, on the ground that is there already."""
+        floor, color = 8 * (rows - row), palette.SURFACE
+        if glyphs.unicode and max(real[column], fake[column]) >= floor:
+            color = palette.REAL if real[column] >= fake[column] else palette.FAKE
+            color = BOTH if min(real[column], fake[column]) >= floor else color
+        front = palette.TEXT if color == palette.SURFACE else palette.GROUND
+        plot.write(row, column, char, style(front, background=color))
+
     if at is not None:
         for row in range(rows):
-            plot.write(row, at, glyphs.marker, style(palette.TEXT))
-    _fill(plot, real, fake, rows, glyphs)
+            over(row, at, glyphs.marker)
     if held is not None and held.any():
         heights = np.minimum(np.round(held * scale).astype(np.intp) // 8, rows - 1)
-        some = np.flatnonzero(held > 0)
-        for column in some.tolist():
-            row = rows - 1 - int(heights[column])
-            plot.write(row, column, "•" if glyphs.unicode else "o", style(palette.TEXT))
+        for column in np.flatnonzero(held > 0).tolist():
+            over(rows - 1 - int(heights[column]), column, "•" if glyphs.unicode else "o")
     for letter, bars, color in (("R", real, palette.REAL), ("F", fake, palette.FAKE)):
         if bars.any():
             column = int(bars.argmax())

@@ -39,8 +39,10 @@ def draw_scatter(
         ground = _ground(surface, span, width, height, glyphs.unicode)
         for shade in np.unique(ground).tolist():
             cells.put(ground == shade, " ", style(background=_color(shade)))
-    faint = palette.FAINT if ground is None else palette.DIM
-    for points, color, letter in ((real, faint, "."), (fake, palette.FAKE, "o")):
+    faint, bright = palette.FAINT, palette.FAKE
+    if ground is not None:
+        faint, bright = palette.DIM, palette.FAKE_ON_GROUND
+    for points, color, letter in ((real, faint, "."), (fake, bright, "o")):
         bits = _bits(points, span, width, height, glyphs.unicode)
         where = bits > 0
         chars = (bits + 0x2800).view("<U1") if glyphs.unicode else letter

@@ -63,13 +63,16 @@ def _alarm(cells: Cells, alarm: Alarm, others: int, glyphs: Glyphs) -> None:
         before = f" {glyphs.dot} " if place else "try: "
         press, does = clean(remedy.press, 40), clean(remedy.does, 100)
         left = room - column - len(before) - len(press) - 1
-        if left < len(does) and (place or left < 8):
+        # Of those after the first the key alone, where its words have no room.
+        if left < len(does) and place:
+            does = ""
+        if left < -1:
             break
         cells.write(1, column, before, style(palette.DIM))
         column += len(before)
         cells.write(1, column, press, style(palette.D, bold=True))
-        column += len(press) + 1
-        told = glyphs.cut(does, left)
+        column += len(press)
+        told = glyphs.cut(f" {does}", left + 1) if does else ""
         cells.write(1, column, told, style(palette.TEXT))
         column += len(told)
 

@@ -32,6 +32,10 @@ class Curve(DiagnosedPanel):
         """The names of those to draw, of which there may be none."""
         raise NotImplementedError
 
+    def known(self, found: Diagnosis) -> bool:
+        """Whether any of them can be measured on this data."""
+        return bool(self.measures(found))
+
     def head(self, found: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
         """The title, and a note beside it."""
         return self.title, ""
@@ -47,7 +51,8 @@ class Curve(DiagnosedPanel):
         if not names:
             cells = Cells(height, width)
             cells.title(self.title)
-            say(cells, missing(frame.snapshot, self.what))
+            why = "" if self.known(found) else f"{self.what}: cannot be measured on this data"
+            say(cells, missing(frame.snapshot, self.what, why))
             return cells.strips()
         columns = plot_columns(width, frame.glyphs)
         axis = frame.history.envelope("elapsed", columns, frame.span)
@@ -108,18 +113,14 @@ class DiversityCurve(Curve):
 class DistanceCurve(Curve):
     """How far G is from the data: FID, or on points the KL of their modes."""
 
-    title, what = "Distance to the data", "FID"
+    title, what = "Distance to the data", "distance"
 
     def measures(self, found: Diagnosis) -> list[str]:
         """The first there is."""
-        ranked = [name for word in ("fid", "kid", "mode_kl") for name in _named(found, word)]
-        return ranked[:1]
+        ranked = [n for word in ("fid", "kid", "mode_kl") for n in found.measures if word in n]
+        return sorted(ranked, key=lambda name: name not in found.series)[:1]
 
     def head(self, found: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
         """What it is called."""
         measure = found.measures[names[0]]
         return f"{measure.title[:1].upper()}{measure.title[1:]}", f"{measure.unit}  0: as the data"
-
-
-def _named(found: Diagnosis, word: str) -> list[str]:
-    return [name for name in found.measures if word in name and name in found.series]

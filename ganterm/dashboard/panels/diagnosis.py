@@ -11,7 +11,7 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar, draw_modes, names
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
-from ganterm.dashboard.draw.numbers import measured
+from ganterm.dashboard.draw.numbers import reading as shown
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.health import COLORS, Health, health
 from ganterm.dashboard.palette import heading, style
@@ -139,7 +139,7 @@ def _others(cells: Cells, found: Diagnosis, row: int) -> None:
     for place, name in enumerate(others[: max(0, across * (height - row))]):
         at, left = row + place // across, place % across * each
         measure, reading = found.measures[name], found.readings[name]
-        figures = f"{measured(reading.value):>7} {measure.unit:<4}"[:12]
+        figures = f"{shown(reading.value):>7} {measure.unit:<4}"[:12]
         room = each - 2 - len(figures) - 1
         cells.write(at, left, clean(measure.title, 40)[:room], style(palette.DIM))
         stale = reading.step < found.step

@@ -19,6 +19,7 @@ from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 from ganterm.session.findings import Layer
 from ganterm.text import clean
 
+_TITLE = "Gradients by layer"
 _COLORS = {"G": palette.G, "D": palette.D}
 _FIGURES = 7
 _DEAD = 6
@@ -55,21 +56,22 @@ class LayersPanel(DiagnosedPanel):
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """All layers, or some at even distances where not all fit."""
         cells = Cells(height, width)
-        cells.title("Gradients by layer")
+        cells.title(_TITLE)
         layers = frame.snapshot.diagnosis.layers
         if not layers:
             say(cells, missing(frame.snapshot, "the layers' gradients"))
             return cells.strips()
         shown = chosen(layers, height - 1)
         low, high = decades(layers)
-        told = f"log {tick(10.0**low)} to {tick(10.0**high)}"
-        if len(shown) < len(layers):
-            told = f"{len(shown)} of {len(layers)}  {told}"
         dead = any(math.isfinite(layer.dead) for layer in layers)
-        told += "  dead" if dead else ""
-        if len(told) + 20 <= width:
-            cells.write(0, width - len(told), told, heading(palette.DIM))
-        names = [clean(layer.name, 60) for layer in shown]
+        parts = [f"log {tick(10.0**low)} to {tick(10.0**high)}"]
+        parts += [f"{len(shown)} of {len(layers)}"] if len(shown) < len(layers) else []
+        parts += ["dead"] if dead else []
+        while parts and len("  ".join(parts)) + len(_TITLE) + 2 > width:
+            parts.pop(0)
+        told = "  ".join(parts)
+        cells.write(0, width - len(told), told, heading(palette.DIM))
+        names = [clean(layer.name.removesuffix(".weight"), 60) for layer in shown]
         room = width - 2 - _FIGURES - 1 - (_DEAD if dead else 0)
         name = max(_LEAST_NAME, min(_MOST_NAME, max(map(len, names), default=0), room // 2))
         for row, (layer, text) in enumerate(zip(shown, names, strict=True), 1):

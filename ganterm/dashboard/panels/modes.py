@@ -19,7 +19,7 @@ from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 from ganterm.dashboard.panels.diagnosis import kinds
 from ganterm.session.findings import Modes, ModeTrail
 
-_NEWEST = 7
+_NEWEST = 8
 _LABELS = 9
 
 
@@ -45,9 +45,11 @@ class ModesPanel(DiagnosedPanel):
             return cells.strips()
         counted = kinds(modes)
         cells.write(0, 6, counted, heading(palette.G))
-        told = legend(frame.glyphs) if trail is not None else "share against the data's"
-        if 6 + len(counted) + 2 + len(told) <= width:
-            cells.write(0, width - len(told), told, heading(palette.DIM))
+        whole = legend(frame.glyphs) if trail is not None else "share against the data's,"
+        for told in (whole, whole.partition(",")[0]):
+            if 6 + len(counted) + 2 + len(told) <= width:
+                cells.write(0, width - len(told), told, heading(palette.DIM))
+                break
         if trail is None or not len(trail.steps):
             cells.inset(draw_modes(modes, width, max(0, height - 1), frame.glyphs), 1, 0)
         elif height >= 3:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.numbers import measured
+from ganterm.dashboard.draw.numbers import reading as shown
+from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
@@ -15,7 +18,10 @@ from ganterm.text import clean
 
 _VALUE = 8
 _UNIT = 5
-_STEP = 11
+_STEP = 10
+_SHORT_STEP = 5
+_TITLE = 26
+_LEAST_TITLE = 14
 
 
 class ReadingsPanel(DiagnosedPanel):
@@ -40,7 +46,7 @@ class ReadingsPanel(DiagnosedPanel):
         if not names:
             say(cells, missing(frame.snapshot, "readings"))
             return cells.strips()
-        note = _wrapped(clean(found.note, 300), width) if height > 12 else []
+        note = wrap(clean(found.note, 300), max(1, width)) if height > 12 else []
         rows = max(1, height - 1 - len(note) - bool(note))
         pages = -(-len(names) // rows)
         page = self.page % pages
@@ -60,22 +66,15 @@ def _row(cells: Cells, row: int, found: Diagnosis, name: str) -> None:
     width = cells.size[1]
     measure, reading = found.measures[name], found.readings[name]
     stale = reading.step < found.step
-    right = width - _VALUE - _UNIT - _STEP
-    room = right if right >= 12 else width - _VALUE - _UNIT
+    at, place = "", 0
+    steps = ((f"{reading.step:,}", _STEP, _TITLE), (short(reading.step), _SHORT_STEP, _LEAST_TITLE))
+    for told, wide, title in steps:
+        if width - _VALUE - _UNIT - wide - 3 >= title:
+            at, place = (f"at {told}" if stale else ""), wide + 3
+            break
+    room = width - _VALUE - _UNIT - place
     look = style(palette.DIM if stale else palette.TEXT)
     cells.write(row, 0, clean(measure.title, 60)[: room - 1], style(palette.DIM))
-    cells.write(row, room, f"{measured(reading.value):>{_VALUE}}", look)
+    cells.write(row, room, f"{shown(reading.value):>{_VALUE}}", look)
     cells.write(row, room + _VALUE, f" {measure.unit}"[:_UNIT], style(palette.DIM))
-    if stale and room == right:
-        at = f"at {reading.step:,}"[:_STEP]
-        cells.write(row, width - len(at), at, style(palette.DIM))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and len(lines[-1]) + 1 + len(word) <= width:
-            lines[-1] = f"{lines[-1]} {word}"
-        else:
-            lines.append(word[:width])
-    return lines
+    cells.write(row, width - len(at), at, style(palette.DIM))

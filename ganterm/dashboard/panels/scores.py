@@ -38,9 +38,9 @@ class ScoresPanel(DiagnosedPanel):
             if column + len(text) <= width:
                 cells.write(0, column, text, heading(color))
                 column += len(text) + 2
-        at_step(cells, scores.step, column)
         if height > 2:
             threshold = LOSSES[frame.snapshot.controls.loss].threshold
             drawn = draw_scores(scores, threshold, width, height - 1, frame.glyphs)
             cells.inset(drawn, 1, 0)
+        at_step(cells, scores.step, column)
         return cells.strips()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -24,6 +25,9 @@ from ganterm.text import clean
 
 _PAST = 100
 """Events of the past that are listed at most, the newest first."""
+_WIDTH = 104
+_FRAME = 6
+_STEP = 13
 _DIGITS = "123456789"
 
 
@@ -41,6 +45,11 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
     }
     AlarmsScreen OptionList {
         height: auto; max-height: 80vh; background: $panel; border: none; padding: 0;
+        scrollbar-size: 1 1; scrollbar-color: $primary; scrollbar-background: $panel;
+    }
+    AlarmsScreen OptionList:focus { border: none; }
+    AlarmsScreen OptionList:focus > .option-list--option-highlighted {
+        background: $background; text-style: none;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,37 +89,41 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
 
     def _options(self) -> list[Option]:
         count, glyphs = len(self._alarms), self._glyphs
-        head = Text("Alarms", style="bold")
+        room = min(_WIDTH, 96 * self.app.size.width // 100) - _FRAME
+        head = Text("Alarms", style=f"bold {palette.TEXT}")
         keys = "esc closes" if not self._remedies else "a digit, or enter, does it; esc closes"
         head.append(f"   {count or 'none'} raised   ({keys})", f"not bold {palette.DIM}")
         options = [Option(head, disabled=True)]
         number = 0
         for alarm in self._alarms:
-            options.append(Option(_what(alarm, glyphs), disabled=True))
+            options.append(Option(_what(alarm, room, glyphs), disabled=True))
             for remedy in alarm.remedies:
                 number += 1
                 options.append(Option(_try(number, remedy), id=str(number)))
-        past = Text("\nBefore now" if count else "\nHistory", style="bold")
+        past = Text("\nBefore now" if count else "\nHistory", style=f"bold {palette.TEXT}")
         if not self._past:
             past.append("   no alarm was raised yet", f"not bold {palette.DIM}")
         for event in reversed(self._past):
             text, look = describe(event, glyphs)
-            past.append(f"\n{event.step:>11,}  ", f"not bold {palette.DIM}")
-            past.append(text, f"not bold {look.color.name if look.color else palette.TEXT}")
+            past.append(f"\n{event.step:>{_STEP - 2},}  ", f"not bold {palette.DIM}")
+            color = look.color.name if look.color else palette.TEXT
+            past.append(glyphs.cut(text, room - _STEP), f"not bold {color}")
         options.append(Option(past, disabled=True))
         return options
 
 
-def _what(alarm: Alarm, glyphs: Glyphs) -> Text:
+def _what(alarm: Alarm, room: int, glyphs: Glyphs) -> Text:
     color = COLORS[alarm.severity]
     sign, word = glyphs.lights[alarm.severity], WORDS[alarm.severity].rstrip(":")
     text = Text(f"\n{sign} {word} {clean(alarm.title, 60)}", style=f"bold {color}")
     told = f"   since step {alarm.since:,}, told at {alarm.raised:,}"
     text.append(told, f"not bold {palette.DIM}")
-    text.append(f"\n  {clean(alarm.message, 600)}", f"not bold {palette.TEXT}")
-    figures = _figures(alarm.evidence)
-    if figures:
-        text.append(f"\n  {figures}", f"not bold {palette.DIM}")
+    for said, color in (
+        (clean(alarm.message, 600), palette.TEXT),
+        (_figures(alarm.evidence), palette.DIM),
+    ):
+        for line in wrap(said, room - 2):
+            text.append(f"\n  {line}", f"not bold {color}")
     if not alarm.remedies:
         text.append("\n  nothing to press", f"not bold {palette.DIM}")
     return text

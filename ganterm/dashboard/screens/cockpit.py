@@ -66,13 +66,13 @@ CockpitScreen { background: $background; }
 #modes { row-span: 2; }
 #distance { display: none; }
 #steering { height: 3; }
-.medium #findings, .large #findings { grid-size: 3 6; grid-columns: 1fr; grid-rows: 1fr; }
+.medium #findings { grid-size: 3 6; grid-columns: 34 38 1fr; grid-rows: 6 6 1fr 1fr 1fr 1fr; }
+.large #findings { grid-size: 3 6; grid-columns: 1fr; grid-rows: 8 8 1fr 1fr 1fr 1fr; }
 .medium #score_histogram, .large #score_histogram { row-span: 2; }
 .medium #diversity_curve, .large #diversity_curve { row-span: 2; }
 .medium #distance, .large #distance { display: block; row-span: 2; }
 .medium #layers, .large #layers { row-span: 4; }
 .medium #readings, .large #readings { row-span: 6; }
-.medium #findings { grid-rows: 1fr 1fr 1fr 1fr 1fr 1fr; }
 
 .tiny #overview, .tiny #diagnosis, .tiny #status, .tiny #banner { display: none; }
 .tiny #notice { display: block; }
