@@ -60,7 +60,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
         "pagedown",
         "pgdn",
         "page(1)",
-        "samples: more classes, where not all fit; diagnosis: more readings",
+        "samples: more classes; diagnosis: more readings",
     ),
     ("pageup", "pgup", "page(-1)", "samples: the classes before; diagnosis: the readings before"),
     ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
@@ -68,7 +68,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
     ("z", "z", "zoom", "charts: whole run, newest 2,000 rows, newest 200"),
     ("1", "1", "body('overview')", "the overview"),
-    ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes over time, layers, readings"),
+    ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes, layers, readings"),
     ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
     ("question_mark", "?", "help", "this help"),
     ("q,ctrl+q", "q", "quit", "end the run, asked first"),
@@ -149,7 +149,7 @@ class Dashboard(App[int]):
             self.exit(self._exit_code)
         charts_per_s, samples_per_s = budget.rates
         view = self._looking.view
-        self.session.watch(samples_per_s, view)
+        self._ask_for_samples()
         asked = dict(self._steering.asked)
         now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost)
         unseen = not self._cockpit.is_mounted or isinstance(self.screen, HelpScreen)
@@ -234,6 +234,7 @@ class Dashboard(App[int]):
         if self._cockpit.body == name:
             return
         self._cockpit.turn_to(name)
+        self._ask_for_samples()
         # Panels have their size only once they are laid out.
         self.call_after_refresh(self._show, self.session.snapshot, True)
 
@@ -290,9 +291,14 @@ class Dashboard(App[int]):
 
     def _look(self) -> None:
         """Tell the trainer at once what is wanted, and the user that it is coming."""
-        self.session.watch(self._budget.rates[1], self._looking.view)
+        self._ask_for_samples()
         if self._cockpit.is_mounted:
             self._show(self.session.snapshot, fresh=True)
+
+    def _ask_for_samples(self) -> None:
+        """Of the view that is looked at; none while nobody sees them."""
+        seen = self._cockpit.body == "overview"
+        self.session.watch(self._budget.rates[1] if seen else 0, self._looking.view)
 
     def action_new_noise(self) -> None:
         """Another fixed noise."""
