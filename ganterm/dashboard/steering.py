@@ -14,11 +14,11 @@ class Steering:
         self.asked: dict[str, Value] = {}
         self._pause_asked: bool | None = None
 
-    def nudge(self, name: str, direction: int) -> None:
+    def nudge(self, name: str, direction: int, by: str = "key") -> None:
         """Ask for the next value down (-1) or up (+1) of what was last asked for."""
         controls = self._session.snapshot.controls
         current = self.asked.get(name, controls.value(name))
-        self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), "key")
+        self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), by)
 
     def ask(self, name: str, value: Value, by: str) -> None:
         """Ask for a checked value; nothing happens where it is in force or asked for already."""

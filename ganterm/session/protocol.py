@@ -131,7 +131,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What stays the same throughout a run. ``views``: those it has, the first by default."""
+    """What stays the same throughout a run. ``views``: those it has, the first by default.
+
+    ``diagnose_every``: steps between two rounds of diagnosis at least; 0 where it is off.
+    """
 
     name: str = ""
     preset: str = ""
@@ -146,6 +149,7 @@ class RunInfo:
     parameters_g: int = 0
     parameters_d: int = 0
     views: tuple[ViewName, ...] = ("samples",)
+    diagnose_every: int = 0
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         parameters_g=game.weights_g.flat.numel(),
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
+        diagnose_every=run.diagnose_every if run.diagnosis else 0,
     )
     return Setup(preset, device, game, sampler, directory, info, dataset.skipped, examiner, traits)
 

@@ -201,7 +201,8 @@ class _Plot:
             for row in range(self.rows):
                 told = row < len(here)
                 text = here[row] if told else self.chart.glyphs.marker
-                cells.write(row, column, text, style(palette.CHANGE, bold=told))
+                color = palette.MARKS.get(here[min(row, len(here) - 1)], palette.CHANGE)
+                cells.write(row, column, text, style(color, bold=told))
                 self.signed[row, column] = told
 
     def _fill(
