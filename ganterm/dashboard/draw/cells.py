@@ -100,3 +100,17 @@ def strips(
         ]
         made.append(Strip(segments, columns))
     return made
+
+
+def padded(row: Strip, left: int, right: int) -> Strip:
+    """A row with blank cells before and after it, in one segment with what is blank there too."""
+    ground, segments = style(), list(row)
+    if left:
+        joined = bool(segments) and segments[0].style is ground
+        text = " " * left + (segments[0].text if joined else "")
+        segments[:joined] = [Segment(text, ground)]
+    if right:
+        joined = bool(segments) and segments[-1].style is ground
+        text = (segments[-1].text if joined else "") + " " * right
+        segments[len(segments) - joined :] = [Segment(text, ground)]
+    return Strip(segments, row.cell_length + left + right)
