@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,18 +89,15 @@ def strips(
 ) -> list[Strip]:
     """Rows of (rows, columns) characters with style indices, as run-length Strips."""
     rows, columns = chars.shape
-    made = []
-    for row in range(rows):
-        line = indices[row]
-        text = "".join(chars[row].tolist())
-        ends = np.flatnonzero(line[1:] != line[:-1]) + 1
-        starts = [0, *ends.tolist()]
-        segments = [
-            Segment(text[start:end], styles[line[start]])
-            for start, end in zip(starts, [*starts[1:], columns], strict=True)
-        ]
-        made.append(Strip(segments, columns))
-    return made
+    text = np.ascontiguousarray(chars, "<U1").tobytes().decode("utf-32-le")
+    turns = np.ones((rows, columns), bool)
+    turns[:, 1:] = indices[:, 1:] != indices[:, :-1]
+    starts = np.flatnonzero(turns)
+    looks = [styles[index] for index in indices.ravel()[starts].tolist()]
+    places = [*starts.tolist(), rows * columns]
+    segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
+    ends = np.count_nonzero(turns, axis=1).cumsum().tolist()
+    return [Strip(segments[a:b], columns) for a, b in pairwise([0, *ends])]
 
 
 def padded(row: Strip, left: int, right: int) -> Strip:
