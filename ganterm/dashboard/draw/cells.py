@@ -71,8 +71,9 @@ class Cells:
             return
         text = text[max(0, -column) : max(0, columns - column)]
         start = max(0, column)
-        self.chars[row, start : start + len(text)] = list(text)
-        self.styles[row, start : start + len(text)] = self.index(look)
+        letters = np.frombuffer(text.encode("utf-32-le"), "<U1")
+        self.chars[row, start : start + len(letters)] = letters
+        self.styles[row, start : start + len(letters)] = self.index(look)
 
     def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, look: Style) -> None:
         """Put characters at all places of a mask of the grid's shape."""

@@ -59,6 +59,10 @@ def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
 class ControlsPanel(Panel):
     """Compact on a few rows, or one control a row where there is room."""
 
+    def inputs(self, frame: Frame) -> object:
+        """Values in force and asked for."""
+        return frame.snapshot.controls, dict(frame.asked), frame.glyphs
+
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """The keyed controls, then the others, then the keys that do the rest."""
         cells = Cells(height, width)

@@ -26,6 +26,7 @@ class Panel(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._frame: Frame | None = None
+        self._inputs: object = None
         self._strips: list[Strip] = []
         self._padded: list[Strip] = []
 
@@ -33,12 +34,20 @@ class Panel(Widget):
         """The panel's rows for a frame, on ``width`` x ``height`` cells."""
         raise NotImplementedError
 
+    def inputs(self, frame: Frame) -> object:
+        """What the rows are drawn from, besides the size: while it is equal, they are kept."""
+        return frame
+
     def show(self, frame: Frame) -> None:
         """Draw a frame and have the rows that changed painted."""
         self._frame = frame
         width, height = self.size
         if width <= 0 or height <= 0:
             return
+        inputs = self.inputs(frame)
+        if self._strips and inputs == self._inputs:
+            return
+        self._inputs = inputs
         rows, gutter = self.draw(frame, width, height), self.gutter
         if len(rows) != len(self._strips):
             self._strips = rows

@@ -73,6 +73,10 @@ def layout(columns: int, rows: int) -> str:
 class CockpitScreen(Screen[None]):
     """Charts left, samples right, controls and events below; the class names the layout."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._panels: list[Panel] = []
+
     def compose(self) -> ComposeResult:
         """Every panel, once; what has no room is hidden by its class."""
         yield StatusPanel(id="status")
@@ -90,6 +94,10 @@ class CockpitScreen(Screen[None]):
             yield EventsPanel(id="events")
         yield Static("Too small to show anything.\nTraining goes on.", id="notice")
 
+    def on_mount(self) -> None:
+        """Find the panels, which stay the same ones."""
+        self._panels = list(self.query(Panel))
+
     def on_resize(self, event: events.Resize) -> None:
         """Choose the layout for the room there is."""
         fitting = layout(event.size.width, event.size.height)
@@ -98,7 +106,7 @@ class CockpitScreen(Screen[None]):
 
     def show(self, frame: Frame, samples: bool) -> None:
         """Hand a frame to every panel that is seen; ``samples`` where there is a new picture."""
-        for panel in self.query(Panel):
+        for panel in self._panels:
             seen = panel.display or isinstance(panel, BannerPanel)
             if seen and (samples or not isinstance(panel, SamplesPanel)):
                 panel.show(frame)
