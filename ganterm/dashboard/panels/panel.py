@@ -41,14 +41,15 @@ class Panel(Widget):
     def show(self, frame: Frame) -> None:
         """Draw a frame and have the rows that changed painted."""
         self._frame = frame
-        width, height = self.size
+        (width, height), gutter = self.outer_size, self.gutter
+        width, height = width - gutter.width, height - gutter.height
         if width <= 0 or height <= 0:
             return
         inputs = self.inputs(frame)
         if self._strips and inputs == self._inputs:
             return
         self._inputs = inputs
-        rows, gutter = self.draw(frame, width, height), self.gutter
+        rows = self.draw(frame, width, height)
         if len(rows) != len(self._strips):
             self._strips = rows
             self._padded = [padded(row, gutter.left, gutter.right) for row in rows]
