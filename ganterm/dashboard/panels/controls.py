@@ -72,6 +72,10 @@ class ControlsPanel(Panel):
         back = self.has_class("compact")
         return [_BACK if back and key == "2" else (key, does) for key, does in HINTS]
 
+    def inputs(self, frame: Frame) -> object:
+        """Values in force and asked for."""
+        return frame.snapshot.controls, dict(frame.asked), frame.glyphs
+
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """The keyed controls, then the others, then the keys that do the rest."""
         cells = Cells(height, width)

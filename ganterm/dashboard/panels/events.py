@@ -24,6 +24,10 @@ _UNSEEN = frozenset({"attach", "detach"})
 class EventsPanel(Panel):
     """As many of the newest events as there are rows."""
 
+    def inputs(self, frame: Frame) -> object:
+        """The events."""
+        return frame.events, frame.glyphs
+
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """A title where there is room for it, then the events."""
         cells = Cells(height, width)

@@ -106,6 +106,10 @@ class CockpitScreen(Screen[None]):
     was found in G and D, over the same controls.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._panels: dict[str, list[Panel]] = {}
+
     def compose(self) -> ComposeResult:
         """Every panel, once; what has no room is hidden by its class."""
         yield StatusPanel(id="status")
@@ -133,6 +137,12 @@ class CockpitScreen(Screen[None]):
             yield ControlsPanel(id="steering", classes="compact")
         yield Static("Too small to show anything.\nTraining goes on.", id="notice")
 
+    def on_mount(self) -> None:
+        """Find the panels, which stay the same ones."""
+        always = [*self.query(StatusPanel), *self.query(BannerPanel)]
+        for body in BODIES:
+            self._panels[body] = [*always, *self.query_one(f"#{body}").query(Panel)]
+
     def on_resize(self, event: events.Resize) -> None:
         """Choose the layout for the room there is."""
         fitting = layout(event.size.width, event.size.height)
@@ -150,9 +160,7 @@ class CockpitScreen(Screen[None]):
 
     def show(self, frame: Frame, samples: bool) -> None:
         """Hand a frame to every panel that is seen; ``samples`` where there is a new picture."""
-        panels = [*self.query(StatusPanel), *self.query(BannerPanel)]
-        panels += self.query_one(f"#{self.body}").query(Panel)
-        for panel in panels:
+        for panel in self._panels.get(self.body, ()):
             seen = panel.display or isinstance(panel, BannerPanel)
             if seen and (samples or not isinstance(panel, SamplesPanel)):
                 panel.show(frame)
