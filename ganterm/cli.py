@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ import click
 from ganterm import __version__, presets
 from ganterm.data import DATASETS
 from ganterm.errors import UserError
+from ganterm.session import runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.text import clean, nearest
@@ -32,6 +34,28 @@ class _Group(click.Group):
                 + (f" (did you mean --preset {name}?)" if name in presets.names() else "")
             )
         return super().resolve_command(ctx, args)
+
+
+def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of how a run is watched."""
+    options = (
+        click.option(
+            "--headless", is_flag=True, help="No dashboard: progress on a tty, else lines."
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
+        ),
+        click.option(
+            "--glyphs",
+            type=click.Choice(["auto", "half", "ascii"]),
+            default="auto",
+            help="Pictures in half blocks or in letters.",
+        ),
+        click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.group(
@@ -54,15 +78,7 @@ class _Group(click.Group):
 @click.option("--data-dir", type=Path, help="Where data sets lie, in torchvision's layout.")
 @click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
 @click.option("--run", "run_name", default="", help="The run's name; default: preset and time.")
-@click.option("--headless", is_flag=True, help="No dashboard: progress on a tty, else lines.")
-@click.option("--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout.")
-@click.option(
-    "--glyphs",
-    type=click.Choice(["auto", "half", "ascii"]),
-    default="auto",
-    help="Pictures in half blocks or in letters.",
-)
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@_watching
 @click.pass_context
 def cli(ctx: click.Context, **options: Any) -> None:
     """A terminal cockpit for training GANs: watch and steer G and D live.
@@ -86,6 +102,27 @@ def presets_command(name: str | None) -> None:
         source = DATASETS[preset.data.name]
         data = f"{source.name}, {source.size}"
         click.echo(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+
+
+@cli.command("resume")
+@click.argument("run")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps, all together.")
+@click.option("--from", "checkpoint", metavar="CHECKPOINT", help="Not from the newest one.")
+@click.option("--device", help="Default: as before.")
+@click.option("--data-dir", type=Path, help="Default: as before.")
+@click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
+@_watching
+@click.pass_context
+def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
+    """Go on with RUN, a name or a path, from its last checkpoint, exactly."""
+    launch = runs.resumption(
+        runs.find(run, options["runs_dir"]),
+        options["steps"],
+        options["checkpoint"],
+        options["device"],
+        options["data_dir"],
+    )
+    ctx.exit(_go(launch, options))
 
 
 @cli.command("bench")
@@ -131,8 +168,6 @@ def _train(options: dict[str, Any]) -> int:
     chosen = options["preset"] or _welcome(options["headless"])
     if chosen is None:
         return 0
-    if options["as_json"] and not options["headless"]:
-        raise UserError("--json is for --headless: ganterm --headless --json ...")
     overrides = list(options["overrides"])
     if options["seed"] is not None:
         overrides.append(f"run.seed={options['seed']}")
@@ -146,6 +181,13 @@ def _train(options: dict[str, Any]) -> int:
         options["runs_dir"],
         options["run_name"],
     )
+    return _go(launch, options)
+
+
+def _go(launch: Launch, options: dict[str, Any]) -> int:
+    """Train, watched as the options say; the exit code."""
+    if options["as_json"] and not options["headless"]:
+        raise UserError("--json is for --headless: ganterm --headless --json ...")
     if options["headless"]:
         return _headless(launch, options["as_json"], options["debug"])
     return _dashboard(launch, options["glyphs"], options["debug"])
@@ -233,6 +275,9 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
     """Tell why a run failed; the exit code, a signal's before all others."""
+    for event in session.events(session.snapshot.info.events_before):
+        if event.kind == "resume" and event.data["differs"]:
+            _tell(f"not bit-exact: {', '.join(event.data['differs'])}")
     failure = session.snapshot.failure
     if failure is not None:
         if debug and failure.trace:

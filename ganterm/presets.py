@@ -51,12 +51,18 @@ class OptimizerSection(_Section):
 
 
 class RunSection(_Section):
-    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down)."""
+    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
+
+    ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
+    what they may take together, the newest and the user's own aside.
+    """
 
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int = Field(0, ge=0, le=256)
     deterministic: bool = False
     record_every: int = Field(1, ge=1, le=1_000_000)
+    checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
+    checkpoint_mb: int = Field(2048, ge=1)
 
 
 class ScheduledChange(_Section):

@@ -35,6 +35,7 @@ from ganterm.session.protocol import (
     OneStep,
     Pause,
     Sample,
+    SaveCheckpoint,
     SaveSamples,
     Session,
     Snapshot,
@@ -56,6 +57,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("pagedown", "pgdn", "page(1)", "samples: more classes, where not all fit"),
     ("pageup", "pgup", "page(-1)", "samples: the classes before"),
     ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
+    ("w", "w", "checkpoint", "write a checkpoint"),
     ("s", "s", "save_samples", "save a PNG of the samples in the run directory"),
     ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
     ("z", "z", "zoom", "charts: whole run, newest 2,000 rows, newest 200"),
@@ -237,6 +239,10 @@ class Dashboard(App[int]):
     def action_save_samples(self) -> None:
         """A PNG of the samples."""
         self.submit(SaveSamples())
+
+    def action_checkpoint(self) -> None:
+        """A checkpoint that stays."""
+        self.submit(SaveCheckpoint())
 
     def action_picture(self) -> None:
         """An SVG of the screen, in the run directory."""

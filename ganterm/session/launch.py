@@ -11,13 +11,16 @@ from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.text import clean
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What to train, where and how far. ``steps`` None means until stopped."""
+    """What to train, where and how far. ``steps`` None means until stopped.
+
+    ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
+    """
 
     preset_name: str
     preset: Preset
@@ -26,6 +29,7 @@ class Launch:
     data_dir: Path | None = None
     runs_dir: Path = Path("runs")
     run_name: str = ""
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -41,7 +45,7 @@ class Launch:
             free = (n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))))
             name = next(n for n in free if not (self.runs_dir / n).exists())
             object.__setattr__(self, "run_name", name)
-        elif not _NAME.fullmatch(self.run_name):
+        elif not NAME.fullmatch(self.run_name):
             raise UserError(
                 f"--run '{clean(self.run_name, 60)}': a name has letters, digits, '.', '_' and '-' "
                 "alone, 64 at most, and starts with a letter or digit"

@@ -62,13 +62,18 @@ class SaveSamples:
 
 
 @dataclass(frozen=True)
+class SaveCheckpoint:
+    """Write a checkpoint that is the user's own: it stays until the user removes it."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """Finish the iteration under way, save, end. ``reason`` goes into the stop event."""
 
     reason: str = "asked to stop"
 
 
-Command = SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | Stop
+Command = SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | SaveCheckpoint | Stop
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What stays the same throughout a run. ``views``: those it has, the first by default."""
+    """What stays the same throughout a run. ``views``: those it has, the first by default.
+
+    ``events_before``: how many events are of earlier sittings, where this one is a resume.
+    """
 
     name: str = ""
     preset: str = ""
@@ -145,6 +153,7 @@ class RunInfo:
     parameters_g: int = 0
     parameters_d: int = 0
     views: tuple[ViewName, ...] = ("samples",)
+    events_before: int = 0
 
 
 @dataclass(frozen=True)
