@@ -15,8 +15,12 @@ import orjson
 from numpy.typing import NDArray
 
 from ganterm.controls import KNOBS, ControlError
+from ganterm.session.history import History
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
+
+BLOCK = 1 << 18
+"""Rows that are read at a time."""
 
 _HEAD = ("step", "branch", "time", "kind")
 _NEEDED = {
@@ -34,24 +38,29 @@ _NEEDED = {
 """What watchers read of an event, by its kind."""
 
 
-def read_rows(run: Path, every: int, last: int) -> NDArray[np.float32]:
-    """The rows of steps ``every``, 2 ``every`` ... up to ``last``: shape (rows, metrics).
+def read_history(run: Path, every: int, last: int) -> History:
+    """The series up to step ``last``, of a run with a row each ``every`` steps.
 
-    From the columns of ``history/``, of the newest branch; NaN where there is no value. Columns of
-    different lengths, as a kill leaves them, count as far as the shortest.
+    From the columns of ``history/``, of the newest branch; where a row is missing there is no
+    value. Columns of different lengths, as a kill leaves them, count as far as the shortest.
     """
     folder = run / "history"
+    history = History(tuple(METRICS), every, every)
     steps = _column(folder / "step.i8", "<i8")
     columns = {name: _column(folder / f"{name}.f4", "<f4") for name in METRICS}
-    count = min([len(steps), *(len(column) for column in columns.values() if len(column))])
-    steps = steps[:count]
-    due = (steps <= last) & (steps >= every) & (steps % every == 0) & ~_abandoned(steps)
-    places = steps[due] // every - 1
-    rows = np.full((len(METRICS), last // every), np.nan, np.float32)
-    for row, column in zip(rows, columns.values(), strict=True):
-        if len(column):
-            row[places] = column[:count][due]
-    return rows.T
+    steps = steps[: min([len(steps), *(len(c) for c in columns.values() if len(c))])]
+    rising = np.flatnonzero((steps >= every) & (steps % every == 0) & ~_abandoned(steps))
+    for first in range(every, last + 1, BLOCK * every):
+        count = min(BLOCK, (last - first) // every + 1)
+        start, stop = np.searchsorted(steps[rising], (first, first + count * every))
+        there = rising[start:stop]
+        places = (steps[there] - first) // every
+        rows = np.full((len(METRICS), count), np.nan, np.float32)
+        for row, column in zip(rows, columns.values(), strict=True):
+            if len(column):
+                row[places] = column[there]
+        history.append(rows.T)
+    return history
 
 
 def read_events(run: Path) -> list[Event]:
@@ -89,10 +98,9 @@ def _abandoned(steps: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _column(path: Path, kind: str) -> NDArray[Any]:
-    """A column's whole values, none where the file is missing."""
-    if not path.is_file():
-        return np.zeros(0, kind)
-    return np.fromfile(path, kind)
+    """A column's whole values, none where the file is missing; read once they are looked at."""
+    count = path.stat().st_size // np.dtype(kind).itemsize if path.is_file() else 0
+    return np.memmap(path, kind, "r", shape=(count,)) if count else np.zeros(0, kind)
 
 
 def _event(line: bytes) -> Event | None:

@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,8 @@ MAX_BYTES = 1 << 20
 
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
 _LOCK_TRIES = 5
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class CheckpointName(NamedTuple):
@@ -56,6 +58,12 @@ class _DataOfRun(BaseModel):
     name: str
     sha256: str
     folder: str | None = None
+
+
+class _Format(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: int
 
 
 class About(BaseModel):
@@ -96,24 +104,31 @@ def about(run: Path) -> About:
     """What is known of a run; UserError where its run.json cannot be used."""
     source = clean(run / "run.json")
     try:
-        content = _bounded(run / "run.json")
-        read = About.model_validate_json(content)
+        return validated(About, _bounded(run / "run.json"))
     except OSError as error:
         raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def validated(model: type[M], content: bytes) -> M:
+    """JSON with a format as a model; ValueError says, in a line, what is wrong with it.
+
+    The format goes first, since another one may have other fields.
+    """
+    if len(content) > MAX_BYTES:
+        raise ValueError("too large")
+    try:
+        found = _Format.model_validate_json(content).format
+        if found == FORMAT:
+            return model.model_validate_json(content)
     except ValidationError as error:
-        raise UserError(f"{source}: {problem(error)}") from None
-    if read.format != FORMAT:
-        raise UserError(f"{source}: {wrong_format(read.format)}")
-    return read
-
-
-def wrong_format(found: int) -> str:
-    """Why a file of another format is not read."""
+        raise ValueError(_problem(error)) from None
     age = "a newer" if found > FORMAT else "an older"
-    return f"format {found}, of {age} ganterm; this one reads format {FORMAT}"
+    raise ValueError(f"format {found}, of {age} ganterm; this one reads format {FORMAT}")
 
 
-def problem(error: ValidationError) -> str:
+def _problem(error: ValidationError) -> str:
     """The first thing that is wrong with a file's JSON, in a few words."""
     first = error.errors(include_url=False)[0]
     place = clean(".".join(str(part) for part in first["loc"]), 60)
@@ -243,6 +258,6 @@ def _names(folder: Path) -> Iterator[CheckpointName]:
 
 
 def _bounded(path: Path) -> bytes:
-    """A small file's content, cut where it is none."""
+    """A small file's content; of one that is none, a little more than it may have."""
     with path.open("rb") as file:
-        return file.read(MAX_BYTES)
+        return file.read(MAX_BYTES + 1)

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ganterm.controls import Controls
 from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session import records, runs
 from ganterm.session.board import now
-from ganterm.session.metrics import METRICS
+from ganterm.session.history import History
 from ganterm.session.protocol import ENDED, Counters, Event, SetControl
 from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
@@ -24,28 +21,24 @@ from ganterm.training.restore import Checkpoint, Unusable
 from ganterm.training.sampler import Sampler
 
 
-def _no_rows() -> NDArray[np.float32]:
-    return np.empty((0, len(METRICS)), np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class Beginning:
     """What a trainer starts with; the defaults are those of a new run.
 
     ``scheduled``: the last step whose scheduled changes are in ``controls``; ``pending``: changes
-    that were asked for and act next. ``rows``, shape (n, metrics), and ``events``: all that the
-    newest branch holds of earlier sittings. ``checkpoint`` is the one resumed from; ``differs``
-    says why what comes will not be the same bit for bit.
+    that were asked for and act next. ``history`` and ``events``: what the newest branch holds of
+    earlier sittings. ``checkpoint`` is the one resumed from; ``differs`` says why what comes will
+    not be the same bit for bit.
     """
 
     controls: Controls
+    history: History
     step: int = 0
     branch: int = 0
     scheduled: int = 0
     counters: Counters = field(default_factory=Counters)
     pending: tuple[SetControl, ...] = ()
     alarms: Mapping[str, str] = field(default_factory=dict)
-    rows: NDArray[np.float32] = field(default_factory=_no_rows)
     events: tuple[Event, ...] = ()
     checkpoint: CheckpointName | None = None
     differs: tuple[str, ...] = ()
@@ -92,13 +85,13 @@ def from_checkpoint(
     differs = state.differences(held, device, preset.run.threads, state.checksum(preset.toml()))
     return Beginning(
         Controls.from_table(held.controls),
+        records.read_history(run, preset.run.record_every, held.step),
         held.step,
         branch,
         held.scheduled,
         held.counters,
         tuple(held.pending),
         {clean(name, 40): clean(message, 400) for name, message in held.alarms.items()},
-        records.read_rows(run, preset.run.record_every, held.step),
         tuple(events),
         name,
         tuple(clean(difference) for difference in differs),

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load as unpack_tensors
 from torch import Tensor
 
 from ganterm.controls import ControlError, Controls
 from ganterm.losses import LOSSES
-from ganterm.session.runs import CheckpointName, problem, wrong_format
+from ganterm.session.runs import CheckpointName, validated
 from ganterm.text import clean
-from ganterm.training.checkpoint import FORMAT, MANIFEST, STATE, TENSORS, Manifest
+from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS, Manifest
 from ganterm.training.iteration import Game
 from ganterm.training.sampler import Sampler
 from ganterm.training.state import RunState, architecture, fits, generators, live, taken
 
-MAX_JSON = 1 << 20
 MAX_HEADER = 1 << 20
 """Of a safetensors file, in bytes: some thousands of tensors."""
 SHOWN = 5
@@ -34,12 +33,6 @@ M = TypeVar("M", bound=BaseModel)
 
 class Unusable(Exception):  # noqa: N818 - it is the checkpoint that is wrong, not the program
     """A checkpoint that must not be used; the message is the reason, in one line."""
-
-
-class _Format(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    format: int
 
 
 @dataclass(frozen=True)
@@ -58,11 +51,13 @@ def read(run: Path, name: CheckpointName, run_id: str) -> Checkpoint:
     """
     folder = run / "checkpoints" / str(name)
     try:
-        manifest = _manifest(_content(folder / MANIFEST))
+        manifest = _validated(Manifest, _content(folder / MANIFEST), MANIFEST)
         files = {file: _content(folder / file) for file in (STATE, TENSORS)}
     except OSError as error:
         where = Path(str(error.filename or folder)).name
         raise Unusable(f"{clean(where)}: {error.strerror}") from None
+    if set(manifest.files) != set(files):
+        raise Unusable(f"{MANIFEST}: it must name {STATE} and {TENSORS}, and no other file")
     for file, content in files.items():
         entry = manifest.files[file]
         if len(content) != entry.bytes:
@@ -126,23 +121,10 @@ def _content(path: Path) -> bytes:
 
 
 def _validated(model: type[M], content: bytes, source: str) -> M:
-    """JSON as a model; its format goes first, since another one may have other fields."""
-    if len(content) > MAX_JSON:
-        raise Unusable(f"{source}: too large")
     try:
-        found = _Format.model_validate_json(content).format
-        if found != FORMAT:
-            raise Unusable(f"{source}: {wrong_format(found)}")
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        raise Unusable(f"{source}: {problem(error)}") from None
-
-
-def _manifest(content: bytes) -> Manifest:
-    manifest = _validated(Manifest, content, MANIFEST)
-    if set(manifest.files) != {STATE, TENSORS}:
-        raise Unusable(f"{MANIFEST}: it must name {STATE} and {TENSORS}, and no other file")
-    return manifest
+        return validated(model, content)
+    except ValueError as error:
+        raise Unusable(f"{source}: {error}") from None
 
 
 def _tensors(content: bytes) -> dict[str, Tensor]:

@@ -16,7 +16,9 @@ from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session import runs
 from ganterm.session.board import now
+from ganterm.session.history import History
 from ganterm.session.launch import Launch
+from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
 from ganterm.session.runs import CheckpointName, RunLock
 from ganterm.text import clean
@@ -97,7 +99,8 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     if lock is None:
         tell("making the run directory", None)
         about |= {"id": str(uuid.uuid4()), "created": now(), "parent": None}
-        beginning = Beginning(preset.controls)
+        history = History(tuple(METRICS), run.record_every, run.record_every)
+        beginning = Beginning(preset.controls, history)
         directory = RunDirectory.create(launch.runs_dir, launch.run_name, preset.toml(), about)
     else:
         tell("reading the checkpoint", None)

@@ -107,11 +107,13 @@ def taken(game: Game, sampler: Sampler) -> dict[str, Tensor]:
 
 def live(game: Game, sampler: Sampler) -> dict[str, Tensor]:
     """The tensors that training and looking use; what is copied into them acts."""
-    tensors = {
-        "balance": game.balance,
-        "sampler.noise": sampler.noise,
-        "sampler.chosen": sampler.chosen,
-    }
+    shown = {"sampler.noise": sampler.noise, "sampler.chosen": sampler.chosen}
+    return game_tensors(game) | shown
+
+
+def game_tensors(game: Game) -> dict[str, Tensor]:
+    """Those of the networks, the averaged G, the optimizers and the loss's balance."""
+    tensors = {"balance": game.balance}
     modules = {
         "generator": game.generator,
         "discriminator": game.discriminator,

@@ -16,7 +16,6 @@ from torch import Tensor
 from ganterm.controls import ControlError, Controls, Value
 from ganterm.errors import UserError
 from ganterm.session.board import Board, now
-from ganterm.session.history import History
 from ganterm.session.launch import Launch
 from ganterm.session.metrics import METRICS, ON_DEVICE
 from ganterm.session.protocol import (
@@ -138,10 +137,7 @@ class Training:
         self._look_seconds = 0.0
         self._answered: tuple[View, bool] | None = None
         self._drained_at = 0.0
-        board.recording = History(tuple(METRICS), self._every, self._every)
-        if len(begin.rows):
-            board.recording.append(begin.rows)
-            self._newest = dict(zip(METRICS, begin.rows[-1].tolist(), strict=True))
+        board.recording = begin.history
         for event in begin.events:
             board.pin(event)
         board.commands.extendleft(reversed(begin.pending))
@@ -152,7 +148,6 @@ class Training:
             branch=self._branch,
             controls=self._controls,
             counters=self._counters,
-            scalars=self._newest,
             doing="",
             progress=None,
         )
