@@ -433,7 +433,8 @@ class Training:
                 message = f"no checkpoint could be written: {news.trouble}; tried again later"
                 if news.name is not None:
                     message = f"old checkpoints cannot be removed: {news.trouble}"
-                self._raise_alarm("checkpoint", message, {})
+                if "checkpoint" not in self._alarms:
+                    self._raise_alarm("checkpoint", message, {})
             elif "checkpoint" in self._alarms:
                 self._clear_alarm("checkpoint")
 
