@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -16,14 +17,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganterm import presets
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.panels.events import describe
 from ganterm.errors import UserError
 from ganterm.session import runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import NewNoise, Pause, SaveCheckpoint, SetControl, Stop
+from ganterm.session.protocol import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
 from ganterm.session.records import read_events, read_history
-from tests.conftest import Train
+from ganterm.training import checkpoint
+from ganterm.training.state import RunState
+from tests.conftest import TINY, Train
 from tests.terminal import GANTERM
 from tests.test_cli import TRAIN, ganterm, json_lines
 from tests.test_folder import fill
@@ -171,6 +177,70 @@ def test_what_was_asked_beside_a_stop_acts_after_the_resume(launch: Make, train:
     assert (change["step"], change["key"], change["by"]) == (at + 1, "k", "prompt")
     schedule = f"schedule=[{{step={at + 1},set={{k=3}}}}]"
     same(folder_of(train(schedule, steps=at + 4, name="whole")), part, "scheduled")
+
+
+LAZY = ("r1=0.1", "r_every=4", "k=3", "schedule=[{step=7,set={l=2}}]")
+TENSOR_ITEMS = (
+    "generator",
+    "discriminator",
+    "average",
+    "optimizer_g",
+    "optimizer_d",
+    "random.torch",
+    "random.noise",
+    "random.batches",
+    "random.sampler",
+    "sampler.noise",
+)
+
+
+@pytest.fixture(scope="module")
+def long_ago(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with checkpoints at steps 4 and 10, between which everything has changed.
+
+    The later one is 6 batches into the third epoch of 100 samples: 3 batches of 8 in each step.
+    """
+    known, preset = presets.load("mnist_mlp", [*TINY, *LAZY, "data.limit=100"])
+    launch = Launch(known, preset, "cpu", 4, None, tmp_path_factory.mktemp("runs"), "run")
+    session = LocalSession(launch)
+    session.start()
+    assert session.ended.wait(60)
+    return folder_of(resumed(folder_of(session), 10, NewNoise()))
+
+
+def mixed(long_ago: Path, folder: Path, item: str) -> Path:
+    """A copy whose checkpoint at step 10 has one item as it was at step 4."""
+    run = Path(shutil.copytree(long_ago, folder / "mixed"))
+    old, new = (run / "checkpoints" / f"step_{step:010d}-b0" for step in (4, 10))
+    state = [json.loads((path / "state.json").read_text()) for path in (old, new)]
+    tensors = [load_file(path / "tensors.safetensors") for path in (old, new)]
+    if item in state[1]:
+        assert state[0][item] != state[1][item]
+        state[1][item] = state[0][item]
+    else:
+        names = [name for name in tensors[1] if name.startswith(item)]
+        assert any(not torch.equal(tensors[0][name], tensors[1][name]) for name in names)
+        tensors[1].update({name: tensors[0][name] for name in names})
+    shutil.rmtree(new)
+    checkpoint.save(new.parent, tensors[1], RunState.model_validate_json(json.dumps(state[1])))
+    return run
+
+
+@pytest.mark.parametrize(
+    "item", ["", *TENSOR_ITEMS, "controls", "scheduled", "counters", "d_updates", "position"]
+)
+def test_no_item_of_the_state_could_be_left_out(long_ago: Path, tmp_path: Path, item: str) -> None:
+    whole = Path(shutil.copytree(long_ago, tmp_path / "whole"))
+    resumed(whole, 16)
+    part = (
+        mixed(long_ago, tmp_path, item)
+        if item
+        else Path(shutil.copytree(long_ago, tmp_path / "part"))
+    )
+    resumed(part, 16)
+    first, second = saved(whole), saved(part)
+    equal = all(torch.equal(first[name], second[name]) for name in first)
+    assert (equal and state_of(whole) == state_of(part)) == (item == "")
 
 
 def test_the_same_directory_goes_on(train: Train) -> None:
@@ -454,6 +524,16 @@ def test_a_killed_run_resumes_through_the_command_line(tmp_path: Path, train: Tr
     assert command[:4] == ["ganterm", "resume", "runs/r", "--from"]
     mended = resumed(run, goal + 5, checkpoint=command[4])
     assert mended.snapshot.state == "finished"
+
+
+@pytest.mark.parametrize("differs", [[], ["torch 2.6 -> 2.7", "\x1b]52;"]])
+def test_the_events_panel_tells_of_checkpoints_and_resumes(differs: list[str]) -> None:
+    data = {"checkpoint": "step_0000000005-b0", "differs": differs}
+    text, _ = describe(Event(5, 1, "", "resume", data), Glyphs())
+    assert text.startswith("goes on from step_0000000005-b0")
+    assert ("not bit-exact: torch 2.6 -> 2.7, ^[]52;" in text) == bool(differs)
+    saved_text, _ = describe(Event(5, 1, "", "checkpoint", {"path": "checkpoints/x"}), Glyphs())
+    assert saved_text == "checkpoint checkpoints/x"
 
 
 def flip(path: Path, at: int) -> None:
