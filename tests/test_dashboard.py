@@ -37,6 +37,7 @@ from ganterm.session.protocol import (
     Rates,
     RunInfo,
     Sample,
+    SaveCheckpoint,
     SaveSamples,
     SetControl,
     State,
@@ -162,6 +163,7 @@ async def test_a_refusal_takes_the_wish_back() -> None:
         ("full_stop", "paused", OneStep()),
         ("r", "running", NewNoise()),
         ("s", "running", SaveSamples()),
+        ("w", "running", SaveCheckpoint()),
     ],
 )
 async def test_keys_that_command_the_trainer(key: str, state: State, command: Command) -> None:

@@ -38,11 +38,11 @@ from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.training import setup
 from ganterm.training.batches import Batches
-from ganterm.training.checkpoint import game_tensors
 from ganterm.training.examiner import Examiner
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.setup import set_up
+from ganterm.training.state import game_tensors
 from ganterm.training.subject import subject_of
 from tests.test_zoo import generated
 
@@ -668,7 +668,7 @@ def state(run: Run) -> dict[str, Any]:
         **{key: value.numpy().tobytes() for key, value in game_tensors(game).items()},
         "default": torch.get_rng_state().numpy().tobytes(),
         "noise": game.noise.get_state().numpy().tobytes(),
-        "batches": game.batches.generator.get_state().numpy().tobytes(),  # type: ignore[attr-defined]
+        "batches": game.batches.generator.get_state().numpy().tobytes(),
         "training": [module.training for module in modules],
         "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules],
         "grad": [parameter.grad for parameter in parameters],

@@ -38,6 +38,7 @@ from ganterm.session.protocol import (
     OneStep,
     Pause,
     Sample,
+    SaveCheckpoint,
     SaveSamples,
     Session,
     Snapshot,
@@ -64,6 +65,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("pageup", "pgup", "page(-1)", "samples: the classes before; diagnosis: the readings before"),
     ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
+    ("w", "w", "checkpoint", "write a checkpoint"),
     ("s", "s", "save_samples", "save a PNG of the samples in the run directory"),
     ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
     ("z", "z", "zoom", "charts: whole run, newest 2,000 rows, newest 200"),
@@ -307,6 +309,10 @@ class Dashboard(App[int]):
     def action_save_samples(self) -> None:
         """A PNG of the samples."""
         self.submit(SaveSamples())
+
+    def action_checkpoint(self) -> None:
+        """A checkpoint that stays."""
+        self.submit(SaveCheckpoint())
 
     def action_picture(self) -> None:
         """An SVG of the screen, in the run directory."""

@@ -43,8 +43,9 @@ class Update:
 class Game:
     """G and D, their optimizers and their sources of randomness; ``play`` runs one iteration.
 
-    ``average`` follows G; ``balance`` is the loss's own scalar; ``step`` and ``d_updates`` count
-    what was done. ``pack`` samples of one kind are shown to D as one.
+    ``average`` follows G; ``balance`` is the loss's own scalar; ``squares`` are the newest R1, R2
+    unweighted; ``step`` and ``d_updates`` count what was done. ``pack`` samples of one
+    kind are shown to D as one.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Game:
         self.d_updates = 0
         self._pack = pack
         self._nothing = torch.zeros((), device=self.device)
-        self._squares = (self._nothing, self._nothing)
+        self.squares = (self._nothing, self._nothing)
         # Batch statistics would mix real and fake; without them one pass over both is the same.
         self._joint = not any(
             isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules()
@@ -108,7 +109,7 @@ class Game:
         measured["refused_g"] = _first([u.refused for u in g_updates])
         measured["weight_norm_d"] = self.weights_d.flat.detach().norm()
         measured["weight_norm_g"] = self.weights_g.flat.detach().norm()
-        measured["r1"], measured["r2"] = self._squares
+        measured["r1"], measured["r2"] = self.squares
         measured["balance"] = self.balance
         return [measured.get(name, self._nothing) for name in ON_DEVICE]
 
@@ -188,7 +189,7 @@ class Game:
         if penalty is not None:
             added.append(controls.penalty_weight * penalty.value)
         if not (controls.r1 or controls.r2):
-            self._squares = (self._nothing, self._nothing)
+            self.squares = (self._nothing, self._nothing)
         if regularised:
             added.append(self._regulariser(of_real.scores, of_fake.scores, real, fake, controls))
         told = self._labels_told(of_real, of_fake, labels, codes)
@@ -327,7 +328,7 @@ class Game:
             (controls.r2, scores_fake, fake),
         ):
             squares.append(squared_norms(scores, samples).mean() if gamma else self._nothing)
-        self._squares = (squares[0].detach(), squares[1].detach())
+        self.squares = (squares[0].detach(), squares[1].detach())
         weights = (controls.r_every * controls.r1 / 2, controls.r_every * controls.r2 / 2)
         return weights[0] * squares[0] + weights[1] * squares[1]
 

@@ -71,6 +71,13 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
             return told, style(palette.ALARM)
         case "start":
             return "training starts", style(palette.DIM)
+        case "checkpoint":
+            return f"checkpoint {clean(data['path'])}", style(palette.DIM)
+        case "resume":
+            differs = (
+                f"; not bit-exact: {clean(', '.join(data['differs']))}" if data["differs"] else ""
+            )
+            return f"goes on from {clean(data['checkpoint'])}{differs}", style(palette.GOOD)
         case "pause":
             return "paused" + (f": {clean(data['cause'])}" if "cause" in data else ""), style(
                 palette.G
