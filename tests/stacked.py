@@ -2,8 +2,8 @@
 
 26,000 samples of the saved generator (Srivastava et al. 2017, Lin et al. 2018), each of the three
 digits told by ganterm's own classifier: how many of the 1,000 modes are there, and the KL from
-their histogram to an even one. As many samples of the data themselves stand in the first row: nothing
-gets below them. The table is Markdown.
+their histogram to an even one. As many samples of the data themselves stand in the first row, the
+least to be had. The table is Markdown.
 """
 
 from __future__ import annotations
