@@ -79,9 +79,8 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     from ganterm import presets
     from ganterm.data.load import loaded
     from ganterm.diagnosis import classifier
-    from ganterm.diagnosis.clouds import cloud
     from ganterm.diagnosis.diversity import relative
-    from ganterm.diagnosis.frechet import frechet_distance, moments
+    from ganterm.diagnosis.frechet import frechet
     from ganterm.diagnosis.modes import FOUND, SURE, divergence
     from ganterm.training.latent import Latent
 
@@ -111,15 +110,15 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     classes, sure = judge.read(seen.logits)
     counts = torch.bincount(classes[sure >= SURE], minlength=10)
     prior = torch.bincount(dataset.labels, minlength=10) / len(dataset.labels)
-    known = moments(cloud(judge.features(reals)))
+    real_features = judge.features(reals)
     return {
         **asdict(run),
         "minutes": minutes,
         "accuracy": judge.accuracy,
         "modes": int((counts / counts.sum().clamp(min=1) >= FOUND * prior).sum()),
         "class_kl": divergence(counts, prior),
-        "cfid": frechet_distance(cloud(seen.features), known),
-        "cfid_real": frechet_distance(cloud(judge.features(others)), known),
+        "cfid": float(frechet(seen.features, real_features)),
+        "cfid_real": float(frechet(judge.features(others), real_features)),
         "diversity": float(relative(fakes[:1000], reals[:1000].float().mul(2 / 255).sub(1))),
     }
 
