@@ -409,3 +409,8 @@ def test_stopping_while_loading_leaves_nothing_and_is_no_failure(
     assert session.snapshot.state == "stopped"
     assert session.snapshot.failure is None
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_says_how_often_it_is_looked_at(train: Train) -> None:
+    assert train().snapshot.info.diagnose_every == 250
+    assert train("run.diagnosis=0", name="off").snapshot.info.diagnose_every == 0

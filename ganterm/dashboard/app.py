@@ -154,7 +154,9 @@ class Dashboard(App[int]):
         self._ask_for_samples()
         asked = dict(self._steering.asked)
         now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost)
-        unseen = not self._cockpit.is_mounted or isinstance(self.screen, HelpScreen)
+        # A last tick may come when the screens are gone already.
+        screens = self.screen_stack if self._cockpit.is_mounted else []
+        unseen = not screens or isinstance(screens[-1], HelpScreen)
         sample, shown = snapshot.sample, self._sample_shown
         turned = sample is None or shown is None or sample.view != shown.view
         samples_due = budget.due(samples_per_s) or snapshot.state in ENDED
@@ -255,22 +257,30 @@ class Dashboard(App[int]):
         press = remedy.press
         for knob in KNOBS.values():
             if knob.keys and press in knob.keys:
-                self._steering.nudge(knob.name, 2 * knob.keys.index(press) - 1, "alarm")
+                way = 2 * knob.keys.index(press) - 1
+                self._told(knob.name, self._steering.nudge(knob.name, way, "alarm"))
                 return
-        if not press.startswith(":"):
-            actions = {shown: action for _, shown, action, _ in ACTIONS}
-            if press in actions:
-                self.call_later(self.run_action, actions[press])
-            else:
-                self.notify(f"There is no key {press}.", severity="error", markup=False)
+        if press.startswith(":"):
+            try:
+                name, value = parse_assignment(press[1:])
+                self.session.snapshot.controls.with_(name, value)
+            except ControlError as error:
+                self.notify(str(error), severity="error", markup=False)
+                return
+            self._told(name, self._steering.ask(name, value, "alarm"))
             return
-        try:
-            name, value = parse_assignment(press[1:])
-            self.session.snapshot.controls.with_(name, value)
-        except ControlError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        self._steering.ask(name, value, "alarm")
+        actions = {shown: action for _, shown, action, _ in ACTIONS}
+        if press in actions:
+            self.call_later(self.run_action, actions[press])
+        else:
+            self.notify(f"There is no key {press}.", severity="error", markup=False)
+
+    def _told(self, name: str, asked: bool) -> None:
+        """Say so where a remedy has nothing left to change."""
+        if not asked:
+            knob, controls = KNOBS[name], self.session.snapshot.controls
+            value = self._steering.asked.get(name, controls.value(name))
+            self.notify(f"{knob.label} is {knob.show(value)} already.", timeout=3)
 
     def action_page(self, direction: int) -> None:
         """The samples' next rows, or the next readings, where there are more than fit."""

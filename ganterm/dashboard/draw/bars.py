@@ -141,7 +141,10 @@ def _inline(modes: Modes, told: list[str], width: int, height: int, glyphs: Glyp
 
 
 def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
-    """Several modes to a column: their mean; a column none of whose modes is found says so."""
+    """Several modes to a column: their mean; a column none of whose modes is found says so.
+
+    Fewer modes than columns have columns between them.
+    """
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
     columns = min(width, len(ratios))
@@ -149,12 +152,14 @@ def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
     sums = np.add.reduceat(ratios, starts)
     counts = np.diff([*starts.tolist(), len(ratios)])
     any_found = np.add.reduceat(np.asarray(modes.found, np.intp), starts) > 0
+    apart = max(1, width // columns)
     for column in range(columns):
+        left = column * apart
         if not any_found[column]:
-            cells.write(height - 1, column, glyphs.lost, style(palette.ALARM))
+            cells.write(height - 1, left, glyphs.lost, style(palette.ALARM))
             continue
         for row, char in enumerate(upright(sums[column] / counts[column] / 2, height, glyphs)):
-            cells.write(row, column, char, style(palette.G))
+            cells.write(row, left, char, style(palette.G))
     return cells
 
 
