@@ -1,14 +1,16 @@
 """What the alarms' rules would have been told of a collected run, and what was true meanwhile.
 
-Writes ``rounds.jsonl``, a line a round as the run's own Examiner read it from the networks kept,
-and ``truth.json``. Done again whenever exams change; nothing is trained for it.
+Writes ``rounds.jsonl``, a line a round as the run's own Examiner read it from the networks kept;
+``hidden.jsonl``, the same for data that have neither labels nor known modes, so that features are
+the fixed network's; and ``truth.json``. Done again whenever exams change; nothing is trained for it.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,16 @@ import torch
 from torch import Tensor
 
 from ganterm.controls import Controls
+from ganterm.data.load import loaded
+from ganterm.diagnosis.features import FixedFeatures
 from ganterm.diagnosis.scores import auc
+from ganterm.presets import Preset
 from ganterm.session.findings import Diagnosis
 from ganterm.session.launch import Launch
+from ganterm.training.examiner import Examiner
+from ganterm.training.iteration import Game
 from ganterm.training.setup import set_up
+from ganterm.training.subject import subject_of
 from tests.alarm_bench.collect import ROUND_EVERY
 from tests.alarm_bench.settings import Run
 from tests.alarm_bench.strong import judge
@@ -45,7 +53,12 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
         reals = next_reals(game.batches.next)
         tell_apart, expected = _tell_apart(run, out, data_dir)
         controls, truth = preset.controls, []
-        with (folder / "rounds.jsonl").open("wb") as rounds:
+        blind = _blind(preset, game, setup.device)
+        with ExitStack() as stack:
+            rounds, hidden = (
+                stack.enter_context((folder / name).open("wb"))
+                for name in ("rounds.jsonl", "hidden.jsonl")
+            )
             for file in sorted((folder / "states").iterdir()):
                 step = int(file.stem)
                 controls = controls_at(preset.controls, preset.scheduled, step)
@@ -68,8 +81,9 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
                         point["score_mean"] = float(both.mean())
                 truth.append(point)
                 if step % ROUND_EVERY == 0:
-                    found = examiner.examine(step, float(step), controls)
-                    rounds.write(orjson.dumps(round_of(found), option=_JSON))
+                    for takes, log in ((examiner, rounds), (blind, hidden)):
+                        found = takes.examine(step, float(step), controls)
+                        log.write(orjson.dumps(round_of(found), option=_JSON))
         setup.directory.close()
         game.batches.close()
         (folder / "truth.json").write_bytes(
@@ -78,6 +92,15 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
         known = {"traits": asdict(setup.traits), "note": examiner.diagnosis.note}
         (folder / "about.json").write_bytes(orjson.dumps(known, option=_JSON))
     return f"{run.name}: {len(truth)} points; broken: {dict(examiner.broken)}"
+
+
+def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
+    """Who examines the same networks as if the data had no labels."""
+    dataset = loaded(preset.data, None, lambda doing, share: None)
+    unlabelled = replace(dataset, labels=None, classes=(), modes=None, sigma=None)
+    features = FixedFeatures(dataset.shape, device)
+    subject = subject_of(unlabelled, device, preset.run.seed, features, None)
+    return Examiner(game, subject, 1.0, ROUND_EVERY, preset.run.seed, "")
 
 
 def controls_at(
@@ -122,8 +145,6 @@ def _tell_apart(
     run: Run, out: Path, data_dir: Path | None
 ) -> tuple[Callable[[Tensor], list[float]], list[float]]:
     """From samples to the share of each mode, and the data's shares."""
-    from ganterm.data.load import loaded
-
     dataset = loaded(run.setting.build(0).data, None, lambda doing, share: None)
     if dataset.modes is not None:
         modes = dataset.modes
