@@ -19,7 +19,6 @@ import orjson
 import torch
 from torch import Tensor
 
-from ganterm.controls import Controls
 from ganterm.data.load import loaded
 from ganterm.diagnosis.features import FixedFeatures
 from ganterm.diagnosis.scores import auc
@@ -31,9 +30,9 @@ from ganterm.training.iteration import Game
 from ganterm.training.setup import set_up
 from ganterm.training.subject import subject_of
 from tests.alarm_bench.collect import ROUND_EVERY
-from tests.alarm_bench.settings import Run
+from tests.alarm_bench.settings import Run, controls_at
 from tests.alarm_bench.strong import judge
-from tests.alarm_bench.truth import SAMPLES
+from tests.alarm_bench.truth import PICTURES, SAMPLES
 
 VIEW_SEED = 12_345
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
@@ -50,9 +49,10 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
         launch = Launch(run.name, preset, "cpu", None, None, Path(runs), "run")
         setup = set_up(launch, lambda doing, share: None)
         game, examiner = setup.game, setup.examiner
-        reals = next_reals(game.batches.next)
+        count = SAMPLES if setup.traits.plane else PICTURES
+        reals = next_reals(game.batches.next, count)
         tell_apart, expected = _tell_apart(run, out, data_dir)
-        controls, truth = preset.controls, []
+        truth = []
         blind = _blind(preset, game, setup.device)
         with ExitStack() as stack:
             rounds, hidden = (
@@ -61,7 +61,7 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
             )
             for file in sorted((folder / "states").iterdir()):
                 step = int(file.stem)
-                controls = controls_at(preset.controls, preset.scheduled, step)
+                controls = controls_at(preset, step)
                 tensors = load_file(file)
                 _load(game.generator, tensors, "g.")
                 has_d = _load(game.discriminator, tensors, "d.")
@@ -70,7 +70,7 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
                     game.generator.eval()
                     game.discriminator.eval()
                     random = torch.Generator().manual_seed(VIEW_SEED)
-                    fakes, labels = game.sample(SAMPLES, random)
+                    fakes, labels = game.sample(count, random)
                     point: dict[str, Any] = {"step": step, "shares": tell_apart(fakes)}
                     if has_d:
                         of_real = game.judge(reals, None).flatten()
@@ -103,17 +103,6 @@ def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
     return Examiner(game, subject, 1.0, ROUND_EVERY, preset.run.seed, "")
 
 
-def controls_at(
-    controls: Controls, scheduled: dict[int, dict[str, str | int | float]], step: int
-) -> Controls:
-    """The controls in force in the iteration that completes as ``step``."""
-    for at in sorted(scheduled):
-        if at <= step:
-            for name, value in scheduled[at].items():
-                controls = controls.with_(name, value)
-    return controls
-
-
 def round_of(found: Diagnosis) -> dict[str, Any]:
     """What a round found, for ``replay``."""
     step = found.step
@@ -126,12 +115,12 @@ def round_of(found: Diagnosis) -> dict[str, Any]:
     return told
 
 
-def next_reals(draw: Callable[[], tuple[Tensor, Tensor | None]]) -> Tensor:
-    """SAMPLES reals, as training draws them."""
+def next_reals(draw: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> Tensor:
+    """``count`` reals, as training draws them."""
     batches: list[Tensor] = []
-    while sum(len(batch) for batch in batches) < SAMPLES:
+    while sum(len(batch) for batch in batches) < count:
         batches.append(draw()[0].clone())
-    return torch.cat(batches)[:SAMPLES]
+    return torch.cat(batches)[:count]
 
 
 def _load(network: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ganterm.controls import Controls
 from ganterm.presets import Preset, load
 
 
@@ -47,6 +48,16 @@ class Run:
     def name(self) -> str:
         """Of its folder."""
         return f"{self.setting.name}-{self.seed}"
+
+
+def controls_at(preset: Preset, step: int) -> Controls:
+    """The controls in force in the iteration that completes as ``step``."""
+    controls = preset.controls
+    for at in sorted(preset.scheduled):
+        if at <= step:
+            for name, value in preset.scheduled[at].items():
+                controls = controls.with_(name, value)
+    return controls
 
 
 _RATES = ("lr_d={0}", "lr_g={0}")
