@@ -59,9 +59,10 @@ def collect(run: Run, out: Path) -> str:
                 d = game.discriminator.state_dict()
                 tensors |= {f"d.{k}": v.contiguous() for k, v in d.items()}
             save_file(tensors, folder / "states" / f"{step:06d}.safetensors")
-            refused = made[:, list(ON_DEVICE).index("refused_d")] + made[
-                :, list(ON_DEVICE).index("refused_g")
-            ]
+            refused = (
+                made[:, list(ON_DEVICE).index("refused_d")]
+                + made[:, list(ON_DEVICE).index("refused_g")]
+            )
             if refused.any():
                 break
         setup.directory.close()

@@ -8,8 +8,7 @@ the fixed network's; and ``truth.json``. Done again whenever exams change; nothi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from ganterm.session.findings import Diagnosis
 from ganterm.session.launch import Launch
 from ganterm.training.examiner import Examiner
 from ganterm.training.iteration import Game
-from ganterm.training.setup import set_up
+from ganterm.training.setup import Setup, set_up
 from ganterm.training.subject import subject_of
 from tests.alarm_bench.collect import ROUND_EVERY
 from tests.alarm_bench.settings import Run, controls_at
@@ -39,59 +38,64 @@ _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 def examine(run: Run, out: Path, data_dir: Path | None) -> str:
-    """Take all exams of a collected run, and its truth."""
-    from safetensors.torch import load_file
-
+    """Take all exams of a collected run, and its truth where that is not there yet."""
     torch.set_num_threads(1)
     folder = out / run.name
     preset = run.setting.build(run.seed)
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as runs:
         launch = Launch(run.name, preset, "cpu", None, None, Path(runs), "run")
         setup = set_up(launch, lambda doing, share: None)
-        game, examiner = setup.game, setup.examiner
-        count = SAMPLES if setup.traits.plane else PICTURES
-        reals = next_reals(game.batches.next, count)
-        tell_apart, expected = _tell_apart(run, out, data_dir)
-        truth = []
-        blind = _blind(preset, game, setup.device)
-        with ExitStack() as stack:
-            rounds, hidden = (
-                stack.enter_context((folder / name).open("wb"))
-                for name in ("rounds.jsonl", "hidden.jsonl")
-            )
-            for file in sorted((folder / "states").iterdir()):
-                step = int(file.stem)
-                controls = controls_at(preset, step)
-                tensors = load_file(file)
-                _load(game.generator, tensors, "g.")
-                has_d = _load(game.discriminator, tensors, "d.")
-                game.step = step
-                with torch.no_grad():
-                    game.generator.eval()
-                    game.discriminator.eval()
-                    random = torch.Generator().manual_seed(VIEW_SEED)
-                    fakes, labels = game.sample(count, random)
-                    point: dict[str, Any] = {"step": step, "shares": tell_apart(fakes)}
-                    if has_d:
-                        of_real = game.judge(reals, None).flatten()
-                        of_fake = game.judge(fakes, None).flatten()
-                        both = torch.cat([of_real, of_fake])
-                        point["auc"] = float(auc(of_real, of_fake))
-                        point["score_std"] = float(both.std())
-                        point["score_mean"] = float(both.mean())
-                truth.append(point)
-                if step % ROUND_EVERY == 0:
-                    for takes, log in ((examiner, rounds), (blind, hidden)):
-                        found = takes.examine(step, float(step), controls)
-                        log.write(orjson.dumps(round_of(found), option=_JSON))
         setup.directory.close()
-        game.batches.close()
-        (folder / "truth.json").write_bytes(
-            orjson.dumps({"expected": expected, "points": truth}, option=_JSON)
-        )
-        known = {"traits": asdict(setup.traits), "note": examiner.diagnosis.note}
-        (folder / "about.json").write_bytes(orjson.dumps(known, option=_JSON))
-    return f"{run.name}: {len(truth)} points; broken: {dict(examiner.broken)}"
+    if not (folder / "truth.json").exists():
+        tell_apart, expected = _tell_apart(run, out, data_dir)
+        points = list(_points(setup, folder, tell_apart))
+        told = {"expected": expected, "points": points}
+        (folder / "truth.json").write_bytes(orjson.dumps(told, option=_JSON))
+    blind = _blind(preset, setup.game, setup.device)
+    for examiner, log in ((setup.examiner, "rounds.jsonl"), (blind, "hidden.jsonl")):
+        lines = []
+        for step in _states(setup.game, folder):
+            if step % ROUND_EVERY == 0:
+                found = examiner.examine(step, float(step), controls_at(preset, step))
+                lines.append(orjson.dumps(round_of(found), option=_JSON))
+        (folder / log).write_bytes(b"".join(lines))
+    setup.game.batches.close()
+    known = {"traits": asdict(setup.traits), "note": setup.examiner.diagnosis.note}
+    (folder / "about.json").write_bytes(orjson.dumps(known, option=_JSON))
+    return f"{run.name}: {len(lines)} rounds; broken: {dict(setup.examiner.broken)}"
+
+
+def _states(game: Game, folder: Path) -> Iterator[int]:
+    """The steps whose networks were kept, each with the networks put in place."""
+    from safetensors.torch import load_file
+
+    for file in sorted((folder / "states").iterdir()):
+        tensors = load_file(file)
+        _load(game.generator, tensors, "g.")
+        _load(game.discriminator, tensors, "d.")
+        game.step = int(file.stem)
+        yield game.step
+
+
+def _points(
+    setup: Setup, folder: Path, tell_apart: Callable[[Tensor], list[float]]
+) -> Iterator[dict[str, Any]]:
+    """The truth of all points."""
+    game = setup.game
+    count = SAMPLES if setup.traits.plane else PICTURES
+    reals = next_reals(game.batches.next, count)
+    for step in _states(game, folder):
+        with torch.no_grad():
+            game.generator.eval()
+            game.discriminator.eval()
+            fakes, _ = game.sample(count, torch.Generator().manual_seed(VIEW_SEED))
+            point: dict[str, Any] = {"step": step, "shares": tell_apart(fakes)}
+            if step % ROUND_EVERY == 0:
+                real, fake = (game.judge(some, None).flatten() for some in (reals, fakes))
+                both = torch.cat([real, fake])
+                point["auc"] = float(auc(real, fake))
+                point["score_std"], point["score_mean"] = (float(v) for v in torch.std_mean(both))
+        yield point
 
 
 def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
@@ -99,7 +103,7 @@ def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
     dataset = loaded(preset.data, None, lambda doing, share: None)
     unlabelled = replace(dataset, labels=None, classes=(), modes=None, sigma=None)
     features = FixedFeatures(dataset.shape, device)
-    subject = subject_of(unlabelled, device, preset.run.seed, features, None)
+    subject = subject_of(unlabelled, None, device, preset.run.seed, features, None)
     return Examiner(game, subject, 1.0, ROUND_EVERY, preset.run.seed, "")
 
 
@@ -123,11 +127,10 @@ def next_reals(draw: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> 
     return torch.cat(batches)[:count]
 
 
-def _load(network: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> bool:
+def _load(network: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     if state:
         network.load_state_dict(state)
-    return bool(state)
 
 
 def _tell_apart(

@@ -104,7 +104,11 @@ SETTINGS = (
     Setting("ring8_hinge", "ring8", 2000, 1, (*_SMALL, "loss=hinge")),
     Setting("ring8_lsgan", "ring8", 2000, 1, (*_SMALL, "loss=lsgan")),
     Setting(
-        "ring8_rpgan", "ring8", 2000, 1, (*_SMALL, *_FREE, "loss=rpgan_r1_r2", "penalty_weight=0.001")
+        "ring8_rpgan",
+        "ring8",
+        2000,
+        1,
+        (*_SMALL, *_FREE, "loss=rpgan_r1_r2", "penalty_weight=0.001"),
     ),
     Setting("ring8_minimax_free", "ring8", 2000, 1, (*_SMALL, *_FREE, "loss=minimax")),
     Setting(

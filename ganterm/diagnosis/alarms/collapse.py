@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, lower, put, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import first_fresh, fresh
+from ganterm.diagnosis.signs import first_fresh
 from ganterm.session.findings import Remedy
 
 ALIKE = 60.0

@@ -72,7 +72,9 @@ class WinningD(Rule):
             lower(controls, "k", "fewer D updates a step"),
             add_r1(controls, "R1 keeps D from becoming too steep"),
             lower(controls, "lr_d", "a slower D"),
-            put(controls, "instance_noise", max(0.1, controls.instance_noise), "noise on all D sees"),
+            put(
+                controls, "instance_noise", max(0.1, controls.instance_noise), "noise on all D sees"
+            ),
             higher(controls, "l", "more G updates a step"),
         )
 

@@ -39,8 +39,12 @@ class OverfittingD(Rule):
         """What makes the data harder to know by heart, then a weaker D."""
         controls = record.controls
         return in_order(
-            put(controls, "d_input_dropout", max(0.2, controls.d_input_dropout), "D sees parts only"),
-            put(controls, "instance_noise", max(0.1, controls.instance_noise), "noise on all D sees"),
+            put(
+                controls, "d_input_dropout", max(0.2, controls.d_input_dropout), "D sees parts only"
+            ),
+            put(
+                controls, "instance_noise", max(0.1, controls.instance_noise), "noise on all D sees"
+            ),
             lower(controls, "lr_d", "a slower D"),
             lower(controls, "k", "fewer D updates a step"),
         )
