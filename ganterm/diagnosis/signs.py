@@ -1,4 +1,4 @@
-"""What rules read off a run's past: blocks of rows, how long something has lasted, how old it is."""
+"""What rules read off a run's past: blocks of rows, how long a state has lasted, how old it is."""
 
 from __future__ import annotations
 
