@@ -49,6 +49,12 @@ def put(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
     return Remedy(f":{name} {wanted:g}", why)
 
 
+def at_least(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
+    """A command that raises a control to a value, where it is lower."""
+    lower_now = float(controls.value(name)) < value
+    return put(controls, name, value, why) if lower_now else None
+
+
 def divided(controls: Controls, name: str, by: float, why: str) -> Remedy | None:
     """A command that divides a control."""
     return put(controls, name, float(controls.value(name)) / by, why)

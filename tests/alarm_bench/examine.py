@@ -2,7 +2,7 @@
 
 Writes ``rounds.jsonl``, a line a round as the run's own Examiner read it from the networks kept;
 ``hidden.jsonl``, the same for data that have neither labels nor known modes, so that features are
-the fixed network's; and ``truth.json``. Done again whenever exams change; nothing is trained for it.
+the fixed network's; and ``truth.json``. Done again when exams change; nothing is trained for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rules over what was kept of a run: which alarms it would have raised and cleared, and when."""
+"""The rules over what was kept of a run: which alarms they raise and clear, and when."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Every 50 steps samples of the raw G (evaluation mode, the same noise for all points of a run) are
 told apart: 2,500 points by the mode nearest to them, exactly; 600 digits by a classifier that the
-alarms never see (``strong``). A mode is *kept* at a point where it has at least a tenth of the data's
-share. The point is *poor* where at most half of the modes are kept.
+alarms never see (``strong``). A mode is *kept* where it has at least a tenth of the data's share.
+The point is *poor* where at most half of the modes are kept.
 
 Nothing before step ``WARM_UP`` counts: until then nobody can tell a collapse from an untrained G.
 

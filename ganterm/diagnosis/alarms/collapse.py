@@ -147,7 +147,7 @@ def _still_spreads(steps: Steps, values: np.ndarray, bound: float) -> bool:
 
 
 def _left(modes: Modes) -> str:
-    """Such as "3 of 10 digits left: 1, 7, 9"; or where most samples are, if more than half are left."""
+    """Such as "3 of 10 digits left: 1, 7, 9"; where most samples are, if over half are left."""
     left = int(modes.found.sum())
     plural = modes.kind + ("es" if modes.kind.endswith("s") else "s")
     told = f"{left} of {len(modes.names):,} {plural} left"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, higher, in_order, lower, put, switch
+from ganterm.diagnosis.cures import add_r1, at_least, higher, in_order, lower, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.signs import Flags, Values, began, blocks
 from ganterm.losses import LOSSES
@@ -72,9 +72,7 @@ class WinningD(Rule):
             lower(controls, "k", "fewer D updates a step"),
             add_r1(controls, "R1 keeps D from becoming too steep"),
             lower(controls, "lr_d", "a slower D"),
-            put(
-                controls, "instance_noise", max(0.1, controls.instance_noise), "noise on all D sees"
-            ),
+            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
             higher(controls, "l", "more G updates a step"),
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ganterm.diagnosis.cures import add_r1, divided, in_order, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import fresh
 from ganterm.session.findings import Remedy
 
 ROUNDS = 8
@@ -13,6 +14,8 @@ HOPS = 3
 """Changes of the leading mode in ROUNDS that are no chance."""
 LEADING = 0.5
 """Share of the samples on one mode that makes it the leading one."""
+ALIKE = 75.0
+"""Vendi score of points, in % of that of reals, above which they are on many modes."""
 MODES = 4
 """With fewer, one of them may lead without anything being wrong."""
 
@@ -28,6 +31,9 @@ class Hopping(Rule):
         trail, modes = record.diagnosis.mode_trail, record.diagnosis.modes
         if trail is None or modes is None or trail.shares.shape[1] < MODES:
             return None
+        if record.traits.plane and not fresh(record, "vendi_pixels") < ALIKE:
+            # Points that miss most modes by a little leave few samples to count.
+            return False
         steps, shares = trail.steps[-ROUNDS:], trail.shares[-ROUNDS:]
         if len(steps) < ROUNDS or not np.isfinite(shares).all():
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ganterm.diagnosis.cures import in_order, lower, put
+from ganterm.diagnosis.cures import at_least, in_order, lower
 from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.signs import fresh
 from ganterm.session.findings import Remedy
@@ -39,12 +39,8 @@ class OverfittingD(Rule):
         """What makes the data harder to know by heart, then a weaker D."""
         controls = record.controls
         return in_order(
-            put(
-                controls, "d_input_dropout", max(0.2, controls.d_input_dropout), "D sees parts only"
-            ),
-            put(
-                controls, "instance_noise", max(0.1, controls.instance_noise), "noise on all D sees"
-            ),
+            at_least(controls, "d_input_dropout", 0.2, "D sees parts only"),
+            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
             lower(controls, "lr_d", "a slower D"),
             lower(controls, "k", "fewer D updates a step"),
         )
