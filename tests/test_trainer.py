@@ -36,7 +36,7 @@ def weights(session: LocalSession) -> dict[str, torch.Tensor]:
     """All that is saved but what is merely looked at."""
     folder = Path(session.snapshot.info.directory) / "checkpoints"
     saved = load_file(folder / (folder / "LATEST").read_text().strip() / "tensors.safetensors")
-    return {name: tensor for name, tensor in saved.items() if not name.startswith("sampler.")}
+    return {name: tensor for name, tensor in saved.items() if "sampler" not in name}
 
 
 def until(condition: Callable[[], bool]) -> None:
