@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import click
 
 from ganterm import __version__, presets
 from ganterm.data import DATASETS
+from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
 from ganterm.session import runs
 from ganterm.session.launch import Launch
@@ -44,6 +47,18 @@ def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
+        ),
+        click.option(
+            "--stop-on",
+            multiple=True,
+            metavar="ALARM",
+            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable.",
+        ),
+        click.option(
+            "--on-alarm",
+            default="",
+            metavar="CMD",
+            help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
         ),
         click.option(
             "--glyphs",
@@ -180,6 +195,8 @@ def _train(options: dict[str, Any]) -> int:
         options["data_dir"],
         options["runs_dir"],
         options["run_name"],
+        _alarms_named(options["stop_on"]),
+        _command(options["on_alarm"]),
     )
     return _go(launch, options)
 
@@ -191,6 +208,32 @@ def _go(launch: Launch, options: dict[str, Any]) -> int:
     if options["headless"]:
         return _headless(launch, options["as_json"], options["debug"])
     return _dashboard(launch, options["glyphs"], options["debug"])
+
+
+def _alarms_named(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of alarms; UserError for one that is none."""
+    known = alarm_names()
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"--stop-on '{clean(name, 40)}': there is no such alarm; "
+                f"{nearest(name, known)} (all: {', '.join(known)})"
+            )
+    return names
+
+
+def _command(text: str) -> tuple[str, ...]:
+    """A command and its arguments; UserError where it is none that could be run."""
+    try:
+        parts = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"--on-alarm {clean(text, 60)}: {error}") from None
+    if parts and shutil.which(parts[0]) is None:
+        raise UserError(
+            f"--on-alarm: there is no program '{clean(parts[0], 60)}' here; it is run without a "
+            "shell, so for pipes give a script or sh -c '...'"
+        )
+    return parts
 
 
 def _welcome(headless: bool) -> str | None:
@@ -274,7 +317,7 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
-    """Tell why a run failed; the exit code, a signal's before all others."""
+    """Tell why a run failed; the exit code, a signal's before all others, 3 for --stop-on."""
     for event in session.events(session.snapshot.info.events_before):
         if event.kind == "resume" and event.data["differs"]:
             _tell(f"not bit-exact: {', '.join(event.data['differs'])}")
@@ -284,4 +327,6 @@ def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool
             click.echo(failure.trace, err=True)
         _tell(failure.message)
         code = 2 if failure.mistake else 1
+    elif session.snapshot.stopped_by:
+        code = 3
     return signalled if signalled is not None else code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
 import orjson
@@ -107,7 +108,7 @@ class JsonReporter:
         """Nothing: only the four kinds are promised."""
 
     def report(self, snapshot: Snapshot) -> None:
-        """Every scalar of the newest step."""
+        """Every scalar of the newest step, and what diagnosis read last, with its step."""
         metrics: dict[str, Any] = {"step": snapshot.step}
         for name in METRICS:
             value = snapshot.scalars[name]
@@ -117,7 +118,12 @@ class JsonReporter:
         if bad:
             metrics["nonfinite"] = bad
         rate = round(snapshot.rates.steps_per_s, 3)
-        self._put("metrics", step=snapshot.step, metrics=metrics, steps_per_s=rate)
+        found = {
+            name: {"value": reading.value if math.isfinite(reading.value) else None}
+            | {"step": reading.step}
+            for name, reading in snapshot.diagnosis.readings.items()
+        }
+        self._put("metrics", step=snapshot.step, metrics=metrics, diagnosis=found, steps_per_s=rate)
 
     def event(self, event: Event) -> None:
         """The event as it stands in events.jsonl, under ``event``."""
@@ -126,7 +132,7 @@ class JsonReporter:
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended."""
         failure = snapshot.failure.message if snapshot.failure else None
-        error = failure or "; ".join(snapshot.alarms) or None
+        error = failure or "; ".join(alarm.message for alarm in snapshot.alarms) or None
         self._put("stop", state=snapshot.state, step=snapshot.step, error=error)
 
     def close(self) -> None:
@@ -138,8 +144,20 @@ class JsonReporter:
 
 
 def _words(event: Event) -> str:
+    if event.kind == "alarm":
+        return f"step {event.step:,} {_alarm_words(event.data)}"
     shown = {key: value for key, value in event.data.items() if key != "controls"}
     return " ".join([f"step {event.step:,}", event.kind, *(f"{k}={v}" for k, v in shown.items())])
+
+
+def _alarm_words(alarm: Mapping[str, Any]) -> str:
+    """An alarm in one line: how bad, which, what is wrong, since when, and what to try."""
+    if alarm["state"] == "cleared":
+        return f"cleared {alarm['name']}: {alarm['message']}"
+    words = f"{alarm['severity'].upper()} {alarm['name']}: {alarm['message']}"
+    words += f" (since step {alarm['since']:,})"
+    tries = [f"{remedy['press']} {remedy['does']}" for remedy in alarm["remedies"]]
+    return f"{words}; try: {'; '.join(tries)}" if tries else words
 
 
 class PlainReporter:

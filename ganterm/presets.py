@@ -53,6 +53,9 @@ class OptimizerSection(_Section):
 class RunSection(_Section):
     """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
 
+    ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
+    takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
+    on labelled data, once, to tell modes apart.
     ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
     what they may take together, the newest and the user's own aside.
     """
@@ -61,6 +64,9 @@ class RunSection(_Section):
     threads: int = Field(0, ge=0, le=256)
     deterministic: bool = False
     record_every: int = Field(1, ge=1, le=1_000_000)
+    diagnosis: float = Field(0.02, ge=0, le=1)
+    diagnose_every: int = Field(250, ge=1, le=1_000_000)
+    classifier: bool = True
     checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
     checkpoint_mb: int = Field(2048, ge=1)
 

@@ -47,21 +47,33 @@ class Judgement(NamedTuple):
 
 @contextmanager
 def trained(
-    name: str, seed: int, data_dir: Path | None, overrides: tuple[str, ...]
+    name: str,
+    seed: int,
+    data_dir: Path | None,
+    overrides: tuple[str, ...],
+    steps: int | None = None,
 ) -> Iterator[Trained]:
-    """Train a preset for its expected steps; the run's folder lives as long as the context."""
+    """Train a preset, for its expected steps or so many; the folder lives as long as the context.
+
+    Without diagnosis, which changes no weight.
+    """
     from ganterm.session.local import LocalSession
 
-    known, preset = presets.load(name, [*overrides, f"run.seed={seed}"])
-    assert preset.expected is not None, f"{name} does not say for how long to train it"
+    known, preset = presets.load(name, [*overrides, f"run.seed={seed}", "run.diagnosis=0"])
+    if steps is None:
+        assert preset.expected is not None, f"{name} does not say for how long to train it"
+        steps = preset.expected.steps
     with tempfile.TemporaryDirectory(prefix="ganterm-quality-") as runs:
-        launch = Launch(known, preset, "cpu", preset.expected.steps, data_dir, Path(runs), "run")
+        launch = Launch(known, preset, "cpu", steps, data_dir, Path(runs), "run")
         session = LocalSession(launch)
         session.start()
-        session.ended.wait()
+        while not session.ended.wait(1):
+            if session.snapshot.state == "paused":
+                session.stop("not finite")
         last = session.snapshot
         if last.state != "finished":
-            raise RuntimeError(f"{name}, seed {seed}: {last.state}: {last.failure or last.alarms}")
+            told = [alarm.message for alarm in last.alarms]
+            raise RuntimeError(f"{name}, seed {seed}: {last.state}: {last.failure or told}")
         yield Trained(Path(last.info.directory), last.counters.elapsed / 60)
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ganterm import presets
 from ganterm.session import runs
+from ganterm.session.findings import Alarm, Remedy
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Counters, SaveCheckpoint, SetControl
@@ -64,7 +65,17 @@ def some_state(step: int, branch: int = 0, **other: Any) -> RunState:
             "counters": Counters(1, 2, 3, 0.1),
             "d_updates": 5,
             "position": 0,
-            "alarms": {"nonfinite": "a \x1b[31m"},
+            "alarms": [
+                Alarm(
+                    "nonfinite",
+                    "Not finite",
+                    "a \x1b[31m",
+                    since=3,
+                    raised=4,
+                    evidence={"tensor": "D loss", "worst": 1.5},
+                    remedies=(Remedy("k", "fewer D updates"),),
+                )
+            ],
             "threads": 1,
             "device": "cpu",
             "versions": {"torch": "1"},
@@ -299,7 +310,7 @@ def test_other_formats_are_told_apart(copy: Path) -> None:
         ({"controls": {"k": 1000}}, "state.json: k: 1000 is not a whole number from 1 to 100"),
         ({"controls": {"\x1b]52;": 1}}, "state.json: there is no control '^[]52;'"),
         ({"controls": {"loss": "began"}}, "state.json: loss began needs another D"),
-        ({"position": 3}, "state.json: position: 3 is not 0 to 1250 batches of 8"),
+        ({"position": 3}, "state.json: position: 3 is not 0 to 1218 batches of 8"),
         ({"position": 10**6}, "state.json: position: "),
         ({"surprise": 1}, "state.json: surprise: extra inputs are not permitted"),
         ({"architecture": "0"}, f"{TENSORS} and {STATE} are not of one checkpoint"),
@@ -543,7 +554,7 @@ def test_a_full_disk_is_told_tried_again_and_harms_nothing(
     disk.full = True
     session.submit(SaveCheckpoint())
     until(lambda: bool(session.snapshot.alarms))
-    assert "no checkpoint could be written: No space left" in session.snapshot.alarms[0]
+    assert "no checkpoint could be written: No space left" in session.snapshot.alarms[0].message
     at = session.snapshot.step
     until(lambda: session.snapshot.step > at + 20)
     assert runs.newest(run) == before is not None

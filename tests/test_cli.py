@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -119,23 +120,15 @@ def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
     assert abs(held - len(rows)) < 5000
 
 
+OVERFLOWING = [
+    f"--set={assignment}"
+    for assignment in ("loss=lsgan", "optimizer.name=sgd", "lr_d=1.0", "lr_g=1.0")
+]
+"""So large a rate leads to scores that overflow within a few steps."""
+
+
 def test_a_non_finite_run_exits_with_1(tmp_path: Path) -> None:
-    # So large a rate leads to scores that overflow within a few steps.
-    done = ganterm(
-        tmp_path,
-        *TRAIN,
-        "--json",
-        "--steps",
-        "3000",
-        "--set",
-        "loss=lsgan",
-        "--set",
-        "optimizer.name=sgd",
-        "--set",
-        "lr_d=1.0",
-        "--set",
-        "lr_g=1.0",
-    )
+    done = ganterm(tmp_path, *TRAIN, "--json", "--steps", "3000", *OVERFLOWING)
     assert done.returncode == 1
     lines = json_lines(done.stdout)
     alarms = [line["event"] for line in lines if line.get("event", {}).get("kind") == "alarm"]
@@ -143,7 +136,42 @@ def test_a_non_finite_run_exits_with_1(tmp_path: Path) -> None:
     assert lines[-1]["state"] == "stopped"
 
 
+def test_an_alarm_ends_the_run_where_that_is_asked_for(tmp_path: Path) -> None:
+    done = ganterm(
+        tmp_path, *TRAIN, "--json", "--steps", "3000", *OVERFLOWING, "--stop-on", "nonfinite"
+    )
+    assert done.returncode == 3
+    lines = json_lines(done.stdout)
+    assert lines[-1]["state"] == "stopped"
+    (stop,) = [line["event"] for line in lines if line.get("event", {}).get("kind") == "stop"]
+    assert stop["reason"] == "alarm nonfinite"
+    assert stop["saved"]
+
+
+def test_a_command_is_run_with_an_alarm(tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    write = f"import os; open({str(told)!r}, 'w').write(os.environ['GANTERM_ALARM'])"
+    hook = shlex.join([sys.executable, "-c", write])
+    done = ganterm(tmp_path, *TRAIN, "--steps", "3000", *OVERFLOWING, "--on-alarm", hook)
+    assert done.returncode == 1
+    assert "ALARM nonfinite: " in done.stdout
+    alarm = json.loads(told.read_text())
+    assert (alarm["name"], alarm["state"]) == ("nonfinite", "raised")
+    assert alarm["evidence"]["tensor"]
+    assert Path(alarm["run"]).is_dir()
+
+
+def test_a_command_that_fails_is_told_in_the_events(tmp_path: Path) -> None:
+    # The run waits for nobody, so the command's end must come before the run's.
+    options = ["--set", "run.seed=1", "--on-alarm", "false"]
+    done = ganterm(tmp_path, *TRAIN, "--steps", "3000", *OVERFLOWING, *options)
+    assert "note text=--on-alarm false: exit code 1" in done.stdout
+
+
 BAD = [
+    (["--preset", "mnist_mlp", "--stop-on", "nonfinit"], "did you mean 'nonfinite'"),
+    (["--preset", "mnist_mlp", "--on-alarm", "no-such-program x"], "there is no program"),
+    (["--preset", "mnist_mlp", "--on-alarm", "say 'x"], "No closing quotation"),
     (["--preset", "mnist_mpl"], "did you mean 'mnist_mlp'"),
     (["--preset", "nowhere/x.toml"], "does not exist"),
     (["--preset", "mnist_mlp", "--set", "kk=2"], "did you mean 'k'"),

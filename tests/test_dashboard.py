@@ -24,6 +24,7 @@ from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import QuitScreen
 from ganterm.session.board import Board
+from ganterm.session.findings import Alarm
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import (
     Command,
@@ -281,8 +282,8 @@ async def test_the_four_and_the_controls_are_on_the_first_screen(size: tuple[int
         assert "2.00e-4" in told
         assert all(key in told for key in ("k/K", "l/L", "d/D", "g/G", "o/O", "quit"))
         assert "training starts" in told
-        for panel in app.screen.query(Panel):
-            if panel.display and panel.id != "banner":
+        for panel in app.screen.query("#status, #overview Panel").results(Panel):
+            if panel.display:
                 assert panel.size.height > 0
                 assert app.screen.region.contains_region(panel.region)
 
@@ -293,10 +294,14 @@ async def test_a_large_terminal_uses_its_room() -> None:
         assert all(word in told for word in ("Diversity", "D scores", "Weight norm", "Events"))
 
 
+def raised(message: str) -> Alarm:
+    return Alarm("name", "Title", message, since=10, raised=10)
+
+
 async def test_alarms_and_failures_cannot_be_missed() -> None:
-    board = running(alarms=("step 10: D loss was not finite",), state="paused")
+    board = running(alarms=(raised("step 10: D loss was not finite"),), state="paused")
     async with shown(board, (80, 24)) as (app, pilot):
-        assert "▲ step 10: D loss was not finite" in screen_text(app)
+        assert "■ ALARM Title: step 10: D loss was not finite" in screen_text(app)
         board.snapshot = replace(board.snapshot, alarms=(), state="running")
         app.tick()
         await pilot.pause()
@@ -330,7 +335,7 @@ async def test_resizing_at_any_moment_and_a_terminal_too_small() -> None:
 
 
 async def test_pure_ascii_shows_no_other_character() -> None:
-    board = running(alarms=("something",), controls=Controls(k=7))
+    board = running(alarms=(raised("something"),), controls=Controls(k=7))
     board.pin(Event(7, 0, TIME, "change", {"key": "k", "from": 1, "to": 7, "by": "key"}))
     glyphs = Glyphs(unicode=False, pictures="ascii")
     for size in SIZES:

@@ -28,6 +28,7 @@ def test_the_wheel_carries_presets_digits_and_their_licence(wheel: Path) -> None
     for preset in (ROOT / "presets").glob("*.toml"):
         assert f"ganterm/_presets/{preset.name}" in names
     assert {"ganterm/data/digits.xz", "ganterm/data/DIGITS.md", "ganterm/cli.py"} <= set(names)
+    assert "ganterm/diagnosis/mnist10k.safetensors" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "screenshots"))]
 

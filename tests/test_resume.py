@@ -436,7 +436,7 @@ def test_other_samples_are_refused(train: Train) -> None:
 
 def test_what_differs_is_told(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     run = folder_of(train(steps=2))
-    monkeypatch.setattr(torch, "__version__", "9.9")
+    monkeypatch.setattr(torch, "__version__", "9.9.0")
     text = (run / "preset.toml").read_text()
     (run / "preset.toml").write_text(text.replace("threads = 1", "threads = 2"))
     try:
@@ -445,7 +445,7 @@ def test_what_differs_is_told(train: Train, monkeypatch: pytest.MonkeyPatch) -> 
         torch.set_num_threads(1)
     monkeypatch.undo()
     differs = events(session)[2]["differs"]
-    torch_told = f"torch {torch.__version__} -> 9.9"
+    torch_told = f"torch {torch.__version__} -> 9.9.0"
     assert differs == [torch_told, "threads 1 -> 2", "preset.toml was changed"]
 
 

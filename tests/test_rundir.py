@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganterm import files
 from ganterm.errors import UserError
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event, Sample
-from ganterm.training import files, rundir
+from ganterm.training import rundir
 from ganterm.training.rundir import RunDirectory, check_can_create, json_rows
 
 NAMES = list(METRICS)

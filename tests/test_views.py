@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.data.source import Dataset
+from ganterm.diagnosis.nearest import nearest
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import (
@@ -28,7 +29,6 @@ from ganterm.session.protocol import (
     ViewName,
 )
 from ganterm.training.latent import Latent
-from ganterm.training.nearest import nearest
 from ganterm.training.pictures import sample_png
 from ganterm.training.sampler import COLUMNS, PAIRS, STEPS, Sampler
 from tests.test_trainer import until, weights
@@ -157,7 +157,7 @@ def test_a_walk_has_a_pair_a_row_and_one_label_in_it() -> None:
 def test_nearest_is_what_brute_force_finds(
     shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganterm.training.nearest.MEMORY", 7 * 4 * int(np.prod(shape)))
+    monkeypatch.setattr("ganterm.diagnosis.nearest.MEMORY", 7 * 4 * int(np.prod(shape)))
     random = np.random.default_rng(0)
     # Close together, so that only exact sums tell them apart.
     base = random.integers(0, 2, shape) * 252
@@ -166,9 +166,13 @@ def test_nearest_is_what_brute_force_finds(
     known[31] = known[9] = queries[2]
     differences = queries[:, None].astype(int) - known[None].astype(int)
     squares = (differences**2).reshape(6, 40, -1).sum(axis=2)
-    place, distance = nearest(torch.from_numpy(queries), torch.from_numpy(known), CPU)
-    assert place.tolist() == squares.argmin(axis=1).tolist()
-    assert np.array_equal(distance.numpy(), np.sqrt(squares.min(axis=1)) / 255)
+    near = nearest(torch.from_numpy(queries), torch.from_numpy(known), CPU)
+    assert near.places.tolist() == squares.argmin(axis=1).tolist()
+    two = np.sort(squares, axis=1)[:, :2]
+    assert np.array_equal(near.distances.numpy(), np.sqrt(two[:, 0]) / 255)
+    assert np.array_equal(near.seconds.numpy(), np.sqrt(two[:, 1]) / 255)
+    only = nearest(torch.from_numpy(queries), torch.from_numpy(known[:1]), CPU)
+    assert only.seconds.isinf().all() and only.distances.isfinite().all()
 
 
 def test_the_nearest_view_says_how_far_and_among_how_many() -> None:

@@ -26,6 +26,7 @@ from ganterm.errors import UserError
 from ganterm.presets import Preset
 
 COLUMNS, ROWS = 120, 36
+UNDIAGNOSED = "without diagnosis"
 TUTORIAL = "tutorial"
 TUTORIAL_FREE = "tutorial, torch's threads"
 _NAMES = len(TUTORIAL_FREE)
@@ -132,6 +133,12 @@ def bench(preset: str, rounds: int, seconds: float) -> None:
         programs = [
             _start("headless", [*ours, "headless", "--headless"], runs / "headless", False),
             _start("dashboard", [*ours, "dashboard"], runs / "dashboard", True),
+            _start(
+                UNDIAGNOSED,
+                [*ours, "undiagnosed", "--headless", "--set", "run.diagnosis=0"],
+                runs / "undiagnosed",
+                False,
+            ),
             _start_tutorial(TUTORIAL, preset, runs, _threads(loaded)),
             _start_tutorial(TUTORIAL_FREE, preset, runs, None),
         ]
@@ -141,7 +148,8 @@ def bench(preset: str, rounds: int, seconds: float) -> None:
                 program.signal(signal.SIGSTOP)
             for turn in range(rounds):
                 # Every program comes first, and last, equally often.
-                for program in (*programs[turn % 4 :], *programs[: turn % 4]):
+                first = turn % len(programs)
+                for program in (*programs[first:], *programs[:first]):
                     _take_turn(program, seconds)
         finally:
             for program in programs:
@@ -187,6 +195,7 @@ def _print_report(programs: list[Program], preset: str) -> None:
         print(f"  {name:<{_NAMES}} {np.median(rate):8.1f}")
     for above, below in (
         ("dashboard", "headless"),
+        ("headless", UNDIAGNOSED),
         ("headless", TUTORIAL),
         ("headless", TUTORIAL_FREE),
     ):

@@ -36,9 +36,14 @@ _FAILED = (
 )
 
 
+def cache_folder() -> Path:
+    """The platform's folder for what can be had again."""
+    return Path(platformdirs.user_cache_dir("ganterm"))
+
+
 def data_folder(folder: Path | None) -> Path:
     """The user's ``--data-dir``, or the platform's cache folder."""
-    return folder or Path(platformdirs.user_cache_dir("ganterm")) / "data"
+    return folder or cache_folder() / "data"
 
 
 def not_had(name: str, where: Path, cause: object) -> UserError:

@@ -12,6 +12,11 @@ from ganterm.data.source import Dataset, Progress
 from ganterm.errors import UserError
 from ganterm.text import clean, nearest
 
+SPARE = 20
+"""Samples are held out only where there are so many times as many: a small set needs them all."""
+HELD_OUT_SEED = 256
+"""What is held out is the same in every run, so that runs of several seeds compare."""
+
 
 def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
     """The data set of ``options``; UserError, naming the cause, where it cannot be had."""
@@ -19,6 +24,31 @@ def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dat
     if whole.narrowed:
         return whole
     return _limited(_filtered(whole, options), options)
+
+
+def parted(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
+    """What is trained on, and ``count`` pictures that never are, drawn at random but always alike.
+
+    The second is None, and nothing is taken away, for points, for a stream, and where the set has
+    less than SPARE times ``count`` samples.
+    """
+    import torch
+
+    size = len(whole.samples)
+    if not count or whole.stream is not None or whole.samples.dim() == 2 or size < SPARE * count:
+        return whole, None
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
+    # In the data's own order, which a view of "the first" may mean something by.
+    places = order[:count].sort().values, order[count:].sort().values
+    held_out, kept = (
+        replace(
+            whole,
+            samples=whole.samples[part],
+            labels=None if whole.labels is None else whole.labels[part],
+        )
+        for part in places
+    )
+    return kept, held_out
 
 
 def chosen(classes: Sequence[str], options: DataSection) -> list[int]:

@@ -11,7 +11,8 @@ class DataSection(BaseModel):
     ``classes``: names or numbers of the classes to keep (empty: all). ``limit``: the first so many
     samples (0: all). ``folder``, ``side`` and ``memory_mb`` belong to the data set "folder": where
     the pictures lie (empty: ``--data-dir``), the side in pixels they are cropped and resized to,
-    and the size above which they are streamed instead of held in memory.
+    and the size above which they are streamed instead of held in memory. ``held_out``: pictures
+    that the training never sees, for diagnosis (0: none); see ``load.parted``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -23,3 +24,4 @@ class DataSection(BaseModel):
     folder: str = Field("", max_length=400)
     side: int = Field(64, ge=8, le=512)
     memory_mb: int = Field(2048, ge=1)
+    held_out: int = Field(256, ge=0, le=65_536)

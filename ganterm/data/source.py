@@ -52,7 +52,8 @@ class Dataset:
     pictures. ``skipped``: files that could not be used, a line each. ``narrowed``: the wanted
     classes and number of samples were chosen on loading. ``stream``: all samples of a set that is
     too large for memory, of which ``samples`` and ``labels`` are then the first (of a folder 2,048
-    or as many as fit); else None.
+    or as many as fit); else None. ``stacked``: pictures in one sample, a channel each; where there
+    are several, a class's name is the digits that they show.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     narrowed: bool = False
     stream: Stream | None = None
+    stacked: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -26,7 +26,8 @@ def _load(
     chosen = torch.randint(len(single.samples), (COUNT, 3), generator=generator)
     samples = single.samples.squeeze(1)[chosen]
     labels = single.labels[chosen] @ torch.tensor([100, 10, 1])
-    return Dataset(name, samples, labels, tuple(f"{mode:03d}" for mode in range(1000)))
+    classes = tuple(f"{mode:03d}" for mode in range(1000))
+    return Dataset(name, samples, labels, classes, stacked=3)
 
 
 SOURCES = tuple(

@@ -1,20 +1,25 @@
-"""How different the samples of one batch are from each other: the first sign of collapse."""
+"""How different samples are from each other: the first sign of collapse."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.session.findings import Measure
+
 MOST = 32
-"""Samples compared at most (496 pairs), so that the cost stays small at any batch size."""
+"""Samples compared in every step at most (496 pairs): the cost stays small at any batch size."""
 
 
 def mean_distances(*batches: Tensor) -> Tensor:
-    """Mean Euclidean distance over all pairs of the first 32 samples of each batch.
+    """Mean Euclidean distance over all pairs of each batch.
 
     Batches of one shape (n, ...), n >= 2; returns one value a batch, shape (len(batches),).
     """
-    flat = torch.stack([batch[:MOST].flatten(1) for batch in batches])
+    flat = torch.stack([batch.flatten(1) for batch in batches])
     count = flat.shape[1]
     # Through inner products, ten times faster than differences on a CPU; centred, so that they
     # cancel less where samples are nearly the same.
@@ -29,6 +34,50 @@ def mean_distances(*batches: Tensor) -> Tensor:
 
 
 def relative_diversity(fake: Tensor, real: Tensor) -> Tensor:
-    """Mean pairwise distance of the fakes in % of the reals'; 100 is as diverse as the data."""
-    of_fake, of_real = mean_distances(fake, real)
+    """Mean pairwise distance of the first 32 fakes in % of the first 32 reals'.
+
+    100 is as diverse as the data.
+    """
+    of_fake, of_real = mean_distances(fake[:MOST], real[:MOST])
     return 100 * of_fake / of_real
+
+
+class Diversity(Exam):
+    """Mean pairwise distance in data space and in feature space, in % of that of reals."""
+
+    first = True
+    measures: ClassVar = {
+        "diversity_pixels": Measure(
+            "diversity", "%", "mean distance between fakes, in % of that between reals"
+        ),
+        "diversity_features": Measure(
+            "diversity, features", "%", "the same between their features in a fixed network"
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On any data."""
+        return True
+
+    def take(self, look: Look) -> Findings:
+        """Both; of as many reals as fakes."""
+        subject, readings = look.subject, {}
+        pairs = {
+            "diversity_pixels": (look.fakes, subject.reals),
+            "diversity_features": (look.fake_features, subject.real_features),
+        }
+        if subject.plane:
+            del pairs["diversity_features"]
+        for name, (fakes, reals) in pairs.items():
+            count = min(len(fakes), len(reals))
+            readings[name] = float(relative(fakes[:count], reals[:count]))
+        return Findings(readings)
+
+
+def relative(fakes: Tensor, reals: Tensor) -> Tensor:
+    """Mean pairwise distance of all fakes in % of that of the reals, both (n, ...)."""
+    of_fakes, of_reals = mean_distances(fakes, reals)
+    return 100 * of_fakes / of_reals
+
+
+EXAMS = (Diversity(),)

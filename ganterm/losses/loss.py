@@ -94,6 +94,10 @@ class Loss:
             return auc, auc
         return (real > self.threshold).float().mean(), (fake < self.threshold).float().mean()
 
+    def boundary(self, real: Tensor, fake: Tensor) -> float | None:
+        """The score above which D takes a sample for real; None where only differences count."""
+        return self.threshold
+
     def equilibrium(self, controls: Controls) -> Equilibrium:
         """Where the guide lines are drawn: the loss of the best D against a perfect G."""
         return Equilibrium(None, None)

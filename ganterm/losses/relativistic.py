@@ -35,6 +35,10 @@ class RelativisticAverage(Loss):
         above, below = real > fake.mean(), fake < real.mean()
         return above.float().mean(), below.float().mean()
 
+    def boundary(self, real: Tensor, fake: Tensor) -> float | None:
+        """Where the logits against both sides' means cancel: half way between these."""
+        return float((real.mean() + fake.mean()) / 2)
+
     def equilibrium(self, controls: Controls) -> Equilibrium:
         return Equilibrium(2 * math.log(2), 2 * math.log(2))
 

@@ -90,6 +90,14 @@ class HistoryView:
         """The newest row's step, 0 before the first."""
         return self.first_step + (self.rows - 1) * self.every if self.rows else 0
 
+    def newest(self, name: str, count: int) -> tuple[NDArray[np.int64], Series]:
+        """Steps and values of a metric's newest ``count`` rows, or fewer; NaN where not finite."""
+        raw = self.levels[0]
+        start = max(raw.start, self.rows - count)
+        values = raw.part(raw.low, self.names.index(name), start, self.rows)
+        steps = self.first_step + np.arange(start, self.rows, dtype=np.int64) * self.every
+        return steps, values
+
     def envelope(self, name: str, columns: int, span: int | None = None) -> Envelope:
         """A metric cut into ``columns``, over the whole run or its newest ``span`` rows.
 

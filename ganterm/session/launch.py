@@ -19,6 +19,8 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 class Launch:
     """What to train, where and how far. ``steps`` None means until stopped.
 
+    ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
+    is run with each raised alarm.
     ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
     """
 
@@ -29,6 +31,8 @@ class Launch:
     data_dir: Path | None = None
     runs_dir: Path = Path("runs")
     run_name: str = ""
+    stop_on: tuple[str, ...] = ()
+    on_alarm: tuple[str, ...] = ()
     checkpoint: str = ""
 
     def __post_init__(self) -> None:

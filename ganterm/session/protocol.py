@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.controls import Controls, Value
+from ganterm.session.findings import Alarm, Diagnosis
 from ganterm.session.history import HistoryView
 from ganterm.session.metrics import METRICS
 
@@ -137,6 +138,7 @@ class Sample:
 class RunInfo:
     """What stays the same throughout a run. ``views``: those it has, the first by default.
 
+    ``diagnose_every``: steps between two rounds of diagnosis at least; 0 where it is off.
     ``events_before``: how many events are of earlier sittings, where this one is a resume.
     """
 
@@ -153,6 +155,7 @@ class RunInfo:
     parameters_g: int = 0
     parameters_d: int = 0
     views: tuple[ViewName, ...] = ("samples",)
+    diagnose_every: int = 0
     events_before: int = 0
 
 
@@ -185,7 +188,7 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The newest state of a run; immutable, newest wins."""
+    """The newest state of a run; immutable, newest wins. ``stopped_by``: an alarm's name, or ""."""
 
     state: State = "loading"
     step: int = 0
@@ -198,11 +201,13 @@ class Snapshot:
         default_factory=lambda: dict.fromkeys(METRICS, float("nan"))
     )
     sample: Sample | None = None
-    alarms: tuple[str, ...] = ()
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    alarms: tuple[Alarm, ...] = ()
     memory_bytes: int = 0
     doing: str = "starting"
     progress: float | None = None
     failure: Failure | None = None
+    stopped_by: str = ""
 
 
 EMPTY = Snapshot()

@@ -65,9 +65,13 @@ def read_history(run: Path, every: int, last: int) -> History:
 
 def read_events(run: Path) -> list[Event]:
     """The events of the newest branch, oldest first; a torn or foreign line is passed over."""
+    return newest_branch(_all_events(run))
+
+
+def _all_events(run: Path) -> list[Event]:
     path = run / "events.jsonl"
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
-    return newest_branch(event for line in lines if (event := _event(line)) is not None)
+    return [event for line in lines if (event := _event(line)) is not None]
 
 
 def newest_branch(events: Iterable[Event]) -> list[Event]:
@@ -80,6 +84,23 @@ def newest_branch(events: Iterable[Event]) -> list[Event]:
         branch = max(branch, event.branch)
         kept.append(event)
     return kept
+
+
+def read_diagnosis(run: Path, last: int) -> list[dict[str, Any]]:
+    """What the rounds of exams up to step ``last`` found, on the newest branch, oldest first.
+
+    A torn or foreign line is passed over.
+    """
+    path = run / "diagnosis.jsonl"
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    rounds = [found for line in lines if (found := _round(line)) is not None]
+    begun = [(e.branch, e.step) for e in _all_events(run) if e.kind == "resume"]
+    return [
+        found
+        for found in rounds
+        if found["step"] <= last
+        and all(found["step"] <= step for branch, step in begun if branch > found["branch"])
+    ]
 
 
 def newest_number(run: Path) -> int:
@@ -116,6 +137,19 @@ def _event(line: bytes) -> Event | None:
     if not numbers or not isinstance(time, str) or not isinstance(kind, str):
         return None
     return Event(step, branch, time, kind, table) if _readable(kind, table) else None
+
+
+def _round(line: bytes) -> dict[str, Any] | None:
+    """What a line of diagnosis.jsonl says, None where it is none."""
+    try:
+        table = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(table, dict) or not isinstance(table.get("readings"), dict):
+        return None
+    whole = type(table.get("step")) is int and type(table.get("branch")) is int
+    values = table["readings"].values()
+    return table if whole and all(v is None or type(v) in (int, float) for v in values) else None
 
 
 def _readable(kind: str, data: Mapping[str, Any]) -> bool:

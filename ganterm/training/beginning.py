@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session import records, runs
 from ganterm.session.board import now
+from ganterm.session.findings import Alarm
 from ganterm.session.history import History
 from ganterm.session.protocol import ENDED, Counters, Event, SetControl
 from ganterm.session.runs import CheckpointName
@@ -38,7 +39,7 @@ class Beginning:
     scheduled: int = 0
     counters: Counters = field(default_factory=Counters)
     pending: tuple[SetControl, ...] = ()
-    alarms: Mapping[str, str] = field(default_factory=dict)
+    alarms: tuple[Alarm, ...] = ()
     events: tuple[Event, ...] = ()
     checkpoint: CheckpointName | None = None
     differs: tuple[str, ...] = ()
@@ -91,7 +92,7 @@ def from_checkpoint(
         held.scheduled,
         held.counters,
         tuple(held.pending),
-        {clean(name, 40): clean(message, 400) for name, message in held.alarms.items()},
+        tuple(held.alarms),
         tuple(events),
         name,
         tuple(clean(difference) for difference in differs),

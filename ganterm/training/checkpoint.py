@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
+from ganterm.files import sync_folder, write_atomically
 from ganterm.session.runs import CheckpointName
-from ganterm.training.files import sync_folder, write_atomically
 from ganterm.training.state import RunState
 
 FORMAT = 1

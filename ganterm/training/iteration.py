@@ -113,16 +113,61 @@ class Game:
         measured["balance"] = self.balance
         return [measured.get(name, self._nothing) for name in ON_DEVICE]
 
+    def sample(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """``count`` fakes and the labels they were made for, or None; all drawn from ``random``."""
+        noise = self.latent.draw(count, random)
+        labels = self._labels(count, random)
+        made = self.generator(noise) if labels is None else self.generator(noise, labels)
+        return made, labels
+
+    def judge(self, samples: Tensor, labels: Tensor | None) -> Tensor:
+        """D's raw scores of samples, told their labels where it is told any; packs share one."""
+        if self._pack > 1:
+            samples = samples[: len(samples) // self._pack * self._pack]
+        told = None if self.latent.codes else labels
+        return self._judge(self._packed(samples), told).scores
+
+    def stakes(
+        self, real: Tensor, labels: Tensor | None, controls: Controls, random: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """D's and G's loss as an update would take them now, on ``real`` and as many fresh fakes.
+
+        With the loss's own penalty and what D's label head adds, but without R1 and R2, and without
+        what is done to D's inputs and sides at random. ``labels``: of the reals, where the networks
+        are told any. Nothing is kept, and all is drawn from ``random``.
+        """
+        loss = LOSSES[controls.loss]
+        real = real[: len(real) // self._pack * self._pack]
+        noise = self.latent.draw(len(real), random)
+        codes = self.latent.draw_codes(len(real), random) if self.latent.codes else labels
+        made = self.generator(noise) if codes is None else self.generator(noise, codes)
+        shown, fake = self._packed(real), self._packed(made.detach())
+        of_real, of_fake = self._judge_both(shown, fake, labels)
+        play = Play(controls, random, self.balance)
+        d_loss = loss.d_loss(of_real.scores, of_fake.scores, play)
+        penalty = loss.penalty(self._critic(labels), shown, fake, play)
+        if penalty is not None:
+            d_loss = d_loss + controls.penalty_weight * penalty.value
+        told = self._labels_told(of_real, of_fake, labels, codes)
+        if told:
+            d_loss = d_loss + controls.aux_d * told["label_loss_d"]
+        judged = self._judge(self._packed(made), None if self.latent.codes else labels)
+        beside = of_real.scores.detach() if loss.g_needs_real else None
+        g_loss, added = self._g_loss(loss, judged, beside, codes, controls, random)
+        return d_loss, sum(added, start=g_loss)
+
     def draw_noise(self) -> Tensor:
         """Fresh latents, shape (batch, latent_dim)."""
         return self.latent.draw(self.batches.batch_size, self.noise)
 
     def draw_labels(self) -> Tensor | None:
         """Fresh labels for G: its own codes, or as often as they occur in the data; or None."""
-        count = self.batches.batch_size
+        return self._labels(self.batches.batch_size, self.noise)
+
+    def _labels(self, count: int, random: torch.Generator) -> Tensor | None:
         if self.latent.codes:
-            return self.latent.draw_codes(count, self.noise)
-        return self.batches.labels(count, self.noise) if self.latent.labels else None
+            return self.latent.draw_codes(count, random)
+        return self.batches.labels(count, random) if self.latent.labels else None
 
     def _update_d(self, loss: Loss, controls: Controls) -> Update:
         self.buffers.keep()
@@ -173,21 +218,34 @@ class Game:
             labels = self.draw_labels()
         told = None if self.latent.codes else labels
         judged = self._judge(self._shown(self._made(labels), controls), told)
-        scores, real = judged.scores, None
+        real = None
         if batch is not None:
             # The loss reaches G through the fakes alone.
             with torch.no_grad():
                 real = self._judge(self._shown(batch, controls), told).scores
+        g_loss, added = self._g_loss(loss, judged, real, labels, controls, self.noise)
+        return self._apply(self.weights_g, self.optimizer_g, g_loss, added, controls, controls.lr_g)
+
+    def _g_loss(
+        self,
+        loss: Loss,
+        judged: Judged,
+        real: Tensor | None,
+        labels: Tensor | None,
+        controls: Controls,
+        random: torch.Generator,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """G's loss from D's verdict on fakes and its scores of reals, and what labels add to it."""
+        scores = judged.scores
         if controls.top_k < 1:
             chosen = max(2, round(controls.top_k * len(scores)))
-            scores = scores.topk(chosen).values
+            scores = scores.topk(min(chosen, len(scores))).values
             real = None if real is None else real[:chosen]
-        play = Play(controls, self.noise, self.balance, judged.code)
-        g_loss = loss.g_loss(real, scores, play)
+        g_loss = loss.g_loss(real, scores, Play(controls, random, self.balance, judged.code))
         added: list[Tensor] = []
         if judged.logits is not None and labels is not None:
             added.append(controls.aux_g * functional.cross_entropy(judged.logits, labels))
-        return self._apply(self.weights_g, self.optimizer_g, g_loss, added, controls, controls.lr_g)
+        return g_loss, added
 
     def _apply(
         self,
@@ -321,9 +379,7 @@ class Game:
 
     def _shown(self, samples: Tensor, controls: Controls) -> Tensor:
         """What D gets to see: packed, and with instance noise and input dropout where on."""
-        if self._pack > 1:
-            channels = self._pack * samples.shape[1]
-            samples = samples.reshape(-1, channels, *samples.shape[2:])
+        samples = self._packed(samples)
         level = self._noise_level(controls)
         if level:
             noise = torch.empty_like(samples).normal_(generator=self.noise)
@@ -331,6 +387,11 @@ class Game:
         if controls.d_input_dropout:
             samples = functional.dropout(samples, controls.d_input_dropout)
         return samples
+
+    def _packed(self, samples: Tensor) -> Tensor:
+        if self._pack == 1:
+            return samples
+        return samples.reshape(-1, self._pack * samples.shape[1], *samples.shape[2:])
 
     def _noise_level(self, controls: Controls) -> float:
         """The instance noise of the coming step (Sonderby et al. 2017: it should fade)."""

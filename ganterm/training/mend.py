@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ganterm.files import sweep
 from ganterm.session.metrics import METRICS
-from ganterm.training.files import sweep
 
 _BLOCK = 1 << 16
 

@@ -18,11 +18,12 @@ import orjson
 from numpy.typing import NDArray
 
 from ganterm.errors import UserError
+from ganterm.files import AppendOnly, write_atomically
+from ganterm.session.findings import Diagnosis
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
 from ganterm.session.runs import FORMAT, RunLock
 from ganterm.text import clean
-from ganterm.training.files import AppendOnly, write_atomically
 from ganterm.training.mend import mend
 from ganterm.training.pictures import sample_png
 
@@ -63,6 +64,7 @@ class RunDirectory:
         self._lock = lock
         self._metrics = AppendOnly(path / "metrics.jsonl")
         self._events = AppendOnly(path / "events.jsonl")
+        self._diagnosis = AppendOnly(path / "diagnosis.jsonl")
         self._steps = AppendOnly(path / "history" / "step.i8")
         self._branches = AppendOnly(path / "history" / "branch.i4")
         self._columns = {
@@ -135,6 +137,20 @@ class RunDirectory:
 
         self._waiting.put(write)
         self._waiting.put(self._events.sync)
+
+    def diagnosis(self, diagnosis: Diagnosis, branch: int) -> None:
+        """Log what a round of exams found: what was read in it, and the modes' shares."""
+        step = diagnosis.step
+        line: dict[str, Any] = {"format": FORMAT, "step": step, "branch": branch}
+        line["readings"] = {
+            name: reading.value
+            for name, reading in diagnosis.readings.items()
+            if reading.step == step
+        }
+        modes = diagnosis.modes
+        if modes is not None and modes.step == step:
+            line["modes"] = {"names": modes.names, "shares": modes.shares}
+        self._waiting.put(lambda: self._diagnosis.append(orjson.dumps(line, option=_JSON)))
 
     def sample(self, sample: Sample, branch: int, view: View | None = None) -> None:
         """Write the sample picture of its step; of a ``view`` asked for, under its name."""

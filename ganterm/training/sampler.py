@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganterm.data.source import Dataset
+from ganterm.diagnosis.nearest import as_bytes, nearest
 from ganterm.session.protocol import DEFAULT_VIEW, Sample, View, ViewName
 from ganterm.text import clean
 from ganterm.training.latent import Latent
-from ganterm.training.nearest import nearest
 
 PICTURES = 64
 POINTS = 1000
@@ -159,7 +159,7 @@ class Sampler:
 
     def _nearest(self, step: int, view: View, fakes: Tensor) -> Sample:
         pictures = self._dataset.samples
-        places, distances = nearest(_bytes(fakes), pictures, self._device)
+        near = nearest(as_bytes(fakes), pictures, self._device)
         looked_at = f"{len(pictures):,}"
         if len(pictures) < self._total:
             looked_at += f" looked at, of {self._total:,}"
@@ -167,8 +167,8 @@ class Sampler:
             step,
             view,
             fakes,
-            beside=_images(pictures[places]),
-            distances=distances.float().numpy(),
+            beside=_images(pictures[near.places]),
+            distances=near.distances.float().numpy(),
             note=f"nearest of {looked_at}",
         )
 
@@ -183,7 +183,7 @@ class Sampler:
         return made
 
     def _host(self, made: Tensor) -> NDArray[Any]:
-        return made.float().cpu().numpy() if self._plane else _images(_bytes(made))
+        return made.float().cpu().numpy() if self._plane else _images(as_bytes(made))
 
     def _labels(self, count: int) -> list[Tensor]:
         """The label of each of the fixed noises, in turn; nothing where G is told none."""
@@ -202,12 +202,6 @@ class Sampler:
             count, (min(HALF, count),), generator=self.random, device=self._device
         )
         return noise, chosen.cpu()
-
-
-def _bytes(made: Tensor) -> Tensor:
-    """Values in -1..1 as uint8, what is not finite as black."""
-    pixels = made.float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num(0)
-    return pixels.to(torch.uint8)
 
 
 def _images(pixels: Tensor) -> NDArray[np.uint8]:

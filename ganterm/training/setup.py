@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganterm.data.load import loaded
+from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress
+from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
 from ganterm.presets import Preset
-from ganterm.session import runs
+from ganterm.session import records, runs
 from ganterm.session.board import now
 from ganterm.session.history import History
 from ganterm.session.launch import Launch
@@ -25,11 +26,13 @@ from ganterm.text import clean
 from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
+from ganterm.training.examiner import Examiner
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
+from ganterm.training.subject import seen_by, subject_of, traits_of
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Setup:
     directory: RunDirectory
     info: RunInfo
     skipped: tuple[str, ...]
+    examiner: Examiner
+    traits: Traits
     beginning: Beginning
     facts: dict[str, Any]
 
@@ -79,11 +84,12 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
-    dataset = loaded(preset.data, launch.data_dir, tell)
+    whole = loaded(preset.data, launch.data_dir, tell)
+    dataset, held_out = parted(whole, preset.data.held_out)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
-    seeds = np.random.SeedSequence(run.seed).generate_state(4, np.uint64) >> 1
-    init_seed, batch_seed, noise_seed, view_seed = (int(seed) for seed in seeds)
+    seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
+    init_seed, batch_seed, noise_seed, view_seed, exam_seed = (int(seed) for seed in seeds)
     latent = _latent(preset, dataset)
     torch.manual_seed(init_seed)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
@@ -99,7 +105,9 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     )
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
-    about = _about(launch, preset, dataset, device)
+    examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)
+    traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
+    about = _about(launch, preset, whole, device)
     if lock is None:
         tell("making the run directory", None)
         about |= {"id": str(uuid.uuid4()), "created": now(), "parent": None}
@@ -109,7 +117,8 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     else:
         tell("reading the checkpoint", None)
         path = launch.runs_dir / launch.run_name
-        beginning = _go_on(path, launch, preset, dataset, device, game, sampler)
+        beginning = _go_on(path, launch, preset, whole, device, game, sampler)
+        examiner.recall(records.read_diagnosis(path, beginning.step))
         directory = RunDirectory.reopen(path, lock)
         directory.update(**about, branch=beginning.branch, step=None, ended=None)
     info = RunInfo(
@@ -126,6 +135,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         parameters_g=game.weights_g.flat.numel(),
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
+        diagnose_every=run.diagnose_every if run.diagnosis else 0,
         events_before=len(beginning.events),
     )
     facts = {
@@ -136,8 +146,19 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         "versions": state.versions(),
         "preset": state.checksum(preset.toml()),
     }
-    skipped = dataset.skipped
-    return Setup(preset, device, game, sampler, directory, info, skipped, beginning, facts)
+    return Setup(
+        preset,
+        device,
+        game,
+        sampler,
+        directory,
+        info,
+        dataset.skipped,
+        examiner,
+        traits,
+        beginning,
+        facts,
+    )
 
 
 def build(
@@ -169,6 +190,32 @@ def _latent(preset: Preset, dataset: Dataset) -> Latent:
             )
         labels = len(dataset.classes)
     return Latent(g.latent_dim, g.latent, labels, bool(codes))
+
+
+def _examiner(
+    preset: Preset,
+    game: Game,
+    whole: Dataset,
+    parts: tuple[Dataset, Dataset | None],
+    seed: int,
+    tell: Progress,
+) -> Examiner:
+    """Who examines this run, on the training part; where diagnosis is off, with nothing to do."""
+    run = preset.run
+    if not run.diagnosis:
+        return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
+    # Of the whole set, so that what is kept of it for the next run has the whole set's name.
+    features, judge, note = seen_by(whole, run.classifier, game.device, tell)
+    subject = subject_of(
+        *parts,
+        game.device,
+        seed,
+        features,
+        judge,
+        labelled=bool(game.latent.labels) and not game.latent.codes,
+        pack=preset.discriminator.pack,
+    )
+    return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
 def _go_on(

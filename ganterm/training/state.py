@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ganterm import __version__
+from ganterm.session.findings import Alarm
 from ganterm.session.protocol import Counters, SetControl
 from ganterm.training.batches import Position
 from ganterm.training.iteration import Game
@@ -27,7 +28,7 @@ class RunState(BaseModel):
     ``run``: the id of run.json. ``pending``: changes that were asked for and act from the next
     iteration on. ``scheduled``: the last step whose scheduled changes are in ``controls``.
     ``d_updates`` counts as ``Game`` does, for regularisers that act now and then; ``position`` is
-    how far the epoch of the data is. ``alarms``: those raised, by name, with what they say.
+    how far the epoch of the data is. ``alarms``: those raised.
     ``preset`` and ``architecture`` are checksums.
     """
 
@@ -43,7 +44,7 @@ class RunState(BaseModel):
     counters: Counters
     d_updates: Natural
     position: Natural
-    alarms: dict[str, str]
+    alarms: list[Alarm]
     threads: Natural
     device: str
     versions: dict[str, str]

@@ -14,8 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from ganterm.controls import ControlError, Controls, Value
+from ganterm.diagnosis.rule import Record
 from ganterm.errors import UserError
 from ganterm.session.board import Board, now
+from ganterm.session.findings import Alarm
 from ganterm.session.launch import Launch
 from ganterm.session.metrics import METRICS, ON_DEVICE
 from ganterm.session.protocol import (
@@ -39,7 +41,9 @@ from ganterm.session.protocol import (
 from ganterm.text import clean
 from ganterm.training import refusals
 from ganterm.training import state as states
+from ganterm.training.alarms import Alarms, Change, as_table
 from ganterm.training.device import memory_bytes
+from ganterm.training.hook import run_hook
 from ganterm.training.keeper import Keeper, Wish
 from ganterm.training.pace import Pace
 from ganterm.training.recorder import Recorder
@@ -130,7 +134,12 @@ class Training:
         self._schedule_done = begin.scheduled
         self._counters = begin.counters
         self._newest = board.snapshot.scalars
-        self._alarms: dict[str, str] = dict(begin.alarms)
+        self._examiner = setup.examiner
+        self._traits = setup.traits
+        self._alarms = Alarms(self._tell_alarm, begin.alarms)
+        self._stop_on = launch.stop_on
+        self._on_alarm = launch.on_alarm
+        self._stopped_by = ""
         self._pictured_step = -1
         self._pictured_at = float("-inf")
         self._sampled_at = float("-inf")
@@ -170,6 +179,8 @@ class Training:
                 self._board.woken.clear()
                 continue
             self._iterate()
+            if self._examiner.due(self._step, self._pace.seconds):
+                self._examine()
             if self._single_steps:
                 self._single_steps -= 1
                 if not self._single_steps:
@@ -192,8 +203,8 @@ class Training:
             controls=controls,
         )
         # Going on is the answer to what paused the run, as it is for the key.
-        if "nonfinite" in self._alarms:
-            self._clear_alarm("nonfinite")
+        if "nonfinite" in self._alarms.raised:
+            self._alarms.clear("nonfinite")
 
     def finish(self) -> None:
         """Record, picture and save what there is, and say how it ended."""
@@ -205,7 +216,7 @@ class Training:
         failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
         if failure is not None:
             self._state = "failed"
-            self._raise_alarm("save", failure.message, {})
+            self._raise_alarm("save", "Not saved", failure.message, {})
         reason = self._stop_reason or f"{self._step:,} steps done"
         self._take_notes()
         self._event("stop", reason=reason, state=self._state, saved=saved)
@@ -278,8 +289,8 @@ class Training:
                 self._rest()
             case Unpause():
                 if self._state == "paused":
-                    for name in list(self._alarms):
-                        self._clear_alarm(name)
+                    if "nonfinite" in self._alarms.raised:
+                        self._alarms.clear("nonfinite")
                     self._state = "running"
                     self._single_steps = 0
                     self._pace.go()
@@ -330,14 +341,40 @@ class Training:
         self._board.pin(event)
         self._directory.event(event)
 
-    def _raise_alarm(self, name: str, message: str, evidence: dict[str, Any]) -> None:
-        self._alarms[name] = message
-        self._event("alarm", name=name, state="raised", message=message, evidence=evidence)
-        self._picture()
+    def _raise_alarm(self, name: str, title: str, message: str, evidence: dict[str, Any]) -> None:
+        alarm = Alarm(name, title, message, self._step, self._step, evidence=evidence)
+        self._alarms.raise_(alarm)
 
-    def _clear_alarm(self, name: str) -> None:
-        message = self._alarms.pop(name)
-        self._event("alarm", name=name, state="cleared", message=message, evidence={})
+    def _tell_alarm(self, alarm: Alarm, change: Change) -> None:
+        """Log an alarm that is raised or cleared, and do what was asked for in that case."""
+        told = {**as_table(alarm), "state": change}
+        self._event("alarm", **told)
+        if change == "cleared" or alarm.severity == "warning":
+            return
+        self._picture()
+        if self._on_alarm:
+            run_hook(
+                self._on_alarm,
+                {"run": str(self._directory.path.resolve()), **told},
+                self._board.note,
+            )
+        if alarm.name in self._stop_on:
+            self._stopped_by = alarm.name
+            self._stop_reason = f"alarm {alarm.name}"
+
+    def _examine(self) -> None:
+        """A round of exams, and what the alarms make of it."""
+        self._drain()
+        found = self._examiner.examine(self._step, self._pace.seconds, self._controls)
+        self._directory.diagnosis(found, self._branch)
+        record = Record(self._step, self._controls, self._board.history, found, self._traits)
+        self._alarms.judge(record)
+        for name, message in self._examiner.broken.items():
+            if name not in self._alarms.raised:
+                told = f"the exam {name} failed and is not taken again: {clean(message, 200)}"
+                self._alarms.raise_(
+                    Alarm(name, "Exam failed", told, self._step, self._step, "warning")
+                )
 
     def _picture(self) -> None:
         """Have the sample picture of this step written, once."""
@@ -370,13 +407,13 @@ class Training:
         self._board.recording.append(rows[kept])
         self._directory.rows(steps[kept], self._branch, rows[kept])
         refusal = refusals.first_refusal(steps, rows, self._looked_at)
-        if refusal is not None and "nonfinite" not in self._alarms:
+        if refusal is not None and "nonfinite" not in self._alarms.raised:
             evidence = {
                 "tensor": refusal.tensor,
                 "step": refusal.step,
                 "refused_steps": refusal.steps,
             }
-            self._raise_alarm("nonfinite", refusal.message, evidence)
+            self._raise_alarm("nonfinite", "Not finite", refusal.message, evidence)
             self._rest(cause=refusal.message)
 
     def _tell_of_broken_samples(self) -> None:
@@ -402,7 +439,7 @@ class Training:
         if wanted and stale and clock - self._sampled_at >= 0.9 / wanted:
             sample, self._sampled_at, self._answered = self._look(), clock, wish
             self._look_seconds = time.perf_counter() - clock
-        trouble = self._directory.alarm
+        self._watch_the_disk()
         self._board.snapshot = replace(
             snapshot,
             state=self._state,
@@ -413,10 +450,20 @@ class Training:
             rates=Rates(steps_per_s, steps_per_s * self._controls.k * self._batch_size),
             scalars=self._newest,
             sample=sample,
-            alarms=(*self._alarms.values(), *((trouble,) if trouble else ())),
+            diagnosis=self._examiner.diagnosis,
+            alarms=tuple(self._alarms.raised.values()),
+            stopped_by=self._stopped_by,
             memory_bytes=memory_bytes(self._device),
             failure=failure,
         )
+
+    def _watch_the_disk(self) -> None:
+        """Raise and clear the alarm of a disk that takes nothing."""
+        trouble = self._directory.alarm
+        if trouble:
+            self._raise_alarm("recording", "Recording waits", trouble, {})
+        elif "recording" in self._alarms.raised:
+            self._alarms.clear("recording")
 
     def _keep(self) -> None:
         """Tell of checkpoints that were written, and have one written where it is due."""
@@ -433,10 +480,9 @@ class Training:
                 message = f"no checkpoint could be written: {news.trouble}; tried again later"
                 if news.name is not None:
                     message = f"old checkpoints cannot be removed: {news.trouble}"
-                if "checkpoint" not in self._alarms:
-                    self._raise_alarm("checkpoint", message, {})
-            elif "checkpoint" in self._alarms:
-                self._clear_alarm("checkpoint")
+                self._raise_alarm("checkpoint", "No checkpoint", message, {})
+            elif "checkpoint" in self._alarms.raised:
+                self._alarms.clear("checkpoint")
 
     def _save_last(self) -> tuple[str | None, str | None]:
         """The last checkpoint of a sitting: its path, or why the disk took nothing."""
@@ -445,8 +491,8 @@ class Training:
         news = self._keeper.last(*self._copies(), self._directory.settled())
         if news.name is None:
             return None, news.trouble
-        if "checkpoint" in self._alarms:
-            self._clear_alarm("checkpoint")
+        if "checkpoint" in self._alarms.raised:
+            self._alarms.clear("checkpoint")
         return f"checkpoints/{news.name}", None
 
     def _copies(self) -> tuple[dict[str, Tensor], states.RunState]:
@@ -463,7 +509,7 @@ class Training:
             counters=replace(self._counters, elapsed=self._pace.seconds),
             d_updates=self._game.d_updates,
             position=self._game.batches.position.at,
-            alarms=dict(self._alarms),
+            alarms=list(self._alarms.raised.values()),
             architecture=states.architecture(tensors),
         )
         return tensors, state

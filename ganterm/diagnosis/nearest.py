@@ -1,30 +1,53 @@
-"""The nearest training picture of each of some others, exactly."""
+"""The nearest training pictures of some others, exactly."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 MEMORY = 32 * 2**20
 """Bytes that a block of training pictures may take as floats; its squares may take as many."""
+_FAR = 2**62
 _EXACT = 1024
 """Numbers in -128..127 whose products add up without rounding: 1,024 x 2^14 = 2^24, float32's
 last whole number before gaps. True of TF32 as well, whose inputs keep 11 bits."""
 
 
-def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each query (q, ...) the place of the nearest of ``pictures`` (n, ...), and how far it is.
+class Near(NamedTuple):
+    """Of each query, int64 and float64 (q,) on the CPU.
+
+    ``places``: of the nearest picture, the first of equals; ``distances``: how far it is, as the
+    Euclidean distance of pixels from 0 to 1; ``seconds``: how far the second nearest is, infinite
+    where there is but one picture.
+    """
+
+    places: Tensor
+    distances: Tensor
+    seconds: Tensor
+
+
+def as_bytes(samples: Tensor) -> Tensor:
+    """Values in -1..1 as uint8, NaN as black."""
+    pixels = samples.float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num(0)
+    return pixels.to(torch.uint8)
+
+
+def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> Near:
+    """For each query (q, ...) the nearest of ``pictures`` (n, ...), and how far it is.
 
     Both uint8 of one shape; the pictures stay where they are and are looked at block by block on
-    ``device``. Returns int64 (q,), the first of equals, and float64 (q,) on the CPU: the Euclidean
-    distance of pixels from 0 to 1. No rounding before the square root: squared distances are
-    whole numbers, summed up as such.
+    ``device``. No rounding before the square root: squared distances are whole numbers, summed up
+    as such.
     """
     ours = _blocks(queries.flatten(1), device)
     own = _squares(ours)
     features = max(1, pictures[0].numel())
     rows = max(1, MEMORY // (4 * features))
-    best = torch.full((len(queries),), 2**62, device=device)
+    best = torch.full((len(queries),), _FAR, device=device)
+    second = best.clone()
     place = torch.zeros(len(queries), dtype=torch.int64, device=device)
     for start in range(0, len(pictures), rows):
         theirs = _blocks(pictures[start : start + rows].flatten(1), device)
@@ -32,10 +55,17 @@ def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> tuple[Te
         for mine, other in zip(ours, theirs, strict=True):
             squared = squared - 2 * (mine @ other.T).to(torch.int64)
         low, at = squared.min(dim=1)
+        next_low = squared.scatter_(1, at[:, None], _FAR).amin(dim=1)
         closer = low < best
+        second = torch.minimum(torch.where(closer, best, low), torch.minimum(second, next_low))
         best = torch.where(closer, low, best)
         place = torch.where(closer, start + at, place)
-    return place.cpu(), best.cpu().double().sqrt() / 255
+    return Near(place.cpu(), _distances(best), _distances(second))
+
+
+def _distances(squares: Tensor) -> Tensor:
+    far = squares.cpu()
+    return far.double().sqrt().div_(255).masked_fill_(far == _FAR, math.inf)
 
 
 def _blocks(flat: Tensor, device: torch.device) -> list[Tensor]:

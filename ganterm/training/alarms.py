@@ -1,0 +1,102 @@
+"""The alarms of a run: raised and cleared, by the rules of diagnosis and by the trainer itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ganterm.diagnosis.rule import Finding, Record, Rule, rules
+from ganterm.session.findings import Alarm
+
+Change = Literal["raised", "cleared"]
+
+
+@dataclass
+class _Streak:
+    """Judgements in a row that speak for a change, and the step of the first."""
+
+    count: int = 0
+    since: int = 0
+
+
+def as_table(alarm: Alarm) -> dict[str, Any]:
+    """An alarm as its event and the command hook have it, without its state."""
+    return {
+        "name": alarm.name,
+        "severity": alarm.severity,
+        "title": alarm.title,
+        "message": alarm.message,
+        "since": alarm.since,
+        "evidence": dict(alarm.evidence),
+        "remedies": [remedy._asdict() for remedy in alarm.remedies],
+    }
+
+
+class Alarms:
+    """Those that are raised, by name; ``tell`` is called with each that is raised or cleared.
+
+    ``before``: those that were raised when the run was left.
+    """
+
+    def __init__(self, tell: Callable[[Alarm, Change], None], before: Iterable[Alarm] = ()) -> None:
+        self._tell = tell
+        self._rules = rules()
+        self._streaks = {rule.name: _Streak() for rule in self._rules}
+        self.raised = {alarm.name: alarm for alarm in before}
+
+    def raise_(self, alarm: Alarm) -> None:
+        """Raise an alarm, or renew what a raised one says."""
+        new = alarm.name not in self.raised
+        self.raised[alarm.name] = alarm
+        if new:
+            self._tell(alarm, "raised")
+
+    def clear(self, name: str) -> None:
+        """Clear an alarm that is raised."""
+        self._tell(self.raised.pop(name), "cleared")
+
+    def judge(self, record: Record) -> None:
+        """Have every rule judge what is known after a round of exams."""
+        for rule in self._rules:
+            raised = self.raised.get(rule.name)
+            verdict = rule.judge(record, raised is not None)
+            if verdict is None:
+                continue
+            streak = self._streaks[rule.name]
+            if bool(verdict) == (raised is not None):
+                streak.count = 0
+            else:
+                streak.since = streak.since if streak.count else record.step
+                streak.count += 1
+            if isinstance(verdict, Finding):
+                self._found(rule, verdict, record, raised, streak)
+            elif raised is not None and streak.count >= rule.clear_after:
+                streak.count = 0
+                self.clear(rule.name)
+
+    def _found(
+        self, rule: Rule, found: Finding, record: Record, raised: Alarm | None, streak: _Streak
+    ) -> None:
+        if raised is not None:
+            self.raised[rule.name] = replace(
+                raised,
+                message=found.message,
+                evidence=found.evidence,
+                remedies=rule.remedies(record),
+            )
+        elif streak.count >= rule.raise_after:
+            since = streak.since if found.since is None else found.since
+            streak.count = 0
+            self.raise_(
+                Alarm(
+                    rule.name,
+                    rule.title,
+                    found.message,
+                    since,
+                    record.step,
+                    rule.severity,
+                    found.evidence,
+                    rule.remedies(record),
+                )
+            )

@@ -1,0 +1,212 @@
+"""Who examines G and D between two iterations, within a share of the training time."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ganterm import diagnosis as room
+from ganterm.controls import Controls
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.registry import gathered
+from ganterm.session.findings import Diagnosis, Modes, ModeTrail, Reading, Series
+from ganterm.training.iteration import Game
+
+FIRST_SHARE = 0.6
+"""Of what may be spent, what the first exams (diversity, modes) may take for themselves."""
+SECONDS = 5.0
+"""A round is due after so long, also where steps are few."""
+MOST_A_STEP = 1.0
+"""Seconds that a step may count for: a program that was stopped for an hour has earned nothing."""
+KEPT = 2048
+"""Readings kept of each measure; of older ones every second goes when there are more."""
+MODES_KEPT = 64
+"""A trail over time is kept of no more modes than a screen has lines for."""
+
+
+class Examiner:
+    """Takes the exams that fit a run, in rounds at least ``every`` steps apart.
+
+    ``share``: of the training time that it may take, 0..1; from 1 on all exams are taken in every
+    round, whatever they cost. 0 has none taken. The networks are as before when a round is over:
+    evaluation mode, no gradient kept, and a random generator of its own.
+    """
+
+    def __init__(
+        self, game: Game, subject: Subject | None, share: float, every: int, seed: int, note: str
+    ) -> None:
+        self._game = game
+        self._subject = subject
+        self._share = share
+        self._every = every
+        self._random = torch.Generator(game.device).manual_seed(seed)
+        exams: list[Exam] = (
+            []
+            if subject is None
+            else [deepcopy(exam) for exam in gathered(room, "EXAMS") if exam.fits(subject)]
+        )
+        self._first = [exam for exam in exams if exam.first]
+        self._rest = [exam for exam in exams if not exam.first]
+        self._costs: dict[Exam, float] = {}
+        self._taken: defaultdict[Exam, float] = defaultdict(float)
+        self._last_step, self._last_at = 0, 0.0
+        self._seen_at, self._worked = 0.0, 0.0
+        self.broken: dict[str, str] = {}
+        measures = {name: told for exam in exams for name, told in exam.measures.items()}
+        self.diagnosis = Diagnosis(measures=measures, note=note)
+
+    def recall(self, rounds: Iterable[Mapping[str, Any]]) -> None:
+        """Go on behind what earlier rounds found, as ``records.read_diagnosis`` tells it."""
+        series: dict[str, Series] = dict(self.diagnosis.series)
+        step = self._last_step
+        for found in rounds:
+            step = found["step"]
+            for name, value in found["readings"].items():
+                known = float("nan") if value is None else value
+                series[name] = _longer(series.get(name), step, known)
+        readings = {
+            name: Reading(float(values[-1]), int(steps[-1]))
+            for name, (steps, values) in series.items()
+        }
+        self._last_step = step
+        self.diagnosis = replace(self.diagnosis, step=step, series=series, readings=readings)
+
+    def due(self, step: int, seconds: float) -> bool:
+        """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
+        self._worked += min(seconds - self._seen_at, MOST_A_STEP)
+        self._seen_at = seconds
+        waited = step - self._last_step >= self._every
+        if self._share < 1:
+            waited = waited or seconds - self._last_at >= SECONDS
+        if not waited or not self._first:
+            return False
+        return self._share >= 1 or self._first_purse() >= self._cost(self._first)
+
+    def examine(self, step: int, seconds: float, controls: Controls) -> Diagnosis:
+        """One round: the first exams, then of the rest what can be afforded."""
+        assert self._subject is not None
+        with self._at_rest(), torch.no_grad():
+            look = Look(
+                self._subject,
+                step,
+                controls,
+                self._game.generator,
+                self._game.discriminator,
+                self._make,
+                self._judge,
+                self._random,
+                partial(self._game.stakes, controls=controls, random=self._random),
+            )
+            for exam in tuple(self._first):
+                self._take(exam, look)
+            # Equal time for each: what is cheap is taken more often, and what is dear in its turn.
+            for exam in sorted(self._rest, key=lambda exam: self._taken[exam]):
+                if self._share < 1 and self._rest_purse() < self._costs.get(exam, 0.0):
+                    break
+                self._take(exam, look)
+        self._last_step, self._last_at = step, seconds
+        cost = sum(self._taken.values()) / max(self._worked, 1e-9)
+        self.diagnosis = replace(self.diagnosis, step=step, cost=cost)
+        return self.diagnosis
+
+    def _take(self, exam: Exam, look: Look) -> None:
+        """Take an exam. One that fails is not taken again, which ``broken`` tells."""
+        began = time.perf_counter()
+        try:
+            self._note(exam.take(look), look.step)
+        except (RuntimeError, ValueError) as error:
+            self.broken[type(exam).__name__] = f"{type(error).__name__}: {error}"
+            (self._first if exam in self._first else self._rest).remove(exam)
+        took = time.perf_counter() - began
+        # A first time is slow; what one costs is what it costs from then on.
+        known = self._costs.get(exam)
+        self._costs[exam] = took if known is None else 0.5 * (known + took)
+        self._taken[exam] += took
+
+    def _note(self, found: Findings, step: int) -> None:
+        known = self.diagnosis
+        readings, series = dict(known.readings), dict(known.series)
+        for name, value in found.readings.items():
+            readings[name] = Reading(value, step)
+            series[name] = _longer(series.get(name), step, value)
+        self.diagnosis = replace(
+            known,
+            readings=readings,
+            series=series,
+            modes=found.modes or known.modes,
+            mode_trail=_trail(known.mode_trail, found.modes),
+            scores=found.scores or known.scores,
+            layers=found.layers or known.layers,
+            surface=found.surface or known.surface,
+        )
+
+    def _first_purse(self) -> float:
+        return FIRST_SHARE * self._share * self._worked - self._spent(self._first)
+
+    def _rest_purse(self) -> float:
+        kept_back = min(max(0.0, self._first_purse()), self._cost(self._first))
+        return self._share * self._worked - sum(self._taken.values()) - kept_back
+
+    def _spent(self, exams: list[Exam]) -> float:
+        return sum(self._taken[exam] for exam in exams)
+
+    def _cost(self, exams: list[Exam]) -> float:
+        return sum(self._costs.get(exam, 0.0) for exam in exams)
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        modules: list[nn.Module] = [self._game.generator, self._game.discriminator]
+        training = [module.training for module in modules]
+        for module in modules:
+            module.eval()
+        try:
+            yield
+        finally:
+            for module, was in zip(modules, training, strict=True):
+                module.train(was)
+
+    def _make(self, count: int) -> tuple[Tensor, Tensor | None]:
+        return self._game.sample(count, self._random)
+
+    def _judge(self, samples: Tensor, labels: Tensor | None) -> Tensor:
+        return self._game.judge(samples, labels)
+
+
+def _longer(series: Series | None, step: int, value: float) -> Series:
+    """A series with one more reading; thinned in its older half where it grows too long."""
+    if series is None:
+        return Series(np.array([step], np.int64), np.array([value], np.float32))
+    steps, values = series
+    kept = _kept(len(steps), KEPT)
+    return Series(
+        np.append(steps[kept], step).astype(np.int64),
+        np.append(values[kept], np.float32(value)).astype(np.float32),
+    )
+
+
+def _trail(trail: ModeTrail | None, modes: Modes | None) -> ModeTrail | None:
+    if modes is None or len(modes.names) > MODES_KEPT:
+        return trail
+    row = modes.shares[None]
+    if trail is None:
+        return ModeTrail(np.array([modes.step], np.int64), row)
+    kept = _kept(len(trail.steps), KEPT)
+    steps = np.append(trail.steps[kept], modes.step).astype(np.int64)
+    return ModeTrail(steps, np.concatenate([trail.shares[kept], row]))
+
+
+def _kept(count: int, most: int) -> NDArray[np.intp]:
+    """Places to keep of ``count`` so that one more fits: all, or every second of the older half."""
+    places = np.arange(count)
+    return places if count < most else np.append(places[: count // 2 : 2], places[count // 2 :])

@@ -1,0 +1,131 @@
+"""What diagnosis has to know of a run before it begins: samples to compare with, and traits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganterm.data.source import Dataset, Progress
+from ganterm.diagnosis import classifier
+from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
+from ganterm.diagnosis.features import FixedFeatures
+from ganterm.diagnosis.judge import Classifier
+from ganterm.diagnosis.rule import Traits
+
+_BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
+    nn.Tanh: (-1.0, 1.0),
+    nn.Sigmoid: (0.0, 1.0),
+    nn.Hardtanh: (-1.0, 1.0),
+    nn.ReLU: (0.0, float("inf")),
+}
+
+
+GOOD_ENOUGH = 0.9
+"""Share of held-out reals that a classifier must get right for modes to be counted by it."""
+
+
+def seen_by(
+    dataset: Dataset, wanted: bool, device: torch.device, tell: Progress
+) -> tuple[Features, Classifier | None, str]:
+    """What gives samples their features, what tells modes apart if anything, and a note on it.
+
+    ``wanted``: whether a classifier is to be trained where the labels allow it.
+    """
+    note = "run.classifier is false: modes are not told apart"
+    judge: Classifier | None = None
+    if wanted:
+        judge = classifier.trained(dataset, device, tell)
+        note = classifier.unlearnable(dataset) or ""
+    if judge is None:
+        return FixedFeatures(dataset.shape, device), None, note
+    note = f"classifier right on {judge.accuracy:.1%} of {judge.held_out:,} held-out reals"
+    good = judge.accuracy >= GOOD_ENOUGH
+    note = note if good else f"{note}: too few to count modes by"
+    return judge, judge if good else None, "; ".join([note, *judge.notes])
+
+
+def subject_of(
+    dataset: Dataset,
+    held_out: Dataset | None,
+    device: torch.device,
+    seed: int,
+    features: Features,
+    judge: Classifier | None,
+    labelled: bool = False,
+    pack: int = 1,
+) -> Subject:
+    """What the exams compare with; the samples are chosen by ``seed``.
+
+    ``labelled``: the networks are told the data's labels; ``pack``: samples D judges at once.
+    """
+    random = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
+    parts = order.tensor_split(2)
+    chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
+    spared = held_out if labelled else None
+    prior = None
+    if dataset.labels is not None and dataset.classes:
+        counts = torch.bincount(dataset.labels, minlength=len(dataset.classes))
+        prior = counts.float() / len(dataset.labels)
+    return Subject(
+        reals=chosen,
+        other_reals=others,
+        real_labels=_labels(dataset, device, parts[0]) if labelled else None,
+        held_out=None if held_out is None else _normalised(held_out.samples).to(device),
+        held_out_labels=None if spared is None else _labels(spared, device),
+        pack=pack,
+        data=dataset.samples,
+        features=features,
+        classes=dataset.classes if prior is not None else (),
+        prior=prior,
+        modes=None if dataset.modes is None else dataset.modes.to(device),
+        sigma=dataset.sigma or 0.0,
+        classifier=judge,
+    )
+
+
+def traits_of(
+    generator: nn.Module, discriminator: nn.Module, dataset: Dataset, d_kind: str
+) -> Traits:
+    """What known traps depend on, read off the networks themselves."""
+    # The shells keep labels' layers behind the body, and D's score in a head of its own.
+    last_g = _last(getattr(generator, "body", generator))
+    last_d = _last(getattr(discriminator, "head", discriminator))
+    uneven = [
+        name
+        for name, module in generator.named_modules()
+        if isinstance(module, nn.ConvTranspose2d)
+        and any(k % s for k, s in zip(module.kernel_size, module.stride, strict=True))
+    ]
+    plane = dataset.samples.dim() == 2
+    low, high = (-1.0, 1.0)
+    if plane:
+        low, high = float(dataset.samples.min()), float(dataset.samples.max())
+    return Traits(
+        plane=plane,
+        d_kind=d_kind,
+        d_batch_norm=any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm)
+            for module in discriminator.modules()
+        ),
+        d_sigmoid=isinstance(last_d, nn.Sigmoid),
+        data_range=(low, high),
+        g_range=next((_BOUNDS[kind] for kind in _BOUNDS if isinstance(last_g, kind)), None),
+        uneven_upsampling=tuple(uneven),
+    )
+
+
+def _last(module: nn.Module) -> nn.Module:
+    """The last layer, in the order of definition, that computes something."""
+    shaping = (nn.Unflatten, nn.Flatten, nn.Identity)
+    leaves = [leaf for leaf in module.modules() if not any(leaf.children())]
+    return next((leaf for leaf in reversed(leaves) if not isinstance(leaf, shaping)), module)
+
+
+def _labels(dataset: Dataset, device: torch.device, places: Tensor | None = None) -> Tensor:
+    assert dataset.labels is not None
+    return (dataset.labels if places is None else dataset.labels[places]).to(device)
+
+
+def _normalised(samples: Tensor) -> Tensor:
+    return samples.float().mul(2 / 255).sub(1) if samples.dtype == torch.uint8 else samples
