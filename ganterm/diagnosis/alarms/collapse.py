@@ -62,7 +62,7 @@ class Collapse(Rule):
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the measure that tells on these data; see the module."""
         seen = self._evidence(record)
-        if seen is None or record.step < WARM_UP:
+        if seen is None or record.step < WARM_UP or seen.series.steps[-1] != record.diagnosis.step:
             return None
         (steps, values), bounds, _ = seen
         bound = bounds.rich if raised else bounds.poor
