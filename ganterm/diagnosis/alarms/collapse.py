@@ -62,7 +62,7 @@ class Collapse(Rule):
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the measure that tells on these data; see the module."""
         seen = self._evidence(record)
-        if seen is None or record.step < WARM_UP:
+        if seen is None or record.step < WARM_UP or seen.series.steps[-1] != record.diagnosis.step:
             return None
         (steps, values), bounds, _ = seen
         bound = bounds.rich if raised else bounds.poor
@@ -111,25 +111,25 @@ class Collapse(Rule):
     def _finding(record: Record, seen: Evidence, since: int) -> Finding:
         value = float(seen.series.values[-1])
         evidence: dict[str, object] = {seen.told: float(f"{value:.3g}")}
-        told = []
+        head = "Samples are much alike"
         modes = record.diagnosis.modes
         if modes is not None and modes.samples and modes.step == record.diagnosis.step:
             left = int(modes.found.sum())
             if 2 * left <= len(modes.names) or seen.told == "share_of_modes":
-                told.append(_left(modes))
+                head = _left(modes)
                 evidence["modes_left"] = left
                 evidence["modes"] = len(modes.names)
                 evidence["lost"] = _names(modes, ~modes.found)
+        told = []
         for name, words in (
-            ("vendi_pixels", "{:.0f} % as many different samples as the data"),
-            ("diversity_pixels", "mean distance {:.0f} % of the data's"),
+            ("vendi_pixels", "variety {:.0f} % of the data's"),
+            ("diversity_pixels", "mean distance {:.0f} %"),
         ):
             reading = fresh(record, name)
             if math.isfinite(reading):
                 evidence[name] = float(f"{reading:.3g}")
                 told.append(words.format(reading))
-        sentence = "; ".join(told) + "."
-        return Finding(sentence[0].upper() + sentence[1:], evidence, since)
+        return Finding(f"{head}; {', '.join(told)}." if told else f"{head}.", evidence, since)
 
 
 def _best(steps: Steps, values: np.ndarray) -> float:
