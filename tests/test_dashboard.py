@@ -393,7 +393,7 @@ async def test_what_is_kept_from_frame_to_frame_is_what_would_be_drawn_afresh(
         lambda app: obey(board),
         lambda app: app.action_zoom(),
         lambda app: app.use_glyphs(Glyphs(bool(random.integers(2)))),
-        lambda app: setattr(board, "snapshot", replace(board.snapshot, alarms=("x",))),
+        lambda app: setattr(board, "snapshot", replace(board.snapshot, alarms=(raised("x"),))),
         lambda app: setattr(board, "snapshot", replace(board.snapshot, alarms=())),
         lambda app: board.recording.append(random.random((99, len(METRICS)), np.float32)),
         lambda app: None,

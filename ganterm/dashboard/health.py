@@ -31,9 +31,7 @@ class Health:
 
 def ranked(alarms: tuple[Alarm, ...]) -> list[Alarm]:
     """Alarms before warnings, a collapse before all, the oldest of each first."""
-    return sorted(
-        alarms, key=lambda a: (a.severity != "alarm", a.name != "collapse", a.since, a.name)
-    )
+    return sorted(alarms, key=lambda a: (a.severity != "alarm", a.name != "collapse", a.since))
 
 
 def health(snapshot: Snapshot) -> Health:
