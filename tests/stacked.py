@@ -23,14 +23,13 @@ from ganterm.diagnosis import classifier
 from ganterm.diagnosis.judge import Classifier, Prediction
 from ganterm.diagnosis.modes import divergence
 from ganterm.training.latent import Latent
+from tests.quality import VIEW_SEED, saved_generators
 
 SAMPLES = 26_000
 MODES = 1_000
 PART = 1_000
 SURE, OFTEN = 0.9, 3
 """The strictest gate in use: a mode counts with so many samples, each told with this confidence."""
-VIEW_SEED = 12_345
-"""Of the noise that is judged, the same for all runs."""
 
 
 class Stacks(NamedTuple):
