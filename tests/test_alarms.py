@@ -118,7 +118,7 @@ def modes_of(shares: list[float], step: int, kind: str = "digit", samples: int =
     return Modes(step, names, made, expected, made >= 0.1 * expected, samples, kind)
 
 
-def digits(story: Story, shares: list[float]) -> Story:
+def digits(story: Story, shares: list[float], kind: str = "digit") -> Story:
     """A round of labelled pictures whose samples fall on ten digits so."""
     story.rows(EVERY)
     made = np.array(shares)
@@ -127,7 +127,7 @@ def digits(story: Story, shares: list[float]) -> Story:
     step = story._history.view.last_step
     return story.round(
         {"mode_kl": kl, "mode_kl_floor": 0.009, "diversity_pixels": 70.0, "high_quality": 95.0},
-        modes_of(shares, step),
+        modes_of(shares, step, kind),
     )
 
 
@@ -166,6 +166,13 @@ def test_a_collapse_names_the_digits_that_are_left_and_when_it_began() -> None:
     assert (alarm.since, alarm.raised) == (900, 1000)
     assert alarm.evidence["lost"] == ["0", "2", "3", "4", "5", "6", "8"]
     json.dumps(alarm.evidence)
+
+
+def test_what_is_left_is_called_what_it_is() -> None:
+    story = Story()
+    for shares in [EVEN] * 6 + [THREE] * 2:
+        digits(story, shares, "class")
+    assert story.raised["collapse"].message.startswith("3 of 10 classes left: 1, 7, 9;")
 
 
 def test_a_collapse_clears_when_the_modes_are_back_and_not_by_a_single_good_round() -> None:

@@ -149,11 +149,16 @@ def _still_spreads(steps: Steps, values: np.ndarray, bound: float) -> bool:
     return len(values) > ROUNDS and values[-1] >= RISING * values[-1 - ROUNDS]
 
 
+def _count(modes: Modes) -> str:
+    """Such as "3 of 10 digits"."""
+    plural = modes.kind + ("es" if modes.kind.endswith("s") else "s")
+    return f"{int(modes.found.sum())} of {len(modes.names):,} {plural}"
+
+
 def _left(modes: Modes) -> str:
     """Such as "3 of 10 digits left: 1, 7, 9"; where most samples are, if over half are left."""
     left = int(modes.found.sum())
-    plural = modes.kind + ("es" if modes.kind.endswith("s") else "s")
-    told = f"{left} of {len(modes.names):,} {plural} left"
+    told = f"{_count(modes)} left"
     if 2 * left <= len(modes.names):
         return f"{told}: {', '.join(_names(modes, modes.found))}"
     order = np.argsort(-modes.shares)
@@ -190,7 +195,7 @@ class LostModes(Rule):
             return False
         lost = _names(modes, ~modes.found)
         return Finding(
-            f"{left} of {len(modes.names):,} {modes.kind}s are left; lost: {', '.join(lost)}.",
+            f"{_count(modes)} are left; lost: {', '.join(lost)}.",
             {"modes_left": left, "modes": len(modes.names), "lost": lost},
         )
 
