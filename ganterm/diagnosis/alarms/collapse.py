@@ -40,7 +40,7 @@ class Bounds(NamedTuple):
     regained: float = 0.0
 
 
-SHARE_OF_MODES = Bounds(0.5, 0.65, rising=2.0)
+SHARE_OF_MODES = Bounds(0.5, 0.65, rising=1.5)
 """Of e to the minus KL: modes in effect, in shares of the data's; half of them gives a half."""
 VARIETY_OF_POINTS = Bounds(60, 75)
 """Of the Vendi score in % of that of reals; half of the modes gives 50 to 65."""
