@@ -32,12 +32,20 @@ def blocks(record: Record, *metrics: str) -> tuple[Steps, Values]:
         steps, values = record.rows(metric, BLOCK * BLOCKS)
         whole = len(values) // BLOCK
         cut = values[len(values) - whole * BLOCK :].astype(np.float64).reshape(whole, BLOCK)
-        few = np.isnan(cut).sum(axis=1) * 2 > BLOCK
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # Of blocks without any value.
-            medians.append(np.where(few, np.nan, np.nanmedian(cut, axis=1)))
+        medians.append(_medians(cut))
         steps = steps[len(steps) - whole * BLOCK :: BLOCK]
     return steps, np.stack(medians)
+
+
+def _medians(cut: Values) -> Values:
+    """Of each row of (b, BLOCK), (b,)."""
+    missing = np.isnan(cut)
+    if not missing.any():
+        return np.asarray(np.median(cut, axis=1))  # Many times faster than what minds NaN.
+    few = missing.sum(axis=1) * 2 > BLOCK
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # Of blocks without any value.
+        return np.where(few, np.nan, np.nanmedian(cut, axis=1))
 
 
 def began(flags: Flags, least: int) -> int | None:

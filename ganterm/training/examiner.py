@@ -185,14 +185,13 @@ class Examiner:
 
 def _longer(series: Series | None, step: int, value: float) -> Series:
     """A series with one more reading; thinned in its older half where it grows too long."""
+    with np.errstate(over="ignore"):  # What a run that diverges gives may be inf in float32.
+        newest = np.array([value], np.float32)
     if series is None:
-        return Series(np.array([step], np.int64), np.array([value], np.float32))
+        return Series(np.array([step], np.int64), newest)
     steps, values = series
     kept = _kept(len(steps), KEPT)
-    return Series(
-        np.append(steps[kept], step).astype(np.int64),
-        np.append(values[kept], np.float32(value)).astype(np.float32),
-    )
+    return Series(np.append(steps[kept], step).astype(np.int64), np.append(values[kept], newest))
 
 
 def _trail(trail: ModeTrail | None, modes: Modes | None) -> ModeTrail | None:
