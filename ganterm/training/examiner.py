@@ -56,8 +56,8 @@ class Examiner:
             if subject is None
             else [deepcopy(exam) for exam in gathered(room, "EXAMS") if exam.fits(subject)]
         )
-        self._first = [exam for exam in exams if exam.first]
-        self._rest = [exam for exam in exams if not exam.first]
+        self._first = [exam for exam in exams if subject and exam.comes_first(subject)]
+        self._rest = [exam for exam in exams if exam not in self._first]
         self._costs: dict[Exam, float] = {}
         self._taken: defaultdict[Exam, float] = defaultdict(float)
         self._last_step, self._last_at = 0, 0.0

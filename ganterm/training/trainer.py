@@ -265,6 +265,9 @@ class Training:
 
     def _obey(self) -> None:
         self._take_notes()
+        if self._stop_reason is not None:
+            # An alarm has ended the run; whoever asks for it now comes too late.
+            return
         coming = self._step + 1
         if coming in self._scheduled and self._schedule_done < coming:
             self._schedule_done = coming

@@ -3,7 +3,8 @@
 Which measure tells depends on the data. Pictures with labels: G's histogram over the modes. Points,
 which miss their modes by a little while they are learnt: how many different ones there are, their
 Vendi score. Pictures without labels: their Vendi score against its own past, since that of good
-pictures takes thousands of steps to rise and is not the same on all data.
+pictures takes thousands of steps to rise and is not the same on all data; and how much of the data
+they cover in a fixed network's features.
 
 Thresholds were chosen on one half of the runs of ``tests.alarm_bench``.
 """
@@ -47,6 +48,9 @@ VARIETY_OF_POINTS = Bounds(60, 75)
 VARIETY_OF_PICTURES = Bounds(20, 30, rising=1.15, rounds=5, drop=0.6, regained=0.75)
 """Of the same; good digits have 30 after 500 steps, 60 to 80 in the end, and never lost an eighth
 of their best; collapses fell to a third of it or less."""
+COVERED = Bounds(30, 45, rising=1.15, rounds=5, drop=0.5, regained=0.65)
+"""Of the coverage in %: 50 to 96 in healthy runs from step 500 on, at most 50 in collapsed ones.
+It sees what variety does not: a G of noise, and one of few but varied kinds."""
 DISTANCE = Bounds(45, 60, rising=1.1, rounds=5)
 """Of the mean distance in % of that of reals, where there is no Vendi score."""
 
@@ -67,9 +71,17 @@ class Collapse(Rule):
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the measure that tells on these data; see the module."""
-        seen = self._evidence(record)
-        if seen is None or record.step < WARM_UP or seen.series.steps[-1] != record.diagnosis.step:
-            return None
+        verdicts = [
+            self._verdict(record, seen, raised)
+            for seen in self._evidence(record)
+            if record.step >= WARM_UP and seen.series.steps[-1] == record.diagnosis.step
+        ]
+        found = next((verdict for verdict in verdicts if isinstance(verdict, Finding)), None)
+        if found is not None:
+            return found
+        return False if False in verdicts else None
+
+    def _verdict(self, record: Record, seen: Evidence, raised: bool) -> Finding | bool | None:
         (steps, values), bounds, _ = seen
         best = _best(steps, values)
         bound = max(bounds.poor, bounds.drop * best)
@@ -98,26 +110,33 @@ class Collapse(Rule):
             weight,
         )
 
-    def _evidence(self, record: Record) -> Evidence | None:
-        """What there is to judge by; None where nothing fresh was measured."""
+    def _evidence(self, record: Record) -> list[Evidence]:
+        """What there is to judge by; nothing where nothing fresh was measured."""
         plane = record.traits.plane
         if not plane and math.isfinite(fresh(record, "mode_kl")):
             steps, kl = record.series("mode_kl")
             floor = fresh(record, "mode_kl_floor")
             above = np.maximum(kl - (floor if math.isfinite(floor) else 0), 0)
-            return Evidence(Series(steps, np.exp(-above)), SHARE_OF_MODES, "share_of_modes")
-        if math.isfinite(fresh(record, "vendi_pixels")):
-            bounds = VARIETY_OF_POINTS if plane else VARIETY_OF_PICTURES
-            return Evidence(record.series("vendi_pixels"), bounds, "vendi_pixels")
-        if math.isfinite(fresh(record, "diversity_pixels")):
-            return Evidence(record.series("diversity_pixels"), DISTANCE, "diversity_pixels")
-        return None
+            return [Evidence(Series(steps, np.exp(-above)), SHARE_OF_MODES, "share_of_modes")]
+        bounds = VARIETY_OF_POINTS if plane else VARIETY_OF_PICTURES
+        measures = [("vendi_pixels", bounds)]
+        if not plane:
+            measures.append(("coverage", COVERED))
+        if not math.isfinite(fresh(record, "vendi_pixels")):
+            measures[0] = ("diversity_pixels", DISTANCE)
+        return [
+            Evidence(record.series(name), bounds, name)
+            for name, bounds in measures
+            if math.isfinite(fresh(record, name))
+        ]
 
     @staticmethod
     def _finding(record: Record, seen: Evidence, since: int) -> Finding:
         value = float(seen.series.values[-1])
         evidence: dict[str, object] = {seen.told: float(f"{value:.3g}")}
         head = "Samples are much alike"
+        if seen.told == "coverage":
+            head = f"Samples cover {value:.0f} % of the data"
         modes = record.diagnosis.modes
         if modes is not None and modes.samples and modes.step == record.diagnosis.step:
             left = int(modes.found.sum())
