@@ -4,10 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ganterm import presets
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
+
+# How long an example takes says more of the machine than of the program.
+settings.register_profile("ganterm", deadline=None)
+settings.load_profile("ganterm")
 
 TINY = ("generator.hidden=[16]", "discriminator.hidden=[16]", "data.batch_size=8")
 """Overrides that make a preset's networks small enough for tests."""

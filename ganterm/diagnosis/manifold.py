@@ -75,7 +75,7 @@ class Covering(Exam):
         return True
 
     def comes_first(self, subject: Subject) -> bool:
-        """On pictures whose modes nothing else tells: the alarm of collapse goes by the coverage."""
+        """On pictures whose modes nothing else tells: the alarm of collapse goes by it."""
         return subject.classifier is None and not subject.plane
 
     def take(self, look: Look) -> Findings:
