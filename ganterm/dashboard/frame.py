@@ -9,7 +9,7 @@ from ganterm.controls import Value
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.session.history import HistoryView
-from ganterm.session.protocol import DEFAULT_VIEW, Event, Snapshot, View
+from ganterm.session.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 
 MARKED = frozenset({"change", "schedule"})
 """Events that every chart marks at their step."""
@@ -31,6 +31,7 @@ class Frame:
     cost: Cost = field(default_factory=Cost)
     span: int | None = None
     view: View = DEFAULT_VIEW
+    link: Link = field(default_factory=Link)
 
     @property
     def marks(self) -> list[tuple[int, str]]:
