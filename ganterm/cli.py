@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from ganterm import __version__, presets
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
+from ganterm.session import runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.text import clean, nearest
@@ -35,6 +37,40 @@ class _Group(click.Group):
                 + (f" (did you mean --preset {name}?)" if name in presets.names() else "")
             )
         return super().resolve_command(ctx, args)
+
+
+def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of how a run is watched."""
+    options = (
+        click.option(
+            "--headless", is_flag=True, help="No dashboard: progress on a tty, else lines."
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
+        ),
+        click.option(
+            "--stop-on",
+            multiple=True,
+            metavar="ALARM",
+            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable.",
+        ),
+        click.option(
+            "--on-alarm",
+            default="",
+            metavar="CMD",
+            help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
+        ),
+        click.option(
+            "--glyphs",
+            type=click.Choice(["auto", "half", "ascii"]),
+            default="auto",
+            help="Pictures in half blocks or in letters.",
+        ),
+        click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.group(
@@ -57,27 +93,7 @@ class _Group(click.Group):
 @click.option("--data-dir", type=Path, help="Where data sets lie, in torchvision's layout.")
 @click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
 @click.option("--run", "run_name", default="", help="The run's name; default: preset and time.")
-@click.option("--headless", is_flag=True, help="No dashboard: progress on a tty, else lines.")
-@click.option("--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout.")
-@click.option(
-    "--stop-on",
-    multiple=True,
-    metavar="ALARM",
-    help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable.",
-)
-@click.option(
-    "--on-alarm",
-    default="",
-    metavar="CMD",
-    help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
-)
-@click.option(
-    "--glyphs",
-    type=click.Choice(["auto", "half", "ascii"]),
-    default="auto",
-    help="Pictures in half blocks or in letters.",
-)
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@_watching
 @click.pass_context
 def cli(ctx: click.Context, **options: Any) -> None:
     """A terminal cockpit for training GANs: watch and steer G and D live.
@@ -101,6 +117,27 @@ def presets_command(name: str | None) -> None:
         source = DATASETS[preset.data.name]
         data = f"{source.name}, {source.size}"
         click.echo(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+
+
+@cli.command("resume")
+@click.argument("run")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps, all together.")
+@click.option("--from", "checkpoint", metavar="CHECKPOINT", help="Not from the newest one.")
+@click.option("--device", help="Default: as before.")
+@click.option("--data-dir", type=Path, help="Default: as before.")
+@click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
+@_watching
+@click.pass_context
+def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
+    """Go on with RUN, a name or a path, from its last checkpoint, exactly."""
+    launch = runs.resumption(
+        runs.find(run, options["runs_dir"]),
+        options["steps"],
+        options["checkpoint"],
+        options["device"],
+        options["data_dir"],
+    )
+    ctx.exit(_go(launch, options))
 
 
 @cli.command("bench")
@@ -146,8 +183,6 @@ def _train(options: dict[str, Any]) -> int:
     chosen = options["preset"] or _welcome(options["headless"])
     if chosen is None:
         return 0
-    if options["as_json"] and not options["headless"]:
-        raise UserError("--json is for --headless: ganterm --headless --json ...")
     overrides = list(options["overrides"])
     if options["seed"] is not None:
         overrides.append(f"run.seed={options['seed']}")
@@ -163,6 +198,13 @@ def _train(options: dict[str, Any]) -> int:
         _alarms_named(options["stop_on"]),
         _command(options["on_alarm"]),
     )
+    return _go(launch, options)
+
+
+def _go(launch: Launch, options: dict[str, Any]) -> int:
+    """Train, watched as the options say; the exit code."""
+    if options["as_json"] and not options["headless"]:
+        raise UserError("--json is for --headless: ganterm --headless --json ...")
     if options["headless"]:
         return _headless(launch, options["as_json"], options["debug"])
     return _dashboard(launch, options["glyphs"], options["debug"])
@@ -276,6 +318,9 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
     """Tell why a run failed; the exit code, a signal's before all others, 3 for --stop-on."""
+    for event in session.events(session.snapshot.info.events_before):
+        if event.kind == "resume" and event.data["differs"]:
+            _tell(f"not bit-exact: {', '.join(event.data['differs'])}")
     failure = session.snapshot.failure
     if failure is not None:
         if debug and failure.trace:

@@ -56,6 +56,8 @@ def watch(session: LocalSession, reporter: Reporter) -> int:
         if not begun and snapshot.info.directory:
             begun = True
             reporter.started(snapshot)
+            seen = snapshot.info.events_before
+            events = session.events(seen)
         if begun:
             for event in events:
                 reporter.event(event)

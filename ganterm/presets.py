@@ -56,6 +56,8 @@ class RunSection(_Section):
     ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
     takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
     on labelled data, once, to tell modes apart.
+    ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
+    what they may take together, the newest and the user's own aside.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -65,6 +67,8 @@ class RunSection(_Section):
     diagnosis: float = Field(0.02, ge=0, le=1)
     diagnose_every: int = Field(250, ge=1, le=1_000_000)
     classifier: bool = True
+    checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
+    checkpoint_mb: int = Field(2048, ge=1)
 
 
 class ScheduledChange(_Section):

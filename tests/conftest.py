@@ -20,9 +20,13 @@ def launch(tmp_path: Path) -> Callable[..., Launch]:
     """A launch of a tiny preset into a folder of the test's own."""
 
     def make(
-        *overrides: str, preset: str = "mnist_mlp", steps: int | None = 5, name: str = "run"
+        *overrides: str,
+        preset: str = "mnist_mlp",
+        steps: int | None = 5,
+        name: str = "run",
+        tiny: tuple[str, ...] = TINY,
     ) -> Launch:
-        known, loaded = presets.load(preset, [*TINY, *overrides])
+        known, loaded = presets.load(preset, [*tiny, *overrides])
         return Launch(known, loaded, "cpu", steps, None, tmp_path / "runs", name)
 
     return make

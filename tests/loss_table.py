@@ -74,13 +74,13 @@ def runs(networks: list[str]) -> list[Run]:
 def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     """Train, then say what the generator's samples are worth."""
     import torch
-    from ganterm.diagnosis.frechet import frechet
     from safetensors.torch import load_file
 
     from ganterm import presets
     from ganterm.data.load import loaded
     from ganterm.diagnosis import classifier
     from ganterm.diagnosis.diversity import relative
+    from ganterm.diagnosis.frechet import frechet
     from ganterm.diagnosis.modes import FOUND, SURE, divergence
     from ganterm.training.latent import Latent
 

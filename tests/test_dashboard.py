@@ -37,6 +37,7 @@ from ganterm.session.protocol import (
     Rates,
     RunInfo,
     Sample,
+    SaveCheckpoint,
     SaveSamples,
     SetControl,
     State,
@@ -162,6 +163,7 @@ async def test_a_refusal_takes_the_wish_back() -> None:
         ("full_stop", "paused", OneStep()),
         ("r", "running", NewNoise()),
         ("s", "running", SaveSamples()),
+        ("w", "running", SaveCheckpoint()),
     ],
 )
 async def test_keys_that_command_the_trainer(key: str, state: State, command: Command) -> None:
@@ -280,8 +282,8 @@ async def test_the_four_and_the_controls_are_on_the_first_screen(size: tuple[int
         assert "2.00e-4" in told
         assert all(key in told for key in ("k/K", "l/L", "d/D", "g/G", "o/O", "quit"))
         assert "training starts" in told
-        for panel in app.screen.query(Panel):
-            if panel.display and panel.id != "banner":
+        for panel in app.screen.query("#status, #overview Panel").results(Panel):
+            if panel.display:
                 assert panel.size.height > 0
                 assert app.screen.region.contains_region(panel.region)
 
@@ -299,7 +301,7 @@ def raised(message: str) -> Alarm:
 async def test_alarms_and_failures_cannot_be_missed() -> None:
     board = running(alarms=(raised("step 10: D loss was not finite"),), state="paused")
     async with shown(board, (80, 24)) as (app, pilot):
-        assert "▲ step 10: D loss was not finite" in screen_text(app)
+        assert "■ ALARM Title: step 10: D loss was not finite" in screen_text(app)
         board.snapshot = replace(board.snapshot, alarms=(), state="running")
         app.tick()
         await pilot.pause()

@@ -69,6 +69,10 @@ class Slow(Exam):
         self._clock, self._name, self._costs = clock, name, costs
         self.taken = 0
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Slow:
+        # A run has exams of its own; here the test counts what they do.
+        return self
+
     def fits(self, subject: Subject) -> bool:
         return True
 

@@ -16,9 +16,11 @@ from ganterm.controls import Controls
 from ganterm.diagnosis.clouds import cloud, distances, neighbours, once
 from ganterm.diagnosis.duplicates import Duplicates, close_pairs, closeness, support
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Look, Subject
+from ganterm.diagnosis.features import FixedFeatures
 from ganterm.diagnosis.frechet import (
     ByClassifier,
     ByRandomNetwork,
+    frechet,
     frechet_distance,
     kernel_distance,
     moments,
@@ -44,17 +46,12 @@ EXAMS: list[Exam] = [
 
 
 class Sums:
-    """A small stand-in for a network: fixed sums of a sample's values."""
-
-    accuracy = 0.99
+    """A small stand-in for what was learnt: fixed sums of a sample's values."""
 
     def features(self, samples: Tensor) -> Tensor:
         flat = samples.flatten(1)
         random = torch.Generator().manual_seed(0)
         return flat @ torch.randn(flat.shape[1], 8, generator=random)
-
-    def predict(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros(len(samples), dtype=torch.int64), torch.ones(len(samples))
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -69,20 +66,12 @@ def pictures(count: int, seed: int = 0, side: int = 16) -> Tensor:
 
 
 def subject_of(samples: Tensor, judged: bool = False) -> Subject:
-    """The first half are the reals; all are the data."""
+    """The first half are the reals; all are the data. ``judged``: features are learnt ones."""
     reals, others = samples.chunk(2)
     picture = samples.dim() == 4
     data = samples.add(1).mul(127.5).round().to(torch.uint8) if picture else samples
-    return Subject(
-        reals, others, data, Sums() if picture else Flat(), classifier=Sums() if judged else None
-    )
-
-
-class Flat:
-    """Points are their own features."""
-
-    def features(self, samples: Tensor) -> Tensor:
-        return samples.flatten(1)
+    features = Sums() if judged else FixedFeatures(tuple(samples.shape[1:]))
+    return Subject(reals, others, data, features)
 
 
 def look_at(subject: Subject, make: Callable[[int], Tensor]) -> Look:
@@ -365,6 +354,8 @@ def test_frechet_distance_is_that_by_the_root_of_the_product() -> None:
     expected = ((ours.mean(0) - theirs.mean(0)) ** 2).sum() + np.trace(one + other) - 2 * root
     got = frechet_distance(torch.from_numpy(ours), moments(torch.from_numpy(theirs)))
     assert got == pytest.approx(expected)
+    single = torch.from_numpy(theirs).float(), torch.from_numpy(ours).float()
+    assert frechet(*single) == pytest.approx(expected, rel=1e-5), "the same the other way round"
 
 
 def test_frechet_distance_of_a_collapse_is_what_is_missing() -> None:
@@ -419,10 +410,10 @@ def test_the_kernel_distance_does_not_depend_on_the_networks_scale() -> None:
     def told(network: Sums) -> dict[str, float]:
         reals, others = pictures(256).chunk(2)
         subject = Subject(reals, others, reals, network)
-        return read(ByRandomNetwork(), subject, lambda count: 0.5 * pictures(count, 5))
+        return read(ByClassifier(), subject, lambda count: 0.5 * pictures(count, 5))
 
     assert told(Loud())["kid"] == pytest.approx(told(Sums())["kid"], rel=1e-4)
-    assert told(Loud())["rfid"] == pytest.approx(100 * told(Sums())["rfid"], rel=1e-4)
+    assert told(Loud())["cfid"] == pytest.approx(100 * told(Sums())["cfid"], rel=1e-4)
 
 
 # Checkerboards.

@@ -16,9 +16,9 @@ from ganterm.networks.modules.shells import Judged
 from ganterm.presets import OptimizerSection
 from ganterm.session.metrics import ON_DEVICE
 from ganterm.training.batches import Batches
-from ganterm.training.checkpoint import game_tensors
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
+from ganterm.training.state import game_tensors
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,8 @@ def scalars(game: Game, controls: Controls) -> dict[str, float]:
 
 
 def state(game: Game) -> dict[str, Tensor]:
-    return {k: v for k, v in game_tensors(game).items() if not k.endswith("num_batches_tracked")}
+    tensors = game_tensors(game).items()
+    return {k: v.clone() for k, v in tensors if not k.endswith("num_batches_tracked")}
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:

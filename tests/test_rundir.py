@@ -26,7 +26,7 @@ def some_rows(count: int) -> np.ndarray:
 
 
 def make(tmp_path: Path) -> RunDirectory:
-    return RunDirectory(tmp_path / "runs", "a", 'title = "x"\n', {"id": "1"})
+    return RunDirectory.create(tmp_path / "runs", "a", 'title = "x"\n', {"id": "1"})
 
 
 def test_rows_come_back_bit_for_bit_from_both_places(tmp_path: Path) -> None:

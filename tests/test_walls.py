@@ -17,6 +17,8 @@ LIGHT = [
     "ganterm.session.protocol",
     "ganterm.session.history",
     "ganterm.session.local",
+    "ganterm.session.records",
+    "ganterm.session.runs",
     "ganterm.dashboard.app",
     "ganterm.dashboard.terminal",
     "ganterm.headless",

@@ -13,13 +13,15 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from ganterm.controls import KNOBS, Value
+from ganterm.controls import KNOBS, ControlError, Value, parse_assignment
 from ganterm.dashboard import palette
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.looking import Looking
+from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.panels.samples import SamplesPanel
+from ganterm.dashboard.screens.alarms import AlarmsScreen
 from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
 from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
@@ -27,6 +29,7 @@ from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import QuitScreen
 from ganterm.dashboard.steering import Steering
 from ganterm.dashboard.terminal import CountingDriver
+from ganterm.session.findings import Remedy
 from ganterm.session.protocol import (
     ENDED,
     VIEWS,
@@ -35,6 +38,7 @@ from ganterm.session.protocol import (
     OneStep,
     Pause,
     Sample,
+    SaveCheckpoint,
     SaveSamples,
     Session,
     Snapshot,
@@ -53,12 +57,21 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("v", "v", "view(1)", "samples: next view (classes, real, walk, nearest)"),
     ("V", "V", "view(-1)", "samples: the view before"),
     ("e", "e", "painter", "samples: raw generator, averaged one, both"),
-    ("pagedown", "pgdn", "page(1)", "samples: more classes, where not all fit"),
-    ("pageup", "pgup", "page(-1)", "samples: the classes before"),
+    (
+        "pagedown",
+        "pgdn",
+        "page(1)",
+        "samples: more classes; diagnosis: more readings",
+    ),
+    ("pageup", "pgup", "page(-1)", "samples: the classes before; diagnosis: the readings before"),
     ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
+    ("w", "w", "checkpoint", "write a checkpoint"),
     ("s", "s", "save_samples", "save a PNG of the samples in the run directory"),
     ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
     ("z", "z", "zoom", "charts: whole run, newest 2,000 rows, newest 200"),
+    ("1", "1", "body('overview')", "the overview"),
+    ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes, layers, readings"),
+    ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
     ("question_mark", "?", "help", "this help"),
     ("q,ctrl+q", "q", "quit", "end the run, asked first"),
 )
@@ -105,6 +118,7 @@ class Dashboard(App[int]):
         self._shown: tuple[object, ...] = ()
         self._sample_shown: Sample | None = None
         self._exit_code: int | None = None
+        self._rung: set[tuple[str, int]] | None = None
         self._cockpit = CockpitScreen()
         self._event_loop: asyncio.AbstractEventLoop | None = None
 
@@ -128,6 +142,7 @@ class Dashboard(App[int]):
         snapshot = self.session.snapshot
         budget.tick(CountingDriver.bytes_sent, judged=snapshot.state != "loading")
         events = self.session.events()
+        self._ring(snapshot)
         self._steering.settle(snapshot, events[self._events_seen :])
         self._events_seen = len(events)
         if snapshot.failure is not None and snapshot.failure.mistake:
@@ -136,10 +151,12 @@ class Dashboard(App[int]):
             self.exit(self._exit_code)
         charts_per_s, samples_per_s = budget.rates
         view = self._looking.view
-        self.session.watch(samples_per_s, view)
+        self._ask_for_samples()
         asked = dict(self._steering.asked)
         now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost)
-        unseen = not self._cockpit.is_mounted or isinstance(self.screen, HelpScreen)
+        # A last tick may come when the screens are gone already.
+        screens = self.screen_stack if self._cockpit.is_mounted else []
+        unseen = not screens or isinstance(screens[-1], HelpScreen)
         sample, shown = snapshot.sample, self._sample_shown
         turned = sample is None or shown is None or sample.view != shown.view
         samples_due = budget.due(samples_per_s) or snapshot.state in ENDED
@@ -149,6 +166,15 @@ class Dashboard(App[int]):
             return
         self._shown = now_shown
         self._show(snapshot, fresh)
+
+    def _ring(self, snapshot: Snapshot) -> None:
+        """Ring the terminal's bell once for each alarm that was not there when this began."""
+        raised = {
+            (alarm.name, alarm.raised) for alarm in snapshot.alarms if alarm.severity == "alarm"
+        }
+        if self._rung is not None and raised - self._rung:
+            self.bell()
+        self._rung = raised
 
     def _show(self, snapshot: Snapshot, fresh: bool = False) -> None:
         if fresh:
@@ -207,9 +233,60 @@ class Dashboard(App[int]):
             self._looking.next_painter(self.session.snapshot.info.views)
             self._look()
 
+    def action_body(self, name: str) -> None:
+        """The overview, or diagnosis in full."""
+        if self._cockpit.body == name:
+            return
+        self._cockpit.turn_to(name)
+        self._ask_for_samples()
+        # Panels have their size only once they are laid out.
+        self.call_after_refresh(self._show, self.session.snapshot, True)
+
+    def action_alarms(self) -> None:
+        """What is wrong, what to try, and what was raised before."""
+
+        def chosen(remedy: Remedy | None) -> None:
+            if remedy is not None and not self._over():
+                self._carry_out(remedy)
+
+        alarms, events = self.session.snapshot.alarms, self.session.events()
+        self.push_screen(AlarmsScreen(alarms, events, self._glyphs), chosen)
+
+    def _carry_out(self, remedy: Remedy) -> None:
+        """Do what a remedy says, as if its key were pressed; logged as an alarm's doing."""
+        press = remedy.press
+        for knob in KNOBS.values():
+            if knob.keys and press in knob.keys:
+                way = 2 * knob.keys.index(press) - 1
+                self._told(knob.name, self._steering.nudge(knob.name, way, "alarm"))
+                return
+        if press.startswith(":"):
+            try:
+                name, value = parse_assignment(press[1:])
+                self.session.snapshot.controls.with_(name, value)
+            except ControlError as error:
+                self.notify(str(error), severity="error", markup=False)
+                return
+            self._told(name, self._steering.ask(name, value, "alarm"))
+            return
+        actions = {shown: action for _, shown, action, _ in ACTIONS}
+        if press in actions:
+            self.call_later(self.run_action, actions[press])
+        else:
+            self.notify(f"There is no key {press}.", severity="error", markup=False)
+
+    def _told(self, name: str, asked: bool) -> None:
+        """Say so where a remedy has nothing left to change."""
+        if not asked:
+            knob, controls = KNOBS[name], self.session.snapshot.controls
+            value = self._steering.asked.get(name, controls.value(name))
+            self.notify(f"{knob.label} is {knob.show(value)} already.", timeout=3)
+
     def action_page(self, direction: int) -> None:
-        """The samples' next rows, where there are more than fit."""
-        if not self._over():
+        """The samples' next rows, or the next readings, where there are more than fit."""
+        if self._cockpit.body == "diagnosis":
+            self._cockpit.query_one(ReadingsPanel).turn(direction)
+        elif not self._over():
             shown = self._cockpit.query_one(SamplesPanel).rows_shown
             self._looking.page(direction, self.session.snapshot.sample, shown)
             self._look()
@@ -226,9 +303,14 @@ class Dashboard(App[int]):
 
     def _look(self) -> None:
         """Tell the trainer at once what is wanted, and the user that it is coming."""
-        self.session.watch(self._budget.rates[1], self._looking.view)
+        self._ask_for_samples()
         if self._cockpit.is_mounted:
             self._show(self.session.snapshot, fresh=True)
+
+    def _ask_for_samples(self) -> None:
+        """Of the view that is looked at; none while nobody sees them."""
+        seen = self._cockpit.body == "overview"
+        self.session.watch(self._budget.rates[1] if seen else 0, self._looking.view)
 
     def action_new_noise(self) -> None:
         """Another fixed noise."""
@@ -237,6 +319,10 @@ class Dashboard(App[int]):
     def action_save_samples(self) -> None:
         """A PNG of the samples."""
         self.submit(SaveSamples())
+
+    def action_checkpoint(self) -> None:
+        """A checkpoint that stays."""
+        self.submit(SaveCheckpoint())
 
     def action_picture(self) -> None:
         """An SVG of the screen, in the run directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ganterm.controls import Value
 from ganterm.dashboard.budget import Cost
@@ -11,7 +12,7 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.session.history import HistoryView
 from ganterm.session.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 
-MARKED = frozenset({"change", "schedule"})
+MARKED = frozenset({"change", "schedule", "alarm"})
 """Events that every chart marks at their step."""
 
 
@@ -33,14 +34,15 @@ class Frame:
     view: View = DEFAULT_VIEW
     link: Link = field(default_factory=Link)
 
-    @property
+    @cached_property
     def marks(self) -> list[tuple[int, str]]:
-        """Step and sign of each change of a control."""
-        return [
-            (event.step, _SIGNS.get(str(event.data.get("key")), "*"))
-            for event in self.events
-            if event.kind in MARKED
-        ]
+        """Step and sign of each change of a control, and of each alarm raised or cleared."""
+        return [(event.step, self._sign(event)) for event in self.events if event.kind in MARKED]
+
+    def _sign(self, event: Event) -> str:
+        if event.kind == "alarm":
+            return "!" if event.data["state"] == "raised" else self.glyphs.cleared
+        return _SIGNS.get(str(event.data.get("key")), "*")
 
 
 _SIGNS = {"k": "k", "l": "l", "loss": "o", "lr_d": "d", "lr_g": "g"}

@@ -18,12 +18,16 @@ D = "#5cc8ff"
 G = "#ffb454"
 REAL = "#6fd6a8"
 FAKE = G
+FAKE_ON_GROUND = "#ffe3bf"
 CHANGE = "#cba6f7"
 ALARM = "#ff6b6b"
 GOOD = "#6fd6a8"
 
 # A series' raw band: its colour, two thirds of the way into the surface.
 BANDS = {D: "#2a5068", G: "#66502f", REAL: "#305a4b", CHANGE: "#564a66", TEXT: "#4d555f"}
+
+# What a mark on a chart means, where it is none of a control's.
+MARKS = {"!": ALARM, "✓": GOOD, "+": GOOD}
 
 THEME = Theme(
     name="ganterm",
@@ -45,6 +49,13 @@ THEME = Theme(
 def style(color: str = TEXT, bold: bool = False, background: str = SURFACE) -> Style:
     """A Rich style on a panel's surface, made once."""
     return Style(color=color, bgcolor=background, bold=bold or None)
+
+
+@cache
+def blend(color: str, share: float, ground: str = SURFACE) -> str:
+    """``share`` (0..1) of a colour over the ground."""
+    parts = [(int(ground[i : i + 2], 16), int(color[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(low + share * (high - low)):02x}" for low, high in parts)
 
 
 def heading(color: str = TEXT, bold: bool = False) -> Style:

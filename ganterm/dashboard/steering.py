@@ -14,17 +14,22 @@ class Steering:
         self.asked: dict[str, Value] = {}
         self._pause_asked: bool | None = None
 
-    def nudge(self, name: str, direction: int) -> None:
-        """Ask for the next value down (-1) or up (+1) of what was last asked for."""
+    def nudge(self, name: str, direction: int, by: str = "key") -> bool:
+        """Ask for the next value down (-1) or up (+1) of what was last asked for.
+
+        Returns whether there is one.
+        """
         controls = self._session.snapshot.controls
         current = self.asked.get(name, controls.value(name))
-        self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), "key")
+        return self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), by)
 
-    def ask(self, name: str, value: Value, by: str) -> None:
-        """Ask for a checked value; nothing happens where it is in force or asked for already."""
-        if value != self.asked.get(name, self._session.snapshot.controls.value(name)):
-            self.asked[name] = value
-            self._session.submit(SetControl(name, value, by))
+    def ask(self, name: str, value: Value, by: str) -> bool:
+        """Ask for a checked value; False where it is in force or asked for already."""
+        if value == self.asked.get(name, self._session.snapshot.controls.value(name)):
+            return False
+        self.asked[name] = value
+        self._session.submit(SetControl(name, value, by))
+        return True
 
     def pause_or_go_on(self) -> bool:
         """Whether to go on rather than pause, looking at what was last asked for."""

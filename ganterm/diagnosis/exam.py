@@ -77,7 +77,8 @@ class Look:
 
     Networks are in evaluation mode meanwhile, and ``random`` is diagnosis's own, so that nothing
     is drawn from the training. ``make(count)``: fresh fakes (count, ...), with the labels G was
-    told, or None. ``judge(samples, labels)``: D's raw scores. All on the training device and
+    told, or None. ``judge(samples, labels)``: D's raw scores. ``stakes(reals, labels)``: the losses
+    of D and of G on these and as many fresh fakes. All on the training device and
     without gradients, unless an exam asks for them (``torch.enable_grad``).
     """
 
@@ -91,6 +92,7 @@ class Look:
         make: Callable[[int], tuple[Tensor, Tensor | None]],
         judge: Callable[[Tensor, Tensor | None], Tensor],
         random: torch.Generator,
+        stakes: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.subject = subject
         self.step = step
@@ -100,6 +102,7 @@ class Look:
         self.make = make
         self.judge = judge
         self.random = random
+        self.stakes = stakes
 
     @cached_property
     def _made(self) -> tuple[Tensor, Tensor | None]:
@@ -142,7 +145,11 @@ class Findings:
 
 
 class Exam:
-    """Base of all exams. ``measures``: what it reads, by name; ``first``: taken in every round."""
+    """Base of all exams. ``measures``: what it reads, by name; ``first``: taken in every round.
+
+    What ``EXAMS`` lists are originals, never taken: each run copies them, so that an exam may keep
+    in its own attributes what it has to remember from one round to another.
+    """
 
     measures: ClassVar[Mapping[str, Measure]]
     first: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganterm.diagnosis.clouds import cloud, once, sound
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Findings, Look, Subject
+from ganterm.diagnosis.features import FixedFeatures
 from ganterm.session.findings import Measure
 
 
@@ -48,6 +49,11 @@ def frechet_distance(features: Tensor, reals: Moments) -> float:
     return float((mean - reals.mean).square().sum() + traces - 2 * both)
 
 
+def frechet(ours: Tensor, theirs: Tensor) -> float:
+    """``frechet_distance`` of features (n, width) to others (m, width), wherever they are."""
+    return frechet_distance(cloud(ours), moments(cloud(theirs)))
+
+
 def kernel_distance(fakes: Tensor, reals: Tensor) -> float:
     """The kernel inception distance (Binkowski et al. 2018) between features (m or n, width).
 
@@ -69,22 +75,14 @@ def _kernel(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 class Distance(Exam):
-    """Frechet distance and KID of as many fakes as there are reals, in one kind of features."""
+    """Frechet distance and KID of as many fakes as there are reals; by what features differs."""
 
     names: ClassVar[tuple[str, str, str]]
     """Of the Frechet distance, of its floor, and of the KID."""
 
-    def known(self, subject: Subject) -> _Known | None:
-        """What is known of the reals' features."""
-        raise NotImplementedError
-
-    def features(self, look: Look) -> Tensor:
-        """Of the fakes."""
-        raise NotImplementedError
-
     def take(self, look: Look) -> Findings:
         """All three; NaN with fewer than two reals, or where a feature is not finite."""
-        known, fakes = self.known(look.subject), cloud(self.features(look))
+        known, fakes = _of_reals(look.subject), cloud(look.fake_features)
         if known is None or len(fakes) < 2 or not sound(fakes):
             return Findings(dict.fromkeys(self.names, math.nan))
         fakes = fakes[: len(known.reals)]
@@ -104,8 +102,9 @@ class _Known(NamedTuple):
     scale: float
 
 
-def _known(reals: Tensor, others: Tensor) -> _Known | None:
-    reals, others = cloud(reals), cloud(others)
+@once
+def _of_reals(subject: Subject) -> _Known | None:
+    reals, others = cloud(subject.real_features), cloud(subject.other_features)
     if min(len(reals), len(others)) < 2 or not sound(reals, others):
         return None
     of_reals = moments(reals)
@@ -140,18 +139,8 @@ class ByClassifier(Distance):
     measures: ClassVar = _measures(names, "c", "the features of ganterm's own classifier")
 
     def fits(self, subject: Subject) -> bool:
-        """Where there is a classifier."""
-        return subject.classifier is not None
-
-    def known(self, subject: Subject) -> _Known | None:
-        return _by_classifier(subject)
-
-    def features(self, look: Look) -> Tensor:
-        subject = look.subject
-        assert subject.classifier is not None
-        if subject.classifier is subject.features:
-            return look.fake_features
-        return subject.classifier.features(look.fakes)
+        """On pictures whose features were learnt."""
+        return not subject.plane and not isinstance(subject.features, FixedFeatures)
 
 
 class ByRandomNetwork(Distance):
@@ -161,26 +150,8 @@ class ByRandomNetwork(Distance):
     measures: ClassVar = _measures(names, "r", "the features of a fixed network of random weights")
 
     def fits(self, subject: Subject) -> bool:
-        """On pictures without a classifier."""
-        return subject.classifier is None and not subject.plane
-
-    def known(self, subject: Subject) -> _Known | None:
-        return _by_random_network(subject)
-
-    def features(self, look: Look) -> Tensor:
-        return look.fake_features
-
-
-@once
-def _by_classifier(subject: Subject) -> _Known | None:
-    assert subject.classifier is not None
-    see = subject.classifier.features
-    return _known(see(subject.reals), see(subject.other_reals))
-
-
-@once
-def _by_random_network(subject: Subject) -> _Known | None:
-    return _known(subject.real_features, subject.other_features)
+        """On pictures without labels to learn from."""
+        return not subject.plane and isinstance(subject.features, FixedFeatures)
 
 
 EXAMS = (ByClassifier(), ByRandomNetwork())

@@ -131,7 +131,7 @@ class Remedy(NamedTuple):
     does: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Alarm:
     """Something that is wrong with the run.
 

@@ -55,16 +55,18 @@ class _Level:
         """This level with more buckets behind the last; old views keep the old arrays or ends."""
         added = low.shape[1]
         held = self.stop - self.start
-        start, arrays = self.start, [self.low, self.high, self.mean]
+        # One array serves all three of a raw row's values.
+        raw = self.width == 1
+        start, arrays = self.start, [self.low] if raw else [self.low, self.high, self.mean]
         if held + added > self.low.shape[1]:
             kept = min(held, limit)
             capacity = max(1024, 2 * (kept + added))
             start = self.stop - kept
             arrays = [_grown(array, held - kept, held, capacity) for array in arrays]
         at = self.stop - start
-        for array, new in zip(arrays, (low, high, mean), strict=True):
+        for array, new in zip(arrays, (low, high, mean), strict=False):
             array[:, at : at + added] = new
-        return _Level(self.width, start, self.stop + added, *arrays)
+        return _Level(self.width, start, self.stop + added, *(3 * arrays if raw else arrays))
 
 
 def _grown(array: Series, start: int, stop: int, capacity: int) -> Series:
@@ -184,9 +186,7 @@ class History:
     def append(self, rows: Series) -> None:
         """Add rows of shape (n, metrics); a non-finite value counts as no value."""
         values = np.where(np.isfinite(rows), rows, np.nan).astype(np.float32).T
-        raw = self.view.levels[0].extended(values, values, values, 4 * self._limit)
-        # One array serves all three of a raw row's values.
-        levels = [_Level(1, raw.start, raw.stop, raw.low, raw.low, raw.low)]
+        levels = [self.view.levels[0].extended(values, values, values, 4 * self._limit)]
         below = levels[0]
         for width in self._widths():
             have = len(levels)

@@ -11,7 +11,7 @@ from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.text import clean
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
@@ -21,6 +21,7 @@ class Launch:
 
     ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
     is run with each raised alarm.
+    ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
     """
 
     preset_name: str
@@ -32,6 +33,7 @@ class Launch:
     run_name: str = ""
     stop_on: tuple[str, ...] = ()
     on_alarm: tuple[str, ...] = ()
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -47,7 +49,7 @@ class Launch:
             free = (n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))))
             name = next(n for n in free if not (self.runs_dir / n).exists())
             object.__setattr__(self, "run_name", name)
-        elif not _NAME.fullmatch(self.run_name):
+        elif not NAME.fullmatch(self.run_name):
             raise UserError(
                 f"--run '{clean(self.run_name, 60)}': a name has letters, digits, '.', '_' and '-' "
                 "alone, 64 at most, and starts with a letter or digit"

@@ -63,13 +63,18 @@ class SaveSamples:
 
 
 @dataclass(frozen=True)
+class SaveCheckpoint:
+    """Write a checkpoint that is the user's own: it stays until the user removes it."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """Finish the iteration under way, save, end. ``reason`` goes into the stop event."""
 
     reason: str = "asked to stop"
 
 
-Command = SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | Stop
+Command = SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | SaveCheckpoint | Stop
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,11 @@ class Link:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What stays the same throughout a run. ``views``: those it has, the first by default."""
+    """What stays the same throughout a run. ``views``: those it has, the first by default.
+
+    ``diagnose_every``: steps between two rounds of diagnosis at least; 0 where it is off.
+    ``events_before``: how many events are of earlier sittings, where this one is a resume.
+    """
 
     name: str = ""
     preset: str = ""
@@ -159,6 +168,8 @@ class RunInfo:
     parameters_g: int = 0
     parameters_d: int = 0
     views: tuple[ViewName, ...] = ("samples",)
+    diagnose_every: int = 0
+    events_before: int = 0
     id: str = ""
 
 

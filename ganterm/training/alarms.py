@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,13 +34,16 @@ def as_table(alarm: Alarm) -> dict[str, Any]:
 
 
 class Alarms:
-    """Those that are raised, by name; ``tell`` is called with each that is raised or cleared."""
+    """Those that are raised, by name; ``tell`` is called with each that is raised or cleared.
 
-    def __init__(self, tell: Callable[[Alarm, Change], None]) -> None:
+    ``before``: those that were raised when the run was left.
+    """
+
+    def __init__(self, tell: Callable[[Alarm, Change], None], before: Iterable[Alarm] = ()) -> None:
         self._tell = tell
         self._rules = rules()
         self._streaks = {rule.name: _Streak() for rule in self._rules}
-        self.raised: dict[str, Alarm] = {}
+        self.raised = {alarm.name: alarm for alarm in before}
 
     def raise_(self, alarm: Alarm) -> None:
         """Raise an alarm, or renew what a raised one says."""

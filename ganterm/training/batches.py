@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+
+class Position(NamedTuple):
+    """How far a shuffled epoch is: the generator's state at its start, and the samples drawn.
+
+    ``random``: uint8 (n,) on the host, which the order of the epoch follows from.
+    """
+
+    random: Tensor
+    at: int
 
 
 class RealBatches(Protocol):
@@ -17,6 +27,20 @@ class RealBatches(Protocol):
 
     batch_size: int
     broken: Counter[str]
+
+    @property
+    def generator(self) -> torch.Generator:
+        """What shuffles."""
+
+    @property
+    def position(self) -> Position:
+        """Behind the newest batch that was drawn."""
+
+    def check(self, at: int) -> None:
+        """ValueError where so many samples of an epoch are never drawn."""
+
+    def go_to(self, position: Position) -> None:
+        """Go on from there."""
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any."""
@@ -49,12 +73,13 @@ class Batches:
         self.batch_size = batch_size
         self.broken: Counter[str] = Counter()
         self.generator = torch.Generator(device).manual_seed(seed)
+        self._before_order = self.generator.get_state()
         self._order: Tensor | None = None
         self._at = 0
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any."""
-        indices = self._indices()
+        indices = self.indices()
         batch = self.samples.index_select(0, indices)
         if batch.dtype == torch.uint8:
             batch = batch.float().mul_(2 / 255).sub_(1)
@@ -71,13 +96,43 @@ class Batches:
     def close(self) -> None:
         """Nothing runs beside the training."""
 
-    def _indices(self) -> Tensor:
+    @property
+    def position(self) -> Position:
+        """Behind the newest batch that was drawn."""
+        if self._order is None:
+            return Position(self.generator.get_state(), 0)
+        return Position(self._before_order, self._at)
+
+    def check(self, at: int) -> None:
+        """ValueError where so many samples of an epoch are never drawn."""
+        batches, rest = divmod(at, self.batch_size)
+        most = len(self.samples) // self.batch_size
+        if rest or not 0 <= batches <= most:
+            raise ValueError(f"{at:,} is not 0 to {most} batches of {self.batch_size:,}")
+
+    def go_to(self, position: Position) -> None:
+        """Go on from there."""
+        self.generator.set_state(position.random)
+        self._order = None
+        if position.at:
+            self._shuffle()
+            self._at = position.at
+
+    def indices(self) -> Tensor:
+        """The places of the next batch's samples, int64 (batch_size,), on the device."""
         count, size = len(self.samples), self.batch_size
-        device = self.samples.device
         if count < size:
+            device = self.samples.device
             return torch.randint(count, (size,), generator=self.generator, device=device)
         if self._order is None or self._at + size > count:
-            self._order = torch.randperm(count, generator=self.generator, device=device)
-            self._at = 0
+            self._shuffle()
+        assert self._order is not None
         self._at += size
         return self._order[self._at - size : self._at]
+
+    def _shuffle(self) -> None:
+        self._before_order = self.generator.get_state()
+        self._order = torch.randperm(
+            len(self.samples), generator=self.generator, device=self.samples.device
+        )
+        self._at = 0

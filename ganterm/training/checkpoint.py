@@ -1,73 +1,86 @@
-"""What is kept of the networks and optimizers: safetensors, JSON and a manifest; no pickle."""
+"""Writing a checkpoint: safetensors, JSON and a manifest, whole or not at all; no pickle."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from ganterm.files import sync_folder, write_atomically
-from ganterm.training.iteration import Game
+from ganterm.session.runs import CheckpointName
+from ganterm.training.state import RunState
 
 FORMAT = 1
+TENSORS = "tensors.safetensors"
+STATE = "state.json"
+MANIFEST = "MANIFEST.json"
 
 
-def game_tensors(game: Game) -> dict[str, Tensor]:
-    """All tensors of the networks, averaged G and optimizers by dotted name, on the host."""
-    tensors = {"balance": game.balance}
-    modules = {
-        "generator": game.generator,
-        "discriminator": game.discriminator,
-        "average": game.average.module,
-    }
-    for name, module in modules.items():
-        tensors.update({f"{name}.{key}": value for key, value in module.state_dict().items()})
-    for name, guarded in (("optimizer_g", game.optimizer_g), ("optimizer_d", game.optimizer_d)):
-        state = guarded.optimizer.state[guarded.weights]
-        tensors.update({f"{name}.{key}": value for key, value in state.items()})
-    return {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+class FileEntry(BaseModel):
+    """What a file of a checkpoint must be like."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """What belongs to a checkpoint. ``own``: the user's, which nothing but the user removes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: int
+    own: bool
+    files: dict[str, FileEntry]
 
 
 def save(
-    folder: Path, step: int, branch: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
-) -> Path:
-    """Write a checkpoint into ``folder``; it appears whole or not at all. Returns its path.
+    folder: Path, tensors: Mapping[str, Tensor], state: RunState, own: bool = False
+) -> CheckpointName:
+    """Write a checkpoint into ``folder``; it appears whole or not at all. Returns its name.
 
     ``LATEST`` is renamed into place last, so it never names what is not there. OSError where the
     disk does not take it; what was there before stays.
     """
-    name = f"step_{step:010d}-b{branch}"
     files = {
-        "tensors.safetensors": pack_tensors(dict(tensors)),
-        "state.json": orjson.dumps(
-            {"format": FORMAT, "step": step, "branch": branch, **state},
-            option=orjson.OPT_INDENT_2,
-        ),
+        TENSORS: pack_tensors(dict(tensors)),
+        STATE: orjson.dumps(state.model_dump(), option=orjson.OPT_INDENT_2),
     }
-    manifest = {
-        "format": FORMAT,
-        "files": {
-            file: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for file, content in files.items()
-        },
+    entries = {
+        file: FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        for file, content in files.items()
     }
-    files["MANIFEST.json"] = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
+    manifest = Manifest(format=FORMAT, own=own, files=entries)
+    files[MANIFEST] = orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2)
+    # The last bytes of a disk are left to the logs.
+    if shutil.disk_usage(folder).free < sum(map(len, files.values())):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    name = CheckpointName(state.branch, state.step)
+    while (folder / str(name)).exists():
+        name = name._replace(again=name.again + 1)
     making = folder / f".{name}.{os.getpid()}.tmp"
     try:
         making.mkdir()
         for file, content in files.items():
             write_atomically(making / file, content)
-        making.rename(folder / name)
+        making.rename(folder / str(name))
     except OSError:
         shutil.rmtree(making, ignore_errors=True)
         raise
     sync_folder(folder)
-    write_atomically(folder / "LATEST", f"{name}\n".encode())
-    return folder / name
+    point(folder, name)
+    return name
+
+
+def point(folder: Path, name: CheckpointName, pointer: str = "LATEST") -> None:
+    """Have ``LATEST``, or another pointer, name a checkpoint."""
+    write_atomically(folder / pointer, f"{name}\n".encode())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +54,7 @@ class Examiner:
         exams: list[Exam] = (
             []
             if subject is None
-            else [exam for exam in gathered(room, "EXAMS") if exam.fits(subject)]
+            else [deepcopy(exam) for exam in gathered(room, "EXAMS") if exam.fits(subject)]
         )
         self._first = [exam for exam in exams if exam.first]
         self._rest = [exam for exam in exams if not exam.first]
@@ -62,6 +65,22 @@ class Examiner:
         self.broken: dict[str, str] = {}
         measures = {name: told for exam in exams for name, told in exam.measures.items()}
         self.diagnosis = Diagnosis(measures=measures, note=note)
+
+    def recall(self, rounds: Iterable[Mapping[str, Any]]) -> None:
+        """Go on behind what earlier rounds found, as ``records.read_diagnosis`` tells it."""
+        series: dict[str, Series] = dict(self.diagnosis.series)
+        step = self._last_step
+        for found in rounds:
+            step = found["step"]
+            for name, value in found["readings"].items():
+                known = float("nan") if value is None else value
+                series[name] = _longer(series.get(name), step, known)
+        readings = {
+            name: Reading(float(values[-1]), int(steps[-1]))
+            for name, (steps, values) in series.items()
+        }
+        self._last_step = step
+        self.diagnosis = replace(self.diagnosis, step=step, series=series, readings=readings)
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
@@ -87,6 +106,7 @@ class Examiner:
                 self._make,
                 self._judge,
                 self._random,
+                partial(self._game.stakes, controls=controls, random=self._random),
             )
             for exam in tuple(self._first):
                 self._take(exam, look)

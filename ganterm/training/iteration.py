@@ -43,8 +43,9 @@ class Update:
 class Game:
     """G and D, their optimizers and their sources of randomness; ``play`` runs one iteration.
 
-    ``average`` follows G; ``balance`` is the loss's own scalar; ``step`` and ``d_updates`` count
-    what was done. ``pack`` samples of one kind are shown to D as one.
+    ``average`` follows G; ``balance`` is the loss's own scalar; ``squares`` are the newest R1, R2
+    unweighted; ``step`` and ``d_updates`` count what was done. ``pack`` samples of one
+    kind are shown to D as one.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Game:
         self.d_updates = 0
         self._pack = pack
         self._nothing = torch.zeros((), device=self.device)
-        self._squares = (self._nothing, self._nothing)
+        self.squares = (self._nothing, self._nothing)
         # Batch statistics would mix real and fake; without them one pass over both is the same.
         self._joint = not any(
             isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules()
@@ -108,7 +109,7 @@ class Game:
         measured["refused_g"] = _first([u.refused for u in g_updates])
         measured["weight_norm_d"] = self.weights_d.flat.detach().norm()
         measured["weight_norm_g"] = self.weights_g.flat.detach().norm()
-        measured["r1"], measured["r2"] = self._squares
+        measured["r1"], measured["r2"] = self.squares
         measured["balance"] = self.balance
         return [measured.get(name, self._nothing) for name in ON_DEVICE]
 
@@ -125,6 +126,35 @@ class Game:
             samples = samples[: len(samples) // self._pack * self._pack]
         told = None if self.latent.codes else labels
         return self._judge(self._packed(samples), told).scores
+
+    def stakes(
+        self, real: Tensor, labels: Tensor | None, controls: Controls, random: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """D's and G's loss as an update would take them now, on ``real`` and as many fresh fakes.
+
+        With the loss's own penalty and what D's label head adds, but without R1 and R2, and without
+        what is done to D's inputs and sides at random. ``labels``: of the reals, where the networks
+        are told any. Nothing is kept, and all is drawn from ``random``.
+        """
+        loss = LOSSES[controls.loss]
+        real = real[: len(real) // self._pack * self._pack]
+        noise = self.latent.draw(len(real), random)
+        codes = self.latent.draw_codes(len(real), random) if self.latent.codes else labels
+        made = self.generator(noise) if codes is None else self.generator(noise, codes)
+        shown, fake = self._packed(real), self._packed(made.detach())
+        of_real, of_fake = self._judge_both(shown, fake, labels)
+        play = Play(controls, random, self.balance)
+        d_loss = loss.d_loss(of_real.scores, of_fake.scores, play)
+        penalty = loss.penalty(self._critic(labels), shown, fake, play)
+        if penalty is not None:
+            d_loss = d_loss + controls.penalty_weight * penalty.value
+        told = self._labels_told(of_real, of_fake, labels, codes)
+        if told:
+            d_loss = d_loss + controls.aux_d * told["label_loss_d"]
+        judged = self._judge(self._packed(made), None if self.latent.codes else labels)
+        beside = of_real.scores.detach() if loss.g_needs_real else None
+        g_loss, added = self._g_loss(loss, judged, beside, codes, controls, random)
+        return d_loss, sum(added, start=g_loss)
 
     def draw_noise(self) -> Tensor:
         """Fresh latents, shape (batch, latent_dim)."""
@@ -159,7 +189,7 @@ class Game:
         if penalty is not None:
             added.append(controls.penalty_weight * penalty.value)
         if not (controls.r1 or controls.r2):
-            self._squares = (self._nothing, self._nothing)
+            self.squares = (self._nothing, self._nothing)
         if regularised:
             added.append(self._regulariser(of_real.scores, of_fake.scores, real, fake, controls))
         told = self._labels_told(of_real, of_fake, labels, codes)
@@ -188,21 +218,34 @@ class Game:
             labels = self.draw_labels()
         told = None if self.latent.codes else labels
         judged = self._judge(self._shown(self._made(labels), controls), told)
-        scores, real = judged.scores, None
+        real = None
         if batch is not None:
             # The loss reaches G through the fakes alone.
             with torch.no_grad():
                 real = self._judge(self._shown(batch, controls), told).scores
+        g_loss, added = self._g_loss(loss, judged, real, labels, controls, self.noise)
+        return self._apply(self.weights_g, self.optimizer_g, g_loss, added, controls, controls.lr_g)
+
+    def _g_loss(
+        self,
+        loss: Loss,
+        judged: Judged,
+        real: Tensor | None,
+        labels: Tensor | None,
+        controls: Controls,
+        random: torch.Generator,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """G's loss from D's verdict on fakes and its scores of reals, and what labels add to it."""
+        scores = judged.scores
         if controls.top_k < 1:
             chosen = max(2, round(controls.top_k * len(scores)))
-            scores = scores.topk(chosen).values
+            scores = scores.topk(min(chosen, len(scores))).values
             real = None if real is None else real[:chosen]
-        play = Play(controls, self.noise, self.balance, judged.code)
-        g_loss = loss.g_loss(real, scores, play)
+        g_loss = loss.g_loss(real, scores, Play(controls, random, self.balance, judged.code))
         added: list[Tensor] = []
         if judged.logits is not None and labels is not None:
             added.append(controls.aux_g * functional.cross_entropy(judged.logits, labels))
-        return self._apply(self.weights_g, self.optimizer_g, g_loss, added, controls, controls.lr_g)
+        return g_loss, added
 
     def _apply(
         self,
@@ -285,7 +328,7 @@ class Game:
             (controls.r2, scores_fake, fake),
         ):
             squares.append(squared_norms(scores, samples).mean() if gamma else self._nothing)
-        self._squares = (squares[0].detach(), squares[1].detach())
+        self.squares = (squares[0].detach(), squares[1].detach())
         weights = (controls.r_every * controls.r1 / 2, controls.r_every * controls.r2 / 2)
         return weights[0] * squares[0] + weights[1] * squares[1]
 

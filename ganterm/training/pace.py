@@ -9,10 +9,10 @@ RATE_SECONDS = 3.0
 
 
 class Pace:
-    """A clock that stands while the run rests."""
+    """A clock that stands while the run rests; ``seconds`` were trained before."""
 
-    def __init__(self) -> None:
-        self._before = 0.0
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before = seconds
         self._since: float | None = None
         self._marks: deque[tuple[float, int]] = deque()
         self._rate = 0.0

@@ -22,10 +22,11 @@ from ganterm.files import AppendOnly, write_atomically
 from ganterm.session.findings import Diagnosis
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
+from ganterm.session.runs import FORMAT, RunLock
 from ganterm.text import clean
+from ganterm.training.mend import mend
 from ganterm.training.pictures import sample_png
 
-FORMAT = 1
 RETRY_SECONDS = 2.0
 MOST_WAITING = 20_000
 """Batches of rows in line behind a disk that takes nothing, above an hour's; then rows are lost."""
@@ -37,8 +38,8 @@ def check_can_create(runs: Path, name: str) -> None:
     """UserError where ``runs/name`` exists or could not be created; creates nothing."""
     if (runs / name).exists():
         raise UserError(
-            f"run '{clean(name)}' exists in {clean(runs)}: give another --run NAME "
-            "(`ganterm resume`, to go on with it, is still to come)"
+            f"run '{clean(name)}' exists in {clean(runs)}: go on with it by "
+            f"`ganterm resume {clean(name)}`, or give another --run NAME"
         )
     nearest_folder = runs
     while not nearest_folder.exists():
@@ -50,43 +51,63 @@ def check_can_create(runs: Path, name: str) -> None:
 
 
 class RunDirectory:
-    """Creates ``runs/name`` and writes into it; one trainer's. Nothing is ever overwritten."""
+    """Writes into a run directory that is laid out; one trainer's, who holds ``lock``.
 
-    def __init__(self, runs: Path, name: str, preset_toml: str, about: Mapping[str, Any]) -> None:
-        self.path = runs / name
+    ``about``: what run.json says. OSError where the disk does not let it be written.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any], lock: RunLock) -> None:
+        self.path = path
         self.trouble: str | None = None
         self._lost_rows = 0
-        try:
-            self.path.mkdir(parents=True)
-            for folder in ("history", "samples", "checkpoints"):
-                (self.path / folder).mkdir()
-            write_atomically(self.path / "preset.toml", preset_toml.encode())
-            self._about = {"format": FORMAT, **about}
-            self._write_about()
-            self._metrics = AppendOnly(self.path / "metrics.jsonl")
-            self._metrics.append(
-                orjson.dumps({"schema": METRICS, "format": FORMAT}) + b"\n",
-            )
-            self._events = AppendOnly(self.path / "events.jsonl")
-            self._diagnosis = AppendOnly(self.path / "diagnosis.jsonl")
-            columns = {"dtype": "<f4", "step": "<i8", "branch": "<i4", "format": FORMAT}
-            write_atomically(self.path / "history" / "index.json", orjson.dumps(columns))
-            self._steps = AppendOnly(self.path / "history" / "step.i8")
-            self._branches = AppendOnly(self.path / "history" / "branch.i4")
-            self._columns = {
-                metric: AppendOnly(self.path / "history" / f"{metric}.f4") for metric in METRICS
-            }
-        except FileExistsError:
-            check_can_create(runs, name)
-            raise
-        except OSError as error:
-            raise UserError(
-                f"run directory {clean(self.path)}: {error.strerror}; choose another --runs-dir"
-            ) from None
+        self.about = dict(about)
+        self._lock = lock
+        self._metrics = AppendOnly(path / "metrics.jsonl")
+        self._events = AppendOnly(path / "events.jsonl")
+        self._diagnosis = AppendOnly(path / "diagnosis.jsonl")
+        self._steps = AppendOnly(path / "history" / "step.i8")
+        self._branches = AppendOnly(path / "history" / "branch.i4")
+        self._columns = {
+            metric: AppendOnly(path / "history" / f"{metric}.f4") for metric in METRICS
+        }
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="ganterm-writer", daemon=True)
         self._thread.start()
+
+    @classmethod
+    def create(
+        cls, runs: Path, name: str, preset_toml: str, about: Mapping[str, Any]
+    ) -> RunDirectory:
+        """Lay out ``runs/name`` for a run that begins. Nothing is ever overwritten."""
+        path = runs / name
+        about = {"format": FORMAT, **about}
+        try:
+            path.mkdir(parents=True)
+            lock = RunLock(path)
+            for folder in ("history", "samples", "checkpoints"):
+                (path / folder).mkdir()
+            write_atomically(path / "preset.toml", preset_toml.encode())
+            write_atomically(path / "run.json", _indented(about))
+            schema = orjson.dumps({"schema": METRICS, "format": FORMAT}) + b"\n"
+            write_atomically(path / "metrics.jsonl", schema)
+            columns = {"dtype": "<f4", "step": "<i8", "branch": "<i4", "format": FORMAT}
+            write_atomically(path / "history" / "index.json", orjson.dumps(columns))
+            return cls(path, about, lock)
+        except FileExistsError:
+            check_can_create(runs, name)
+            raise
+        except OSError as error:
+            raise _refused(path, error) from None
+
+    @classmethod
+    def reopen(cls, path: Path, lock: RunLock) -> RunDirectory:
+        """Go on writing behind what is there, which is mended first where a kill has torn it."""
+        try:
+            mend(path)
+            return cls(path, orjson.loads((path / "run.json").read_bytes()), lock)
+        except OSError as error:
+            raise _refused(path, error) from None
 
     @property
     def alarm(self) -> str | None:
@@ -139,36 +160,38 @@ class RunDirectory:
 
     def update(self, **about: Any) -> None:
         """Change what run.json says."""
-        self._about.update(about)
-        self._waiting.put(self._write_about)
+        self.about.update(about)
+        content = _indented(self.about)
+        self._waiting.put(lambda: write_atomically(self.path / "run.json", content))
+
+    def settled(self) -> threading.Event:
+        """Set once all that is in line now is on the disk, safe from a power cut."""
+        done = threading.Event()
+        for log in self._logs:
+            self._waiting.put(log.sync)
+        self._waiting.put(done.set)
+        return done
 
     def close(self) -> None:
         """Write what is in line, waiting for it; what the disk refuses now is given up."""
         self._closing.set()
         self._waiting.put(None)
         self._thread.join()
-        logs = [
-            self._metrics,
-            self._events,
-            self._diagnosis,
-            self._steps,
-            self._branches,
-            *self._columns.values(),
-        ]
-        for log in logs:
+        for log in self._logs:
             try:
                 log.sync()
             except OSError as error:
                 self.trouble = _in_words(error)
             log.close()
+        self._lock.release()
+
+    @property
+    def _logs(self) -> list[AppendOnly]:
+        columns = [self._steps, self._branches, *self._columns.values()]
+        return [self._metrics, self._events, *columns]
 
     def _append_later(self, log: AppendOnly, content: bytes) -> None:
         self._waiting.put(lambda: log.append(content))
-
-    def _write_about(self) -> None:
-        write_atomically(
-            self.path / "run.json", orjson.dumps(self._about, option=orjson.OPT_INDENT_2)
-        )
 
     def _work(self) -> None:
         while (write := self._waiting.get()) is not None:
@@ -183,6 +206,14 @@ class RunDirectory:
                     if last_try:
                         break
                     self._closing.wait(RETRY_SECONDS)
+
+
+def _indented(table: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(table, option=orjson.OPT_INDENT_2)
+
+
+def _refused(path: Path, error: OSError) -> UserError:
+    return UserError(f"run directory {clean(path)}: {error.strerror}; choose another --runs-dir")
 
 
 def _in_words(error: OSError) -> str:

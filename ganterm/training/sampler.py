@@ -34,7 +34,9 @@ NEIGHBOURS = 24
 class Sampler:
     """Holds the fixed noise; its generator is its own, so looking draws nothing from training.
 
-    ``total``: how many samples the data set has where ``dataset`` holds but a part of them.
+    ``noise``: the latents that are shown, and ``chosen``: the places of the reals beside them; one
+    pair for as long as ``renew`` draws no other. ``total``: how many samples the data set has where
+    ``dataset`` holds but a part of them.
     """
 
     def __init__(
@@ -45,13 +47,13 @@ class Sampler:
         seed: int,
         total: int | None = None,
     ) -> None:
-        self._random = torch.Generator(device).manual_seed(seed)
+        self.random = torch.Generator(device).manual_seed(seed)
         self._latent = latent
         self._dataset = dataset
         self._total = total or len(dataset.samples)
         self._device = device
         self._plane = dataset.samples.dim() == 2
-        self._noise, self._chosen = self._drawn()
+        self.noise, self.chosen = self._drawn()
 
     @property
     def views(self) -> tuple[ViewName, ...]:
@@ -61,9 +63,14 @@ class Sampler:
         rest: tuple[ViewName, ...] = ("samples", "real", "walk", "nearest")
         return ("classes", *rest) if self._latent.labels else rest
 
+    @property
+    def reals(self) -> int:
+        """How many real samples there are to show."""
+        return len(self._dataset.samples)
+
     def renew(self) -> None:
         """Draw another fixed noise, and other real samples."""
-        self._noise, self._chosen = self._drawn()
+        self.noise, self.chosen = self._drawn()
 
     def look(
         self,
@@ -108,20 +115,20 @@ class Sampler:
             case "classes":
                 return self._classes(step, view, painters[0], rows)
             case "real":
-                real = self._dataset.samples[self._chosen]
+                real = self._dataset.samples[self.chosen]
                 told = self._labels(len(real))
                 if self._dataset.labels is not None and told and not self._latent.codes:
-                    told = [self._dataset.labels[self._chosen].to(self._device)]
-                fakes = self._made(painters[0], self._noise[: len(real)], *told)
+                    told = [self._dataset.labels[self.chosen].to(self._device)]
+                fakes = self._made(painters[0], self.noise[: len(real)], *told)
                 return self._sample(step, view, fakes, beside=_images(real))
             case "walk":
                 return self._walk(step, view, painters[0])
             case "nearest":
                 told = self._labels(NEIGHBOURS)
-                fakes = self._made(painters[0], self._noise[:NEIGHBOURS], *told)
+                fakes = self._made(painters[0], self.noise[:NEIGHBOURS], *told)
                 return self._nearest(step, view, fakes)
-        told = self._labels(len(self._noise))
-        made = [self._made(module, self._noise, *told) for module in painters]
+        told = self._labels(len(self.noise))
+        made = [self._made(module, self.noise, *told) for module in painters]
         beside = self._host(made[1]) if len(made) > 1 else None
         return self._sample(step, view, made[0], beside=beside)
 
@@ -130,7 +137,7 @@ class Sampler:
         first = min(max(0, view.first), labels - 1)
         rows = torch.arange(first, min(first + most, labels), device=self._device)
         across = COLUMNS if len(rows) <= ROWS else COLUMNS // 2
-        noise = self._noise[:across].repeat(len(rows), 1)
+        noise = self.noise[:across].repeat(len(rows), 1)
         made = self._made(painter, noise, rows.repeat_interleave(across))
         return self._sample(
             step,
@@ -143,7 +150,7 @@ class Sampler:
 
     def _walk(self, step: int, view: View, painter: nn.Module) -> Sample:
         steps = POINT_STEPS if self._plane else STEPS
-        ends = self._noise[: 2 * PAIRS].view(PAIRS, 2, -1)
+        ends = self.noise[: 2 * PAIRS].view(PAIRS, 2, -1)
         path = self._latent.path(ends[:, 0], ends[:, 1], steps)
         told = [column[:PAIRS].repeat_interleave(steps) for column in self._labels(PAIRS)]
         made = self._made(painter, path.flatten(0, 1), *told)
@@ -189,10 +196,10 @@ class Sampler:
         return clean(classes[label], 40) if label < len(classes) else str(label)
 
     def _drawn(self) -> tuple[Tensor, Tensor]:
-        noise = self._latent.draw(POINTS if self._plane else PICTURES, self._random)
+        noise = self._latent.draw(POINTS if self._plane else PICTURES, self.random)
         count = len(self._dataset.samples)
         chosen = torch.randint(
-            count, (min(HALF, count),), generator=self._random, device=self._device
+            count, (min(HALF, count),), generator=self.random, device=self._device
         )
         return noise, chosen.cpu()
 

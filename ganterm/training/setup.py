@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from ganterm import __version__
 from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress
 from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
 from ganterm.presets import Preset
+from ganterm.session import records, runs
 from ganterm.session.board import now
+from ganterm.session.history import History
 from ganterm.session.launch import Launch
+from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
+from ganterm.session.runs import CheckpointName, RunLock
+from ganterm.text import clean
+from ganterm.training import checkpoint, state
+from ganterm.training.beginning import Beginning, from_checkpoint
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
 from ganterm.training.examiner import Examiner
 from ganterm.training.iteration import Game
@@ -30,7 +37,10 @@ from ganterm.training.subject import seen_by, subject_of, traits_of
 
 @dataclass(frozen=True)
 class Setup:
-    """A run that is ready for its first iteration."""
+    """A run that is ready for the first iteration of this sitting.
+
+    ``facts``: what every checkpoint of it says, as fields of ``RunState``.
+    """
 
     preset: Preset
     device: torch.device
@@ -41,15 +51,30 @@ class Setup:
     skipped: tuple[str, ...]
     examiner: Examiner
     traits: Traits
+    beginning: Beginning
+    facts: dict[str, Any]
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
-    """Load and build everything; the run directory is made once nothing else can go wrong.
+    """Load and build everything; the run directory is made, or written into where there is one,
+    once nothing else can go wrong.
 
-    UserError where the device, the data or the run directory cannot be had. Call it in the thread
-    that trains: the number of torch threads belongs to the calling thread.
+    UserError where the device, the data or the run directory cannot be had, and where a checkpoint
+    cannot be used or the run is live. Call it in the thread that trains: the number of torch
+    threads belongs to the calling thread.
     """
-    check_can_create(launch.runs_dir, launch.run_name)
+    if not launch.checkpoint:
+        check_can_create(launch.runs_dir, launch.run_name)
+        return _set_up(launch, tell, None)
+    lock = RunLock(launch.runs_dir / launch.run_name)
+    try:
+        return _set_up(launch, tell, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     device = resolve_device(launch.device)
     threads = launch.preset.run.threads or DEFAULT_THREADS
     run = launch.preset.run.model_copy(update={"threads": threads})
@@ -78,9 +103,20 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     sampler = Sampler(dataset, latent, device, view_seed, total)
     examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)
     traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
-    tell("making the run directory", None)
     about = _about(launch, preset, whole, device)
-    directory = RunDirectory(launch.runs_dir, launch.run_name, preset.toml(), about)
+    if lock is None:
+        tell("making the run directory", None)
+        about |= {"id": str(uuid.uuid4()), "created": now(), "parent": None}
+        history = History(tuple(METRICS), run.record_every, run.record_every)
+        beginning = Beginning(preset.controls, history)
+        directory = RunDirectory.create(launch.runs_dir, launch.run_name, preset.toml(), about)
+    else:
+        tell("reading the checkpoint", None)
+        path = launch.runs_dir / launch.run_name
+        beginning = _go_on(path, launch, preset, whole, device, game, sampler)
+        examiner.recall(records.read_diagnosis(path, beginning.step))
+        directory = RunDirectory.reopen(path, lock)
+        directory.update(**about, branch=beginning.branch, step=None, ended=None)
     info = RunInfo(
         name=launch.run_name,
         preset=launch.preset_name,
@@ -95,8 +131,30 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         parameters_g=game.weights_g.flat.numel(),
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
+        diagnose_every=run.diagnose_every if run.diagnosis else 0,
+        events_before=len(beginning.events),
     )
-    return Setup(preset, device, game, sampler, directory, info, dataset.skipped, examiner, traits)
+    facts = {
+        "format": checkpoint.FORMAT,
+        "run": directory.about["id"],
+        "threads": threads,
+        "device": str(device),
+        "versions": state.versions(),
+        "preset": state.checksum(preset.toml()),
+    }
+    return Setup(
+        preset,
+        device,
+        game,
+        sampler,
+        directory,
+        info,
+        dataset.skipped,
+        examiner,
+        traits,
+        beginning,
+        facts,
+    )
 
 
 def build(
@@ -156,27 +214,52 @@ def _examiner(
     return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
+def _go_on(
+    path: Path,
+    launch: Launch,
+    preset: Preset,
+    dataset: Dataset,
+    device: torch.device,
+    game: Game,
+    sampler: Sampler,
+) -> Beginning:
+    """The networks and all else brought to where the checkpoint of ``launch`` was taken."""
+    known = runs.about(path).data
+    if dataset.sha256 != known.sha256:
+        raise UserError(
+            f"run '{clean(path.name)}' was trained on other samples of {clean(known.name, 60)} "
+            f"than are here now (sha256 {clean(known.sha256, 64)[:12]} then, "
+            f"{dataset.sha256[:12]} now); give their --data-dir"
+        )
+    name = CheckpointName.parse(launch.checkpoint)
+    assert name is not None
+    beginning = from_checkpoint(path, name, preset, str(device), game, sampler)
+    if beginning.discards:
+        # From now on this is what the newest branch goes on from.
+        try:
+            checkpoint.point(path / "checkpoints", name)
+        except OSError as error:
+            raise UserError(f"{clean(path / 'checkpoints')}: {error.strerror}") from None
+    return beginning
+
+
 def _about(
     launch: Launch, preset: Preset, dataset: Dataset, device: torch.device
-) -> dict[str, object]:
-    """What run.json says of a run that begins."""
+) -> dict[str, Any]:
+    """What run.json says of a run and of its newest sitting."""
     return {
-        "id": str(uuid.uuid4()),
         "name": launch.run_name,
         "preset": launch.preset_name,
-        "created": now(),
         "state": "running",
         "device": str(device),
         "device_name": describe(device, preset.run.threads),
         "world_size": 1,
         "seed": preset.run.seed,
         "steps": launch.steps,
-        "data": {"name": dataset.name, "sha256": dataset.sha256},
-        "versions": {
-            "ganterm": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
+        "data": {
+            "name": dataset.name,
+            "sha256": dataset.sha256,
+            "folder": None if launch.data_dir is None else str(launch.data_dir.absolute()),
         },
-        "parent": None,
+        "versions": state.versions(),
     }

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as MapStyle
 
 from ganterm.data.source import BrokenSample, Dataset, Stream
 from ganterm.errors import UserError
-from ganterm.training.batches import Batches, RealBatches
+from ganterm.training.batches import Batches, Position, RealBatches
 
 REPLACEMENTS = 100
 """Samples tried in place of one that broke; so many in a row mean that the data are gone."""
@@ -56,11 +56,15 @@ class StreamBatches:
         self.broken: Counter[str] = Counter()
         self._device = device
         self._labels = torch.tensor(stream.labels, device=device) if labels_needed else None
+        # Workers read ahead: this follows what was really drawn.
+        self._numbers = Batches(
+            torch.arange(len(stream)), None, batch_size, torch.device("cpu"), seed
+        )
         count = min(8, _cores()) if workers is None else workers
         self._loader: DataLoader[Any] = DataLoader(
             # All that a loader asks of a map-style set is its length and its items.
             cast("MapStyle[_Read]", _Replacing(stream)),
-            batch_sampler=_numbers(len(stream), batch_size, seed),
+            batch_sampler=_Ahead(self._numbers),
             num_workers=count,
             collate_fn=_joined,
             pin_memory=device.type == "cuda",
@@ -76,6 +80,7 @@ class StreamBatches:
             with _sheltered():
                 self._coming = iter(self._loader)
         samples, labels, broken = next(self._coming)
+        self._numbers.indices()
         self.broken.update(broken)
         if not len(samples):
             raise UserError(
@@ -94,6 +99,25 @@ class StreamBatches:
             len(self._labels), (count,), generator=generator, device=self._device
         )
         return self._labels.index_select(0, chosen)
+
+    @property
+    def generator(self) -> torch.Generator:
+        """What shuffles."""
+        return self._numbers.generator
+
+    @property
+    def position(self) -> Position:
+        """Behind the newest batch that was drawn, whatever the workers have read ahead."""
+        return self._numbers.position
+
+    def check(self, at: int) -> None:
+        """ValueError where so many samples of an epoch are never drawn."""
+        self._numbers.check(at)
+
+    def go_to(self, position: Position) -> None:
+        """Go on from there; workers begin anew."""
+        self.close()
+        self._numbers.go_to(position)
 
     def close(self) -> None:
         """End the workers."""
@@ -147,11 +171,18 @@ def _joined(items: Sequence[_Read]) -> _Joined:
     return _Joined(torch.stack(samples), torch.tensor([item.label for item in items]), broken)
 
 
-def _numbers(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """The numbers of the samples, a list a batch, for ever."""
-    batches = Batches(torch.arange(count), None, batch_size, torch.device("cpu"), seed)
-    while True:
-        yield batches.next()[0].tolist()
+class _Ahead:
+    """The numbers of the samples, a list a batch, for ever, from where ``numbers`` are."""
+
+    def __init__(self, numbers: Batches) -> None:
+        self._numbers = numbers
+
+    def __iter__(self) -> Iterator[list[int]]:
+        place = self._numbers
+        ahead = Batches(place.samples, None, place.batch_size, torch.device("cpu"), seed=0)
+        ahead.go_to(place.position)
+        while True:
+            yield ahead.indices().tolist()
 
 
 def _cores() -> int:

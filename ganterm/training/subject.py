@@ -60,7 +60,7 @@ def subject_of(
     """
     random = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
-    parts = order.chunk(2)
+    parts = order.tensor_split(2)
     chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
     spared = held_out if labelled else None
     prior = None

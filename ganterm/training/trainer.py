@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ganterm.controls import ControlError, Controls, Value
 from ganterm.diagnosis.rule import Record
 from ganterm.errors import UserError
 from ganterm.session.board import Board, now
 from ganterm.session.findings import Alarm
-from ganterm.session.history import History
 from ganterm.session.launch import Launch
 from ganterm.session.metrics import METRICS, ON_DEVICE
 from ganterm.session.protocol import (
@@ -30,6 +30,7 @@ from ganterm.session.protocol import (
     Pause,
     Rates,
     Sample,
+    SaveCheckpoint,
     SaveSamples,
     SetControl,
     State,
@@ -38,10 +39,12 @@ from ganterm.session.protocol import (
     View,
 )
 from ganterm.text import clean
-from ganterm.training import checkpoint, refusals
+from ganterm.training import refusals
+from ganterm.training import state as states
 from ganterm.training.alarms import Alarms, Change, as_table
 from ganterm.training.device import memory_bytes
 from ganterm.training.hook import run_hook
+from ganterm.training.keeper import Keeper, Wish
 from ganterm.training.pace import Pace
 from ganterm.training.recorder import Recorder
 from ganterm.training.setup import Setup, set_up
@@ -112,23 +115,28 @@ class Training:
         self._broken_told: set[str] = set()
         self._device = setup.device
         self._scheduled = setup.preset.scheduled
-        self._controls: Controls = setup.preset.controls
+        begin = setup.beginning
+        self._begin = begin
+        self._controls: Controls = begin.controls
         self._batch_size = setup.preset.data.batch_size
-        self._every = setup.preset.run.record_every
+        run = setup.preset.run
+        self._every = run.record_every
+        self._facts = setup.facts
+        self._keeper = Keeper(setup.directory.path, run.checkpoint_minutes, run.checkpoint_mb)
         self._looked_at = {network: setup.game.refused_names(network) for network in "DG"}
         self._recorder = Recorder(setup.device)
-        self._pace = Pace()
-        self._step = 0
-        self._branch = 0
+        self._pace = Pace(begin.counters.elapsed)
+        self._step = begin.step
+        self._branch = begin.branch
         self._state: State = "running"
         self._stop_reason: str | None = None
         self._single_steps = 0
-        self._schedule_done = 0
-        self._counters = Counters()
+        self._schedule_done = begin.scheduled
+        self._counters = begin.counters
         self._newest = board.snapshot.scalars
         self._examiner = setup.examiner
         self._traits = setup.traits
-        self._alarms = Alarms(self._tell_alarm)
+        self._alarms = Alarms(self._tell_alarm, begin.alarms)
         self._stop_on = launch.stop_on
         self._on_alarm = launch.on_alarm
         self._stopped_by = ""
@@ -138,16 +146,29 @@ class Training:
         self._look_seconds = 0.0
         self._answered: tuple[View, bool] | None = None
         self._drained_at = 0.0
-        board.recording = History(tuple(METRICS), self._every, self._every)
-        board.snapshot = replace(board.snapshot, info=setup.info, doing="", progress=None)
+        board.recording = begin.history
+        for event in begin.events:
+            board.pin(event)
+        board.commands.extendleft(reversed(begin.pending))
+        board.snapshot = replace(
+            board.snapshot,
+            info=setup.info,
+            step=self._step,
+            branch=self._branch,
+            controls=self._controls,
+            counters=self._counters,
+            doing="",
+            progress=None,
+        )
 
     def loop(self) -> None:
         """Iterate and obey until told to stop, or until the last step asked for is done."""
         if self._skipped:
             self._event("data", files=list(self._skipped), why="skipped on loading")
-        self._event("start", controls=self._controls.table())
+        self._tell_how_it_begins()
         self._pace.go()
         while self._last_step is None or self._step < self._last_step:
+            self._keep()
             self._obey()
             if self._stop_reason is not None:
                 return
@@ -168,13 +189,30 @@ class Training:
                 self._drain()
                 self._publish()
 
+    def _tell_how_it_begins(self) -> None:
+        begin, controls = self._begin, self._controls.table()
+        if begin.checkpoint is None:
+            self._event("start", controls=controls)
+            return
+        self._event(
+            "resume",
+            from_step=begin.step,
+            checkpoint=str(begin.checkpoint),
+            discards=begin.discards,
+            differs=list(begin.differs),
+            controls=controls,
+        )
+        # Going on is the answer to what paused the run, as it is for the key.
+        if "nonfinite" in self._alarms.raised:
+            self._alarms.clear("nonfinite")
+
     def finish(self) -> None:
         """Record, picture and save what there is, and say how it ended."""
         self._drain()
         self._picture()
         self._pace.rest()
         self._state = "stopped" if self._stop_reason is not None else "finished"
-        saved, trouble = self._save()
+        saved, trouble = self._save_last()
         failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
         if failure is not None:
             self._state = "failed"
@@ -194,7 +232,8 @@ class Training:
         self._board.snapshot = replace(self._board.snapshot, step=self._step)
 
     def _close(self) -> None:
-        self._directory.update(state=self._state, step=self._step, ended=now())
+        self._keeper.wait()
+        self._directory.update(state=self._state, step=self._step, branch=self._branch, ended=now())
         self._directory.close()
 
     def _iterate(self) -> None:
@@ -274,6 +313,11 @@ class Training:
                 if seen.view != View(self._sampler.views[0]):
                     self._directory.sample(seen, self._branch, seen.view)
                 self._event("note", text=f"sample picture of step {self._step} saved")
+
+            case SaveCheckpoint():
+                self._keeper.ask(Wish(own=True))
+                # A run that rests would rest a little longer before it does it.
+                self._board.woken.set()
 
     def _change(self, name: str, value: Value, kind: str, by: str) -> None:
         before = self._controls
@@ -421,14 +465,51 @@ class Training:
         elif "recording" in self._alarms.raised:
             self._alarms.clear("recording")
 
-    def _save(self) -> tuple[str | None, str | None]:
-        """Save networks and optimizers: the folder's name, or why the disk took nothing."""
-        counters = asdict(replace(self._counters, elapsed=self._pace.seconds))
-        state = {"controls": self._controls.table(), "counters": counters}
-        tensors = checkpoint.game_tensors(self._game)
-        folder = self._directory.path
-        try:
-            path = checkpoint.save(folder / "checkpoints", self._step, self._branch, tensors, state)
-        except OSError as error:
-            return None, str(error.strerror)
-        return str(path.relative_to(folder)), None
+    def _keep(self) -> None:
+        """Tell of checkpoints that were written, and have one written where it is due."""
+        self._tell_of_checkpoints()
+        if self._keeper.due(self._step):
+            self._drain()
+            self._keeper.take(*self._copies(), self._directory.settled())
+
+    def _tell_of_checkpoints(self) -> None:
+        while (news := self._keeper.news()) is not None:
+            if news.name is not None:
+                self._event("checkpoint", path=f"checkpoints/{news.name}", own=news.wish.own)
+            if news.trouble is not None:
+                message = f"no checkpoint could be written: {news.trouble}; tried again later"
+                if news.name is not None:
+                    message = f"old checkpoints cannot be removed: {news.trouble}"
+                self._raise_alarm("checkpoint", "No checkpoint", message, {})
+            elif "checkpoint" in self._alarms.raised:
+                self._alarms.clear("checkpoint")
+
+    def _save_last(self) -> tuple[str | None, str | None]:
+        """The last checkpoint of a sitting: its path, or why the disk took nothing."""
+        self._keeper.wait()
+        self._tell_of_checkpoints()
+        news = self._keeper.last(*self._copies(), self._directory.settled())
+        if news.name is None:
+            return None, news.trouble
+        if "checkpoint" in self._alarms.raised:
+            self._alarms.clear("checkpoint")
+        return f"checkpoints/{news.name}", None
+
+    def _copies(self) -> tuple[dict[str, Tensor], states.RunState]:
+        """All that the run's future depends on, as it is between two iterations."""
+        tensors = states.taken(self._game, self._sampler)
+        pending = [c for c in tuple(self._board.commands) if isinstance(c, SetControl)]
+        state = states.RunState(
+            **self._facts,
+            step=self._step,
+            branch=self._branch,
+            controls=self._controls.table(),
+            pending=pending,
+            scheduled=self._schedule_done,
+            counters=replace(self._counters, elapsed=self._pace.seconds),
+            d_updates=self._game.d_updates,
+            position=self._game.batches.position.at,
+            alarms=list(self._alarms.raised.values()),
+            architecture=states.architecture(tensors),
+        )
+        return tensors, state

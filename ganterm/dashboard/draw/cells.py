@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,9 @@ class Cells:
             return
         text = text[max(0, -column) : max(0, columns - column)]
         start = max(0, column)
-        self.chars[row, start : start + len(text)] = list(text)
-        self.styles[row, start : start + len(text)] = self.index(look)
+        letters = np.frombuffer(text.encode("utf-32-le"), "<U1")
+        self.chars[row, start : start + len(letters)] = letters
+        self.styles[row, start : start + len(letters)] = self.index(look)
 
     def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, look: Style) -> None:
         """Put characters at all places of a mask of the grid's shape."""
@@ -88,15 +90,26 @@ def strips(
 ) -> list[Strip]:
     """Rows of (rows, columns) characters with style indices, as run-length Strips."""
     rows, columns = chars.shape
-    made = []
-    for row in range(rows):
-        line = indices[row]
-        text = "".join(chars[row].tolist())
-        ends = np.flatnonzero(line[1:] != line[:-1]) + 1
-        starts = [0, *ends.tolist()]
-        segments = [
-            Segment(text[start:end], styles[line[start]])
-            for start, end in zip(starts, [*starts[1:], columns], strict=True)
-        ]
-        made.append(Strip(segments, columns))
-    return made
+    text = np.ascontiguousarray(chars, "<U1").tobytes().decode("utf-32-le")
+    turns = np.ones((rows, columns), bool)
+    turns[:, 1:] = indices[:, 1:] != indices[:, :-1]
+    starts = np.flatnonzero(turns)
+    looks = [styles[index] for index in indices.ravel()[starts].tolist()]
+    places = [*starts.tolist(), rows * columns]
+    segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
+    ends = np.count_nonzero(turns, axis=1).cumsum().tolist()
+    return [Strip(segments[a:b], columns) for a, b in pairwise([0, *ends])]
+
+
+def padded(row: Strip, left: int, right: int) -> Strip:
+    """A row with blank cells before and after it, in one segment with what is blank there too."""
+    ground, segments = style(), list(row)
+    if left:
+        joined = bool(segments) and segments[0].style is ground
+        text = " " * left + (segments[0].text if joined else "")
+        segments[:joined] = [Segment(text, ground)]
+    if right:
+        joined = bool(segments) and segments[-1].style is ground
+        text = (segments[-1].text if joined else "") + " " * right
+        segments[len(segments) - joined :] = [Segment(text, ground)]
+    return Strip(segments, row.cell_length + left + right)

@@ -28,7 +28,12 @@ ENDS = 2
 _SMOOTH = 0.03
 _SEEN = 1e-12
 _FILLED = 0.45
-_DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
+_DOTS = np.array([0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80], np.uint32)
+# The braille character of each byte, whose bits are a cell's dots, column by column from the top.
+_BRAILLE = (
+    (0x2800 + (np.arange(256)[:, None] >> np.arange(8) & 1) @ _DOTS).astype("<u4").view("<U1")
+)
+_FIRST_BITS = np.array([0, 1, 3, 7, 15], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
 
 
 class _Plot:
-    """The raster of a chart's inside."""
+    """The raster of a chart's inside. All lines go through NumPy together: calls are the cost."""
 
     def __init__(self, chart: Chart, rows: int, columns: int) -> None:
         self.chart = chart
@@ -153,36 +158,57 @@ class _Plot:
         self.height = rows * self.dots_down
         # Where the sign of a change stands, which no line covers.
         self.signed = np.zeros((rows, columns), bool)
-        self.middles = [scaled(line.smooth, chart.log) for line in chart.lines]
+        values = [(line.envelope.high, line.envelope.low, line.smooth) for line in chart.lines]
+        # Dot rows from the top, of shape (lines, 3, dot columns).
+        self.places = self._dots(scaled(np.array(values), chart.log))
 
-    def dot(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Dot rows from the top for values in the scale's units; those outside go to the edge."""
+    def row(self, value: float) -> int:
+        """The cell row of a value in the scale's units."""
+        low, high = self.chart.bounds
+        place = round((high - value) / (high - low) * (self.height - 1))
+        return min(max(place, 0), self.height - 1) // self.dots_down
+
+    def _dots(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Dot rows from the top; values outside the bounds go to the edge, NaN stays."""
         low, high = self.chart.bounds
         places = (high - values) / (high - low) * (self.height - 1)
-        return np.clip(np.round(places), 0, self.height - 1)
+        return np.clip(np.rint(places), 0, self.height - 1)
 
     def draw(self, cells: Cells) -> None:
         self._draw_guides(cells)
         self._draw_marks(cells)
-        for line in self.chart.lines:
-            low = self.dot(scaled(line.envelope.low, self.chart.log))
-            high = self.dot(scaled(line.envelope.high, self.chart.log))
-            self._fill(cells, high, low, palette.BANDS.get(line.color, palette.FAINT), ".")
-        taken = np.zeros((self.rows, self.columns), np.uint32)
-        for line, middle in zip(self.chart.lines, self.middles, strict=True):
-            places = self.dot(middle)
-            before = np.concatenate([places[:1], places[:-1]])
-            before = np.where(np.isfinite(before), before, places)
-            top = np.where(before < places, before + 1, places)
-            bottom = np.where(before > places, before - 1, places)
-            bits = self._bits(top, bottom)
-            both = bits | np.where(bits > 0, taken, 0)
-            taken |= bits
-            self._put(cells, both, line.color, line.letter.lower())
+        if self.chart.lines:
+            self._draw_lines(cells)
+
+    def _draw_lines(self, cells: Cells) -> None:
+        """Every band, then every line over them, joined with the lines that it crosses."""
+        places = self.places[:, 2]
+        before = np.concatenate([places[:, :1], places[:, :-1]], axis=1)
+        before = np.where(np.isfinite(before), before, places)
+        tops = np.where(before < places, before + 1, places)
+        bottoms = np.where(before > places, before - 1, places)
+        layers = self._bits(
+            np.concatenate([self.places[:, 0], tops]), np.concatenate([self.places[:, 1], bottoms])
+        )
+        count = len(places)
+        seen = layers > 0
+        np.bitwise_or.accumulate(layers[count:], axis=0, out=layers[count:])
+        numbers = np.arange(1, 2 * count + 1)[:, None, None]
+        highest = np.max(seen * numbers, axis=0)
+        where = (highest > 0) & ~self.signed
+        chosen = highest[where] - 1
+        colors = [line.color for line in self.chart.lines]
+        colors = [*(palette.BANDS.get(color, palette.FAINT) for color in colors), *colors]
+        cells.styles[where] = np.array([cells.index(style(color)) for color in colors])[chosen]
+        if self.chart.glyphs.unicode:
+            cells.chars[where] = _BRAILLE[layers[chosen, *np.nonzero(where)]]
+        else:
+            letters = [*"." * count, *(line.letter.lower() for line in self.chart.lines)]
+            cells.chars[where] = np.array(letters)[chosen]
 
     def _draw_guides(self, cells: Cells) -> None:
         for value, color in self.chart.guides:
-            row = int(self.dot(scaled(np.array([value]), self.chart.log))[0]) // self.dots_down
+            row = self.row(float(scaled(np.array(value), self.chart.log)))
             cells.write(row, 0, self.chart.glyphs.guide * self.columns, style(color))
 
     def _draw_marks(self, cells: Cells) -> None:
@@ -201,36 +227,20 @@ class _Plot:
             for row in range(self.rows):
                 told = row < len(here)
                 text = here[row] if told else self.chart.glyphs.marker
-                cells.write(row, column, text, style(palette.CHANGE, bold=told))
+                color = palette.MARKS.get(here[min(row, len(here) - 1)], palette.CHANGE)
+                cells.write(row, column, text, style(color, bold=told))
                 self.signed[row, column] = told
 
-    def _fill(
-        self,
-        cells: Cells,
-        top: NDArray[np.float64],
-        bottom: NDArray[np.float64],
-        color: str,
-        letter: str,
-    ) -> None:
-        self._put(cells, self._bits(top, bottom), color, letter)
-
-    def _bits(self, top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.uint32]:
-        """Each cell's dots between ``top`` and ``bottom`` of its dot columns; NaN gives none."""
-        down = np.arange(self.height)[:, None]
-        mask = (down >= top[None, :]) & (down <= bottom[None, :])
-        grid = mask.reshape(self.rows, self.dots_down, self.columns, self.dots_across)
-        if self.dots_across == 1:
-            return np.asarray(grid.any(axis=(1, 3)), dtype=np.uint32)
-        cells = grid.transpose(0, 2, 1, 3).reshape(self.rows, self.columns, -1)
-        return np.asarray(np.dot(cells, _DOTS.ravel()), dtype=np.uint32)
-
-    def _put(self, cells: Cells, bits: NDArray[np.uint32], color: str, letter: str) -> None:
-        where = bits > 0
-        where &= ~self.signed
-        if self.chart.glyphs.unicode:
-            cells.put(where, (bits + 0x2800).astype(np.uint32).view("<U1"), style(color))
-        else:
-            cells.put(where, letter, style(color))
+    def _bits(self, top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Each cell's dots between ``top`` and ``bottom`` (layers, dot columns); NaN gives none."""
+        empty = np.isnan(top + bottom)
+        first = np.where(empty, self.height, top).astype(np.int16)[:, None]
+        after = np.where(empty, 0, bottom + 1).astype(np.int16)[:, None]
+        above = np.arange(0, self.height, self.dots_down, dtype=np.int16)[:, None]
+        first = np.minimum(np.maximum(first - above, 0), self.dots_down)
+        after = np.minimum(np.maximum(after - above, 0), self.dots_down)
+        dots = _FIRST_BITS[after] & ~_FIRST_BITS[first]
+        return dots if self.dots_across == 1 else dots[:, :, ::2] | dots[:, :, 1::2] << 4
 
 
 def _write_title(cells: Cells, chart: Chart) -> None:
@@ -257,7 +267,7 @@ def _write_labels(cells: Cells, chart: Chart, plot: _Plot) -> None:
     taken: set[int] = set()
     places = ticks(chart.bounds, chart.log)
     for value in sorted(places, key=lambda tick: tick not in (places[0], places[-1])):
-        row = 1 + int(plot.dot(np.array([value]))[0]) // plot.dots_down
+        row = 1 + plot.row(value)
         if not taken & {row - 1, row, row + 1}:
             taken.add(row)
             shown = 10**value if chart.log else value
@@ -267,10 +277,10 @@ def _write_labels(cells: Cells, chart: Chart, plot: _Plot) -> None:
 def _write_ends(cells: Cells, chart: Chart, plot: _Plot, column: int) -> None:
     """Each line's letter beside its end, so that no line is told by its colour alone."""
     taken: dict[int, int] = {}
-    for line, middle in zip(chart.lines, plot.middles, strict=True):
+    for line, (_, _, middle) in zip(chart.lines, plot.places, strict=True):
         drawn = np.flatnonzero(np.isfinite(middle))
         if len(drawn):
-            row = 1 + int(plot.dot(middle[drawn[-1:]])[0]) // plot.dots_down
+            row = 1 + int(middle[drawn[-1]]) // plot.dots_down
             end = column + drawn[-1] // plot.dots_across + 1 + taken.get(row, 0)
             cells.write(row, end, line.letter, style(line.color, bold=True))
             taken[row] = taken.get(row, 0) + 1

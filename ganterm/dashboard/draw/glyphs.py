@@ -33,10 +33,42 @@ class Glyphs:
         """Something goes on, or was cut."""
         return "…" if self.unicode else "..."
 
+    def cut(self, text: str, room: int) -> str:
+        """Text that ends in an ellipsis where it is longer than ``room``."""
+        if len(text) <= room:
+            return text
+        return (text[: max(0, room - len(self.ellipsis))] + self.ellipsis)[: max(0, room)]
+
     @property
     def alarm(self) -> str:
         """Before an alarm."""
         return "▲" if self.unicode else "!"
+
+    @property
+    def cleared(self) -> str:
+        """On a chart, where an alarm was cleared."""
+        return "✓" if self.unicode else "+"
+
+    @property
+    def lost(self) -> str:
+        """Beside a mode that G does not make."""
+        return "×" if self.unicode else "x"
+
+    @property
+    def middle(self) -> str:
+        """Where a bar that is as long as the data's would end."""
+        return "│" if self.unicode else "|"
+
+    @property
+    def dot(self) -> str:
+        """Between parts of a line."""
+        return "·" if self.unicode else "-"
+
+    @property
+    def lights(self) -> dict[str, str]:
+        """A sign for each level of health."""
+        signs = "○●▲■" if self.unicode else "~*!#"
+        return dict(zip(("unknown", "healthy", "warning", "alarm"), signs, strict=True))
 
     @property
     def states(self) -> dict[str, str]:

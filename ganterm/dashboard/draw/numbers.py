@@ -30,6 +30,13 @@ def measured(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
+def reading(value: float) -> str:
+    """A measured value, or a whole number, which a count always is, with no more than needed."""
+    if math.isfinite(value) and value == int(value) and abs(value) < 9_999_999:
+        return f"{value:,.0f}"
+    return measured(value)
+
+
 def tick(value: float) -> str:
     """An axis label in at most five characters."""
     size = abs(value)

@@ -1,4 +1,7 @@
-"""Points of the plane in braille dots: real ones faint, generated ones bright over them."""
+"""Points of the plane in braille dots: real ones faint, generated ones bright over them.
+
+Behind them, where it is known, what D makes of each place.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,62 @@ from numpy.typing import NDArray
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.draw.surface import NOWHERE, SHADES, shades_of
 from ganterm.dashboard.palette import style
+from ganterm.session.findings import Surface
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
 _MARGIN = 1.4
 
 
 def draw_scatter(
-    real: NDArray[np.float32], fake: NDArray[np.float32], width: int, height: int, glyphs: Glyphs
+    real: NDArray[np.float32],
+    fake: NDArray[np.float32],
+    width: int,
+    height: int,
+    glyphs: Glyphs,
+    surface: Surface | None = None,
 ) -> Cells:
     """Both clouds on ``width`` x ``height`` cells, the real one filling the middle of the picture.
 
     Generated points beyond the picture are left out; a cell with any of them shows them alone.
+    The ``surface`` is the ground behind them, where the terminal has colours enough.
     """
     cells = Cells(height, width)
     span = _MARGIN * max(float(np.abs(real).max(initial=0.0)), 1e-6)
-    for points, color, letter in ((real, palette.FAINT, "."), (fake, palette.FAKE, "o")):
+    ground = None
+    if surface is not None and glyphs.pictures != "ascii" and width and height:
+        ground = _ground(surface, span, width, height, glyphs.unicode)
+        for shade in np.unique(ground).tolist():
+            cells.put(ground == shade, " ", style(background=_color(shade)))
+    faint, bright = palette.FAINT, palette.FAKE
+    if ground is not None:
+        faint, bright = palette.DIM, palette.FAKE_ON_GROUND
+    for points, color, letter in ((real, faint, "."), (fake, bright, "o")):
         bits = _bits(points, span, width, height, glyphs.unicode)
         where = bits > 0
-        if glyphs.unicode:
-            cells.put(where, (bits + 0x2800).view("<U1"), style(color))
-        else:
-            cells.put(where, letter, style(color))
+        chars = (bits + 0x2800).view("<U1") if glyphs.unicode else letter
+        if ground is None:
+            cells.put(where, chars, style(color))
+            continue
+        for shade in np.unique(ground[where]).tolist():
+            cells.put(where & (ground == shade), chars, style(color, background=_color(shade)))
     return cells
+
+
+def _color(shade: int) -> str:
+    return palette.SURFACE if shade == NOWHERE else SHADES[shade]
+
+
+def _ground(
+    surface: Surface, span: float, width: int, height: int, braille: bool
+) -> NDArray[np.intp]:
+    """The shade behind each cell, by the place in the plane that its middle stands for."""
+    across, down = (2, 4) if braille else (1, 2)
+    size = min(width * across, height * down)
+    x = ((np.arange(width) + 0.5) * across - width * across / 2) * 2 * span / size
+    y = (height * down / 2 - (np.arange(height) + 0.5) * down) * 2 * span / size
+    return shades_of(surface, x, y)
 
 
 def _bits(

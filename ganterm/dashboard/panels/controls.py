@@ -19,13 +19,17 @@ HINTS = (
     (":", "set"),
     ("v", "view"),
     ("e", "average"),
+    ("2", "diagnosis"),
+    ("!", "alarms"),
     ("r", "noise"),
     ("s", "save"),
     ("z", "zoom"),
     ("?", "help"),
     ("q", "quit"),
 )
-_DROPPED_FIRST = "rzs.ve"
+_BACK = ("1", "overview")
+"""What stands for the key that leads to diagnosis, where that is shown already."""
+_DROPPED_FIRST = "r!zs.ve"
 """Hints that go, in this order, where not all have room."""
 _DEFAULTS = Controls()
 _LEFT = 32
@@ -57,7 +61,20 @@ def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
 
 
 class ControlsPanel(Panel):
-    """Compact on a few rows, or one control a row where there is room."""
+    """Compact on a few rows, or one control a row where there is room.
+
+    The one of class "compact" stands below diagnosis, and names the way back.
+    """
+
+    @property
+    def hints(self) -> list[tuple[str, str]]:
+        """The other keys, and what each does."""
+        back = self.has_class("compact")
+        return [_BACK if back and key == "2" else (key, does) for key, does in HINTS]
+
+    def inputs(self, frame: Frame) -> object:
+        """Values in force and asked for."""
+        return frame.snapshot.controls, dict(frame.asked), frame.glyphs
 
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """The keyed controls, then the others, then the keys that do the rest."""
@@ -65,11 +82,11 @@ class ControlsPanel(Panel):
         keyed = [knob for knob in KNOBS.values() if knob.keys]
         if height < len(keyed) + 2:
             self._compact(cells, frame, keyed)
-            _hints(cells, 1)
+            _hints(cells, self.hints, 1)
         else:
             hint_rows = 1 if _width(HINTS) <= width else 2
             self._rows(cells, frame, keyed, max(len(keyed), height - 1 - hint_rows))
-            _hints(cells, hint_rows)
+            _hints(cells, self.hints, hint_rows)
         return cells.strips()
 
     def _compact(self, cells: Cells, frame: Frame, keyed: list[Knob]) -> None:
@@ -130,10 +147,9 @@ def _width(hints: Sequence[tuple[str, str]]) -> int:
     return sum(len(key) + len(does) + 3 for key, does in hints) - 2
 
 
-def _hints(cells: Cells, rows: int) -> None:
+def _hints(cells: Cells, hints: list[tuple[str, str]], rows: int) -> None:
     """The other keys on the last rows; the least important go where there is no room."""
     height, width = cells.size
-    hints = list(HINTS)
     for dropped in _DROPPED_FIRST:
         half = -(-len(hints) // rows)
         lines = [hints[start : start + half] for start in range(0, len(hints), half)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.style import Style
 from textual.strip import Strip
 
@@ -21,6 +24,10 @@ _UNSEEN = frozenset({"attach", "detach"})
 class EventsPanel(Panel):
     """As many of the newest events as there are rows."""
 
+    def inputs(self, frame: Frame) -> object:
+        """The events."""
+        return frame.events, frame.glyphs
+
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """A title where there is room for it, then the events."""
         cells = Cells(height, width)
@@ -33,9 +40,7 @@ class EventsPanel(Panel):
             step = f"{event.step:>9,}"
             cells.write(row, 0, step, style(palette.DIM))
             text, look = describe(event, frame.glyphs)
-            room = max(0, width - len(step) - 2)
-            if len(text) > room:
-                text = text[: max(0, room - len(frame.glyphs.ellipsis))] + frame.glyphs.ellipsis
+            text = frame.glyphs.cut(text, width - len(step) - 2)
             cells.write(row, len(step) + 2, text, look)
         return cells.strips()
 
@@ -52,8 +57,7 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "refused":
             return f"refused: {clean(data['reason'])}", style(palette.ALARM)
         case "alarm":
-            color = palette.ALARM if data["state"] == "raised" else palette.GOOD
-            return f"alarm {data['state']}: {clean(data['message'])}", style(color)
+            return _alarm(data)
         case "error":
             return f"error: {clean(data['message'])}", style(palette.ALARM, bold=True)
         case "stop":
@@ -67,6 +71,13 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
             return told, style(palette.ALARM)
         case "start":
             return "training starts", style(palette.DIM)
+        case "checkpoint":
+            return f"checkpoint {clean(data['path'])}", style(palette.DIM)
+        case "resume":
+            differs = (
+                f"; not bit-exact: {clean(', '.join(data['differs']))}" if data["differs"] else ""
+            )
+            return f"goes on from {clean(data['checkpoint'])}{differs}", style(palette.GOOD)
         case "pause":
             return "paused" + (f": {clean(data['cause'])}" if "cause" in data else ""), style(
                 palette.G
@@ -74,3 +85,13 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "unpause":
             return "goes on", style(palette.GOOD)
     return event.kind, style(palette.DIM)
+
+
+def _alarm(data: Mapping[str, Any]) -> tuple[str, Style]:
+    """In short: its figures and remedies are in the list of alarms."""
+    warning = data.get("severity") == "warning"
+    name = f"{'warning' if warning else 'ALARM'} {clean(data['name'], 30)}"
+    if data["state"] != "raised":
+        return f"{name} cleared", style(palette.GOOD)
+    color = palette.G if warning else palette.ALARM
+    return f"{name} raised: {clean(data['message'])}", style(color, bold=not warning)

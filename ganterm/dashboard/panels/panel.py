@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 from textual import events
+from textual.filter import ANSIToTruecolor
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ganterm.dashboard.draw.cells import padded
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 
@@ -24,26 +26,40 @@ class Panel(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._frame: Frame | None = None
+        self._inputs: object = None
         self._strips: list[Strip] = []
+        self._padded: list[Strip] = []
 
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
         """The panel's rows for a frame, on ``width`` x ``height`` cells."""
         raise NotImplementedError
 
+    def inputs(self, frame: Frame) -> object:
+        """What the rows are drawn from, besides the size: while it is equal, they are kept."""
+        return frame
+
     def show(self, frame: Frame) -> None:
         """Draw a frame and have the rows that changed painted."""
         self._frame = frame
-        width, height = self.size
+        (width, height), gutter = self.outer_size, self.gutter
+        width, height = width - gutter.width, height - gutter.height
         if width <= 0 or height <= 0:
             return
-        before, after = self._strips, self.draw(frame, width, height)
-        if len(before) != len(after):
-            self._strips = after
+        inputs = self.inputs(frame)
+        if self._strips and inputs == self._inputs:
+            return
+        self._inputs = inputs
+        rows = self.draw(frame, width, height)
+        if len(rows) != len(self._strips):
+            self._strips = rows
+            self._padded = [padded(row, gutter.left, gutter.right) for row in rows]
             self.refresh()
             return
         # Rows that look the same keep their Strip, and with it what Textual has cached of it.
-        self._strips = [old if old == new else new for old, new in zip(before, after, strict=True)]
-        changed = [y for y, row in enumerate(self._strips) if row is not before[y]]
+        changed = [y for y, row in enumerate(rows) if row != self._strips[y]]
+        for y in changed:
+            self._strips[y] = rows[y]
+            self._padded[y] = padded(rows[y], gutter.left, gutter.right)
         self.refresh_rows(changed)
 
     def refresh_rows(self, changed: list[int]) -> None:
@@ -54,8 +70,9 @@ class Panel(Widget):
                 runs[-1][1] = y
             else:
                 runs.append([y, y])
-        left, top = self.gutter.left, self.gutter.top
-        regions = [Region(left, top + a, self.size.width, b - a + 1) for a, b in runs]
+        # Whole rows, padding and all: of those Textual keeps the text that it has sent.
+        left, width = self.content_offset.x, self.outer_size.width
+        regions = [Region(-left, a, width, b - a + 1) for a, b in runs]
         if regions:
             self.refresh(*regions)
 
@@ -68,6 +85,21 @@ class Panel(Widget):
         if y >= len(self._strips):
             return Strip.blank(self.size.width, style())
         return self._strips[y]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows between their padding, which is all the styling that a panel has.
+
+        Textual's own way through borders, titles, tints and links takes as long as the drawing.
+        """
+        width, height = self.outer_size
+        blank = Strip.blank(width, style())
+        rows = [*self._padded, *[blank] * (height - len(self._padded))][crop.y : crop.bottom]
+        for colors in self.app.get_line_filters():
+            # The palette has no colours that a terminal's theme would change.
+            if not isinstance(colors, ANSIToTruecolor):
+                background = self.background_colors[1]
+                rows = [row.apply_filter(colors, background) for row in rows]
+        return [row.crop_extend(crop.x, crop.right, style()) for row in rows]
 
     def on_resize(self, event: events.Resize) -> None:
         """Draw the frame again at the new size."""

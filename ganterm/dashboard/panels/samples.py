@@ -24,7 +24,8 @@ from ganterm.dashboard.draw.tiles import (
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.protocol import Sample, ViewName
+from ganterm.session.findings import Surface
+from ganterm.session.protocol import Sample, Snapshot, ViewName
 from ganterm.text import clean
 
 TITLES: dict[ViewName, str] = {
@@ -54,17 +55,22 @@ class SamplesPanel(Panel):
         _title(whole, frame, sample)
         if height < 3:
             return whole.strips()
-        body = self._body(sample, frame.glyphs, width, height - 1)
+        body = self._body(frame.snapshot, sample, frame.glyphs, width, height - 1)
         rows, columns = body.size
         body = body if rows < height and columns <= width else body.cut(height - 1, width)
         rows, columns = body.size
         whole.inset(body, 1 + (height - 1 - rows) // 2, (width - columns) // 2)
         return whole.strips()
 
-    def _body(self, sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
+    def _body(
+        self, snapshot: Snapshot, sample: Sample, glyphs: Glyphs, width: int, height: int
+    ) -> Cells:
         told = [clean(sample.note)] if sample.note else []
         if sample.points is not None:
-            body = _clouds(sample, glyphs, width, height - bool(told))
+            surface = snapshot.diagnosis.surface if glyphs.pictures != "ascii" else None
+            if surface is not None:
+                told.append(_ground_words(surface, width))
+            body = _clouds(sample, surface, glyphs, width, height - bool(told))
         elif sample.images is None:
             return Cells(0, 0)
         elif sample.distances is not None:
@@ -162,7 +168,16 @@ def _neighbours(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tupl
     return cells, "over" if pairs.stacked else "|"
 
 
-def _clouds(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
+def _ground_words(surface: Surface, width: int) -> str:
+    """What the colours behind the points mean, and as of when."""
+    at = f"at {surface.step:,}"
+    long = f"behind: D's score, green real, amber fake, {at}"
+    return long if len(long) <= width else f"D: green real, amber fake, {at}"
+
+
+def _clouds(
+    sample: Sample, surface: Surface | None, glyphs: Glyphs, width: int, height: int
+) -> Cells:
     assert sample.points is not None and sample.real_points is not None
     clouds = [("", sample.points)]
     if sample.beside is not None:
@@ -173,5 +188,6 @@ def _clouds(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
         left, top = place * (width - room), bool(name)
         if name:
             cells.write(0, left, f"{name:^{room}}", style(palette.FAKE, bold=True))
-        cells.inset(draw_scatter(sample.real_points, points, room, height - top, glyphs), top, left)
+        cloud = draw_scatter(sample.real_points, points, room, height - top, glyphs, surface)
+        cells.inset(cloud, top, left)
     return cells

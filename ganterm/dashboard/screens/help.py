@@ -24,7 +24,12 @@ _READING = (
     ("D accuracy", "R on real, F on fake; dashed: chance. Both at 1 for long: D is winning"),
     ("Gradient norm", "of the whole network, log scale"),
     ("Diversity", "mean distance between fakes in % of that between reals; falling: collapse"),
+    ("", "in diagnosis: P of pixels, F of features in a fixed network, V the Vendi score"),
     ("Marks", "k l o d g on a chart: that control was changed there; * another one"),
+    ("", "! an alarm was raised there; a tick, or +, says that one was cleared"),
+    ("Light", "of diagnosis: healthy, watch (a warning), ALARM; by the alarms that are raised"),
+    ("Modes", "bar to its middle: as often as in the data; marked and red: lost"),
+    ("", "on the strip, of modes that share a row, the scarcest is shown"),
     ("UI", "share of one core the dashboard takes, and bytes a second to the terminal"),
 )
 

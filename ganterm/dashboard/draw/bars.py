@@ -1,0 +1,168 @@
+"""Bars in eighths of a cell, and the modes of the data as bars in whatever room there is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.palette import style
+from ganterm.session.findings import Modes
+from ganterm.text import clean
+
+LONGEST_NAME = 10
+_ACROSS = " ▏▎▍▌▋▊▉█"
+_UP = " ▁▂▃▄▅▆▇█"
+_LEAST_BAR = 8
+_MOST_BAR = 40
+_FIGURES = 9
+
+
+def bar(share: float, width: int, glyphs: Glyphs) -> str:
+    """A bar of ``share`` (0..1; held inside, NaN is none) of ``width`` cells, padded to these."""
+    share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
+    if not glyphs.unicode:
+        return ("#" * round(share * width)).ljust(width)
+    full, rest = divmod(round(share * width * 8), 8)
+    return ("█" * full + _ACROSS[rest] * bool(rest)).ljust(width)
+
+
+def upright(share: float, height: int, glyphs: Glyphs) -> str:
+    """The same, standing: ``height`` cells from the top down."""
+    share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
+    if not glyphs.unicode:
+        return ("#" * round(share * height)).ljust(height)[::-1]
+    full, rest = divmod(round(share * height * 8), 8)
+    return ("█" * full + _UP[rest] * bool(rest)).ljust(height)[::-1]
+
+
+def against(shares: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Shares (..., m) as multiples of the data's (m,): 1 is as often; 0 where that is unknown."""
+    known = np.isfinite(shares) & (expected > 0)
+    whole = np.zeros(shares.shape, np.float64)
+    return np.divide(shares, expected, out=whole, where=known)
+
+
+def names(modes: Modes) -> list[str]:
+    """The modes' names, safe to show and short."""
+    return [clean(name, LONGEST_NAME) for name in modes.names]
+
+
+def draw_modes(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
+    """G's share of each mode against the data's, in the most telling form that has room.
+
+    A line each with figures, where the data's share is the bar's middle; upright bars of which
+    the lower half is the data's share; on one row a block behind each name; or, of very many, a
+    profile. Modes that are lost carry a sign.
+    """
+    count = len(modes.names)
+    if not count or width < 1 or height < 1:
+        return Cells(max(0, height), max(0, width))
+    told = names(modes)
+    longest = max(map(len, told))
+    line = longest + 1 + _LEAST_BAR + _FIGURES
+    banks = max(1, -(-count // height))
+    if banks * (line + 2) - 2 <= width:
+        return _lines(modes, told, width, height, banks, glyphs)
+    across = max(longest, 2) + 1
+    if height >= 3 and count * across - 1 <= width:
+        return _columns(modes, told, width, height, glyphs)
+    if count * (longest + 2) - 1 <= width:
+        return _inline(modes, told, width, height, glyphs)
+    return _profile(modes, width, height, glyphs)
+
+
+def _lines(
+    modes: Modes, told: list[str], width: int, height: int, banks: int, glyphs: Glyphs
+) -> Cells:
+    cells = Cells(height, width)
+    ratios = against(modes.shares, modes.expected)
+    longest = max(map(len, told))
+    # Banks are filled evenly: 10 modes on 7 rows are twice 5.
+    down = -(-len(told) // banks)
+    bank = (width + 2) // banks
+    room = min(bank - 2 - longest - 1 - _FIGURES, _MOST_BAR)
+    for place, name in enumerate(told):
+        left, row = place // down * bank, place % down
+        found = bool(modes.found[place])
+        _name(cells, row, left, f"{name:>{longest}}", found)
+        start = left + longest + 1
+        cells.write(row, start, bar(ratios[place] / 2, room, glyphs), style(palette.G))
+        middle = start + room // 2
+        if ratios[place] < 1 and middle < width:
+            cells.write(row, middle, glyphs.middle, style(palette.FAINT))
+        share = float(np.nan_to_num(modes.shares[place]))
+        figures = f"{100 * share:5.1f} %"
+        cells.write(row, start + room + 1, figures, style(palette.DIM))
+        if not found:
+            lost = f"{glyphs.lost} lost"
+            at = start + room + 1 + len(figures) - len(lost)
+            cells.write(row, start + room + 1, " " * len(figures), style())
+            cells.write(row, at, lost, style(palette.ALARM, bold=True))
+    return cells
+
+
+def _columns(modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs) -> Cells:
+    cells = Cells(height, width)
+    ratios = against(modes.shares, modes.expected)
+    longest = max(map(len, told))
+    across = min((width + 1) // len(told), longest + 4)
+    rows = height - 1
+    middle = rows - -(-rows // 2)
+    guide = glyphs.guide * min(width, len(told) * across - 1)
+    cells.write(middle, 0, guide, style(palette.FAINT))
+    for place, name in enumerate(told):
+        left, found = place * across, bool(modes.found[place])
+        thick = across - 1
+        for row, char in enumerate(upright(ratios[place] / 2, rows, glyphs)):
+            if char != " ":
+                cells.write(row, left, char * thick, style(palette.G))
+        sign = "" if found else glyphs.lost
+        _name(cells, rows, left, f"{sign + name:^{thick}}", found)
+    return cells
+
+
+def _inline(modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs) -> Cells:
+    cells = Cells(height, width)
+    ratios = against(modes.shares, modes.expected)
+    column = 0
+    for place, name in enumerate(told):
+        found = bool(modes.found[place])
+        _name(cells, 0, column, name, found)
+        block = upright(ratios[place], 1, glyphs) if found else glyphs.lost
+        look = style(palette.G) if found else style(palette.ALARM, bold=True)
+        cells.write(0, column + len(name), block, look)
+        column += len(name) + 2
+    return cells
+
+
+def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
+    """Several modes to a column: their mean; a column none of whose modes is found says so.
+
+    Fewer modes than columns have columns between them.
+    """
+    cells = Cells(height, width)
+    ratios = against(modes.shares, modes.expected)
+    columns = min(width, len(ratios))
+    starts = np.arange(columns) * len(ratios) // columns
+    sums = np.add.reduceat(ratios, starts)
+    counts = np.diff([*starts.tolist(), len(ratios)])
+    any_found = np.add.reduceat(np.asarray(modes.found, np.intp), starts) > 0
+    apart = max(1, width // columns)
+    for column in range(columns):
+        left = column * apart
+        if not any_found[column]:
+            cells.write(height - 1, left, glyphs.lost, style(palette.ALARM))
+            continue
+        for row, char in enumerate(upright(sums[column] / counts[column] / 2, height, glyphs)):
+            cells.write(row, left, char, style(palette.G))
+    return cells
+
+
+def _name(cells: Cells, row: int, column: int, name: str, found: bool) -> None:
+    look = style(palette.TEXT) if found else style(palette.ALARM, bold=True)
+    cells.write(row, column, name, look)

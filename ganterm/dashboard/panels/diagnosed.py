@@ -1,0 +1,60 @@
+"""What the panels of diagnosis have in common: they are drawn when there is a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from textwrap import wrap
+
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import DIM, heading, style
+from ganterm.dashboard.panels.panel import Panel
+from ganterm.session.protocol import Snapshot
+
+
+class DiagnosedPanel(Panel):
+    """A panel that is drawn anew only when what ``shows`` names has changed."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._shown: Hashable = None
+
+    def shows(self, frame: Frame) -> tuple[Hashable, ...]:
+        """All that the drawing depends on, beside the size."""
+        snapshot = frame.snapshot
+        return (snapshot.diagnosis, snapshot.state == "loading", frame.glyphs)
+
+    def show(self, frame: Frame) -> None:
+        """Draw, unless the same is there already."""
+        shown = self.shows(frame)
+        self._frame = frame
+        if shown != self._shown or not self._strips:
+            super().show(frame)
+            self._shown = shown
+
+
+def missing(snapshot: Snapshot, what: str, why: str = "") -> str:
+    """Why ``what`` is not there: ``why`` where the data are the reason, else it is yet to come."""
+    if not snapshot.info.diagnose_every and snapshot.state != "loading":
+        return "diagnosis is off (run.diagnosis = 0)"
+    if not snapshot.diagnosis.readings and snapshot.info.diagnose_every:
+        return f"{what}: first look after {snapshot.info.diagnose_every:,} steps"
+    return why or f"{what}: nothing measured yet"
+
+
+def say(cells: Cells, text: str) -> None:
+    """A few words in the middle of an otherwise empty panel, wrapped."""
+    height, width = cells.size
+    lines = wrap(text, max(1, width - 2))
+    top = 1 + max(0, (height - 1 - len(lines)) // 2)
+    for row, line in enumerate(lines, top):
+        cells.write(row, max(0, (width - len(line)) // 2), line, style(DIM))
+
+
+def at_step(cells: Cells, step: int, left: int) -> None:
+    """The step that was looked at: in the title row behind column ``left``, or else below it."""
+    told = f"at {step:,}"
+    column = cells.size[1] - len(told)
+    row, look = (0, heading(DIM)) if column > left else (1, style(DIM))
+    if (cells.chars[row : row + 1, column:] == " ").all():
+        cells.write(row, column, told, look)

@@ -1,0 +1,103 @@
+"""The layers of G and D: where gradients vanish or explode, and which units are dead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.bars import bar
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.draw.numbers import tick
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import heading, style
+from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
+from ganterm.session.findings import Layer
+from ganterm.text import clean
+
+_TITLE = "Gradients by layer"
+_COLORS = {"G": palette.G, "D": palette.D}
+_FIGURES = 7
+_DEAD = 6
+_LEAST_NAME = 6
+_MOST_NAME = 22
+_GRAVE = 0.5
+"""Share of dead units from which on they are drawn as an alarm is."""
+
+
+def chosen(layers: Sequence[Layer], rows: int) -> list[Layer]:
+    """At most ``rows`` of them: as many of G and D as each has in all, at even distances."""
+    if len(layers) <= rows:
+        return list(layers)
+    places = np.linspace(0, len(layers) - 1, max(0, rows)).round().astype(int)
+    return [layers[place] for place in places.tolist()]
+
+
+def decades(layers: Sequence[Layer]) -> tuple[int, int]:
+    """The powers of ten between which all gradients lie that are above 0."""
+    logs = [
+        math.log10(layer.grad_norm)
+        for layer in layers
+        if math.isfinite(layer.grad_norm) and layer.grad_norm > 0
+    ]
+    if not logs:
+        return -1, 0
+    low = math.floor(min(logs))
+    return low, max(math.ceil(max(logs)), low + 1)
+
+
+class LayersPanel(DiagnosedPanel):
+    """A log bar a layer, in the order of the networks, G's first."""
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """All layers, or some at even distances where not all fit."""
+        cells = Cells(height, width)
+        cells.title(_TITLE)
+        layers = frame.snapshot.diagnosis.layers
+        if not layers:
+            say(cells, missing(frame.snapshot, "the layers' gradients"))
+            return cells.strips()
+        shown = chosen(layers, height - 1)
+        low, high = decades(layers)
+        dead = any(math.isfinite(layer.dead) for layer in layers)
+        parts = [f"log {tick(10.0**low)} to {tick(10.0**high)}"]
+        parts += [f"{len(shown)} of {len(layers)}"] if len(shown) < len(layers) else []
+        parts += ["dead"] if dead else []
+        while parts and len("  ".join(parts)) + len(_TITLE) + 2 > width:
+            parts.pop(0)
+        told = "  ".join(parts)
+        cells.write(0, width - len(told), told, heading(palette.DIM))
+        names = [clean(layer.name.removesuffix(".weight"), 60) for layer in shown]
+        room = width - 2 - _FIGURES - 1 - (_DEAD if dead else 0)
+        name = max(_LEAST_NAME, min(_MOST_NAME, max(map(len, names), default=0), room // 2))
+        for row, (layer, text) in enumerate(zip(shown, names, strict=True), 1):
+            color = _COLORS[layer.network]
+            cells.write(row, 0, layer.network, style(color, bold=True))
+            cells.write(row, 2, _tail(text, name, frame.glyphs), style(palette.DIM))
+            left, wide = 3 + name, room - name - 1
+            cells.write(row, left, bar(_height(layer, low, high), wide, frame.glyphs), style(color))
+            figures = tick(layer.grad_norm) if math.isfinite(layer.grad_norm) else "-"
+            cells.write(row, left + wide, f"{figures:>{_FIGURES}}", style(palette.TEXT))
+            if dead and math.isfinite(layer.dead):
+                grave = layer.dead >= _GRAVE
+                look = style(palette.ALARM if grave else palette.DIM, bold=grave)
+                cells.write(row, width - _DEAD, f"{100 * layer.dead:4.0f} %", look)
+        return cells.strips()
+
+
+def _height(layer: Layer, low: int, high: int) -> float:
+    """0..1 on the log scale; what has any gradient has a trace of a bar."""
+    if not math.isfinite(layer.grad_norm) or layer.grad_norm <= 0:
+        return 0.0
+    return max(0.02, (math.log10(layer.grad_norm) - low) / (high - low))
+
+
+def _tail(text: str, room: int, glyphs: Glyphs) -> str:
+    """The end of a layer's name, which tells it from its neighbours."""
+    if len(text) <= room:
+        return text
+    return glyphs.ellipsis + text[len(glyphs.ellipsis) - room :]

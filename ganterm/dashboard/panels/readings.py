@@ -1,0 +1,80 @@
+"""All readings in a table."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+from textual.strip import Strip
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.numbers import reading as shown
+from ganterm.dashboard.draw.numbers import short
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.palette import heading, style
+from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
+from ganterm.session.findings import Diagnosis
+from ganterm.text import clean
+
+_VALUE = 8
+_UNIT = 5
+_STEP = 10
+_SHORT_STEP = 5
+_TITLE = 26
+_LEAST_TITLE = 14
+
+
+class ReadingsPanel(DiagnosedPanel):
+    """Title, value, unit and step of every reading; pages where not all fit."""
+
+    page = 0
+
+    def turn(self, direction: int) -> None:
+        """Show the next page (+1) or the one before; they go round."""
+        self.page += direction
+        if self._frame is not None:
+            self._strips = []
+            self.show(self._frame)
+            self.refresh()
+
+    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+        """The readings in the order of the measures, the note below."""
+        cells = Cells(height, width)
+        cells.title("Readings")
+        found = frame.snapshot.diagnosis
+        names = [name for name in found.measures if name in found.readings]
+        if not names:
+            say(cells, missing(frame.snapshot, "readings"))
+            return cells.strips()
+        note = wrap(clean(found.note, 300), max(1, width)) if height > 12 else []
+        rows = max(1, height - 1 - len(note) - bool(note))
+        pages = -(-len(names) // rows)
+        page = self.page % pages
+        told = f"at {found.step:,}  cost {100 * found.cost:.1f} %"
+        if pages > 1:
+            told = f"{page + 1}/{pages} pgdn  at {found.step:,}"
+        if len(told) + 10 <= width:
+            cells.write(0, width - len(told), told, heading(palette.DIM))
+        for row, name in enumerate(names[page * rows : (page + 1) * rows], 1):
+            _row(cells, row, found, name)
+        for row, line in enumerate(note, height - len(note)):
+            cells.write(row, 0, line, style(palette.DIM))
+        return cells.strips()
+
+
+def _row(cells: Cells, row: int, found: Diagnosis, name: str) -> None:
+    width = cells.size[1]
+    measure, reading = found.measures[name], found.readings[name]
+    stale = reading.step < found.step
+    at, place = "", 0
+    steps = ((f"{reading.step:,}", _STEP, _TITLE), (short(reading.step), _SHORT_STEP, _LEAST_TITLE))
+    for told, wide, title in steps:
+        if width - _VALUE - _UNIT - wide - 3 >= title:
+            at, place = (f"at {told}" if stale else ""), wide + 3
+            break
+    room = width - _VALUE - _UNIT - place
+    look = style(palette.DIM if stale else palette.TEXT)
+    cells.write(row, 0, clean(measure.title, 60)[: room - 1], style(palette.DIM))
+    cells.write(row, room, f"{shown(reading.value):>{_VALUE}}", look)
+    cells.write(row, room + _VALUE, f" {measure.unit}"[:_UNIT], style(palette.DIM))
+    cells.write(row, width - len(at), at, style(palette.DIM))

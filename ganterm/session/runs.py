@@ -1,0 +1,263 @@
+"""Run directories that are there: found, read, locked and started from again. No torch."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ganterm.errors import UserError
+from ganterm.presets import Preset, parse_toml
+from ganterm.session.launch import NAME, Launch
+from ganterm.text import clean, nearest
+
+FORMAT = 1
+MAX_BYTES = 1 << 20
+"""Of a JSON file that says what a run is; a real one has a few kilobytes."""
+
+_CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
+_LOCK_TRIES = 5
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class CheckpointName(NamedTuple):
+    """A checkpoint's folder, ``step_NNNNNNNNNN-bB``; names sort from the oldest to the newest.
+
+    ``again`` counts what was saved at the same step once more, as ``.1``, ``.2`` behind the name.
+    """
+
+    branch: int
+    step: int
+    again: int = 0
+
+    def __str__(self) -> str:
+        return f"step_{self.step:010d}-b{self.branch}" + (f".{self.again}" if self.again else "")
+
+    @classmethod
+    def parse(cls, text: str) -> CheckpointName | None:
+        """The name that ``text`` is, None where it is none."""
+        match = _CHECKPOINT.fullmatch(text)
+        if match is None:
+            return None
+        step, branch, again = (int(part or 0) for part in match.groups())
+        name = cls(branch, step, again)
+        return name if str(name) == text else None
+
+
+class _DataOfRun(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    sha256: str
+    folder: str | None = None
+
+
+class _Format(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    format: int
+
+
+class About(BaseModel):
+    """What run.json says, as far as a resume needs it; what else stands there is left alone."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: int
+    id: str
+    preset: str
+    device: str
+    state: str
+    data: _DataOfRun
+    steps: Annotated[int, Field(ge=1)] | None = None
+    step: Annotated[int, Field(ge=0)] | None = None
+    branch: Annotated[int, Field(ge=0)] = 0
+
+
+def find(run: str, runs_dir: Path) -> Path:
+    """The directory of a run, by its name in ``runs_dir`` or its path; UserError where there is
+    none, naming the nearest."""
+    for place in (runs_dir / run, Path(run).expanduser()):
+        if (place / "run.json").is_file():
+            # A path like "." has a name only once it is resolved.
+            path = place if place.name else place.resolve()
+            if not NAME.fullmatch(path.name):
+                raise UserError(
+                    f"run directory {clean(path)}: rename it; a run's name has letters, digits, "
+                    "'.', '_' and '-' alone, 64 at most"
+                )
+            return path
+    known = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
+    hint = nearest(run, known[-12:]) if known else "there is none yet"
+    raise UserError(f"there is no run '{clean(run, 80)}' in {clean(runs_dir)}; {clean(hint)}")
+
+
+def about(run: Path) -> About:
+    """What is known of a run; UserError where its run.json cannot be used."""
+    source = clean(run / "run.json")
+    try:
+        return validated(About, _bounded(run / "run.json"))
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def validated(model: type[M], content: bytes) -> M:
+    """JSON with a format as a model; ValueError says, in a line, what is wrong with it.
+
+    The format goes first, since another one may have other fields.
+    """
+    if len(content) > MAX_BYTES:
+        raise ValueError("too large")
+    try:
+        found = _Format.model_validate_json(content).format
+        if found == FORMAT:
+            return model.model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError(_problem(error)) from None
+    age = "a newer" if found > FORMAT else "an older"
+    raise ValueError(f"format {found}, of {age} ganterm; this one reads format {FORMAT}")
+
+
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong with a file's JSON, in a few words."""
+    first = error.errors(include_url=False)[0]
+    place = clean(".".join(str(part) for part in first["loc"]), 60)
+    message = clean(first["msg"][0].lower() + first["msg"][1:], 120)
+    return f"{place}: {message}" if place else message
+
+
+def checkpoints(run: Path) -> list[CheckpointName]:
+    """The checkpoints of a run, newest first, whole or not."""
+    return sorted(_names(run / "checkpoints"), reverse=True)
+
+
+def newest(run: Path) -> CheckpointName | None:
+    """The checkpoint that LATEST names, else the newest that there is, if any."""
+    there = checkpoints(run)
+    try:
+        named = CheckpointName.parse(_bounded(run / "checkpoints" / "LATEST").decode().strip())
+    except (OSError, UnicodeDecodeError):
+        named = None
+    return named if named in there else next(iter(there), None)
+
+
+def resumption(
+    run: Path,
+    steps: int | None = None,
+    checkpoint: str | None = None,
+    device: str | None = None,
+    data_dir: Path | None = None,
+) -> Launch:
+    """A launch that goes on with a run from its newest checkpoint, or from the one named.
+
+    What is not given is as it was. UserError where there is no such checkpoint, where no step is
+    left to be done, or where the run's files cannot be used.
+    """
+    known = about(run)
+    name = _chosen(run, checkpoint)
+    goal = steps or known.steps
+    command = f"ganterm resume {shlex.quote(str(run))}"
+    if goal is not None and goal <= name.step:
+        raise UserError(
+            f"run '{clean(run.name)}' is at step {name.step:,} and is to end at {goal:,}: nothing "
+            f"is left to do; to go on: {clean(command)} --steps {2 * name.step}"
+        )
+    source = clean(run / "preset.toml")
+    try:
+        preset = Preset.from_table(parse_toml((run / "preset.toml").read_bytes(), source), source)
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    folder = Path(known.data.folder) if known.data.folder else None
+    return Launch(
+        preset_name=clean(known.preset, 64),
+        preset=preset,
+        device=device or known.device,
+        steps=goal,
+        data_dir=data_dir or (folder if folder and folder.is_dir() else None),
+        runs_dir=run.parent,
+        run_name=run.name,
+        checkpoint=str(name),
+    )
+
+
+def command_from(run: Path, name: CheckpointName) -> str:
+    """What to type to go on from a certain checkpoint."""
+    return f"ganterm resume {shlex.quote(clean(run))} --from {name}"
+
+
+class RunLock:
+    """Held by the one process that writes into a run directory, until it lets go or ends.
+
+    UserError where another one holds it; OSError where the disk has no locks.
+    """
+
+    def __init__(self, run: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._handle = os.open(run / "run.lock", flags, 0o644)
+        try:
+            self._take(run)
+            os.ftruncate(self._handle, 0)
+            os.write(self._handle, f"{os.getpid()}\n".encode())
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def release(self) -> None:
+        """Let others write."""
+        os.close(self._handle)
+
+    def _take(self, run: Path) -> None:
+        for left in reversed(range(_LOCK_TRIES)):
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if not left:
+                    holder = clean(os.read(self._handle, 20).decode(errors="replace").strip())
+                    raise UserError(
+                        f"run '{clean(run.name)}' is live: process {holder} is writing it; "
+                        "stop that one first"
+                    ) from None
+                # Whoever only asks whether a run is live holds the lock for an instant.
+                time.sleep(0.02)
+
+
+def _chosen(run: Path, checkpoint: str | None) -> CheckpointName:
+    if checkpoint is None:
+        name = newest(run)
+        if name is None:
+            raise UserError(
+                f"run '{clean(run.name)}' has no checkpoint yet; to start the same anew: "
+                f"ganterm --preset {shlex.quote(clean(run / 'preset.toml'))}"
+            )
+        return name
+    there = [str(name) for name in checkpoints(run)]
+    chosen = CheckpointName.parse(checkpoint)
+    if chosen is None or checkpoint not in there:
+        hint = nearest(checkpoint, there) if there else "there is none"
+        raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
+    return chosen
+
+
+def _names(folder: Path) -> Iterator[CheckpointName]:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            name = CheckpointName.parse(path.name)
+            if name is not None and path.is_dir():
+                yield name
+
+
+def _bounded(path: Path) -> bytes:
+    """A small file's content; of one that is none, a little more than it may have."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)

@@ -1,0 +1,131 @@
+"""When checkpoints are taken, and the thread that writes them while the training goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ganterm.session.runs import CheckpointName
+from ganterm.training import checkpoint
+from ganterm.training.retention import BEST, prune
+from ganterm.training.state import RunState
+
+RETRY_SECONDS = 30.0
+ROWS_SECONDS = 5.0
+"""How long a checkpoint waits for the rows before it; a disk that takes none takes it neither."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Why a checkpoint is taken: the user's ``own``, the ``best`` so far, or because it is time."""
+
+    own: bool = False
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class News:
+    """A checkpoint that is on the disk, or None, and what went wrong, or None."""
+
+    name: CheckpointName | None
+    trouble: str | None
+    wish: Wish = Wish()
+
+
+class Keeper:
+    """Says when a copy of a run's state is due, and has it written; one at a time.
+
+    All methods are for the thread that trains. What is wished for while one is being written is
+    taken once that is done: several wishes become one checkpoint.
+    """
+
+    def __init__(self, run: Path, minutes: float, megabytes: int) -> None:
+        self._run = run
+        self._every = 60 * minutes
+        self._megabytes = megabytes
+        self._wish = Wish()
+        self._next_at = time.monotonic() + self._every
+        self._not_before = 0.0
+        self._taken_at_step = 0
+        self._thread: threading.Thread | None = None
+        self._news: deque[News] = deque()
+
+    def ask(self, wish: Wish) -> None:
+        """Have a checkpoint taken at the next occasion."""
+        self._wish = Wish(self._wish.own or wish.own, self._wish.best or wish.best)
+        self._not_before = 0.0
+
+    def due(self, step: int) -> bool:
+        """Whether a copy of the state should be taken now, at ``step``."""
+        now = time.monotonic()
+        if now < self._not_before or (self._thread is not None and self._thread.is_alive()):
+            return False
+        timely = bool(self._every) and now >= self._next_at and step != self._taken_at_step
+        return timely or self._wish != Wish()
+
+    def take(
+        self, tensors: Mapping[str, Tensor], state: RunState, rows_written: threading.Event
+    ) -> None:
+        """Have a copy written by a thread of its own, once ``rows_written`` is set."""
+        wish, self._wish = self._wish, Wish()
+        self._taken_at_step = state.step
+        self._next_at = time.monotonic() + self._every
+        self._thread = threading.Thread(
+            target=self._write,
+            args=(tensors, state, rows_written, wish),
+            name="ganterm-checkpoint",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def news(self) -> News | None:
+        """What became of a checkpoint, once; a failed one is tried again later."""
+        if not self._news:
+            return None
+        told = self._news.popleft()
+        if told.name is None:
+            later = time.monotonic() + RETRY_SECONDS
+            self.ask(told.wish)
+            self._not_before = self._next_at = later
+            self._taken_at_step = -1
+        return told
+
+    def wait(self) -> None:
+        """Let what is being written be finished."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def last(
+        self, tensors: Mapping[str, Tensor], state: RunState, rows_written: threading.Event
+    ) -> News:
+        """Write the last checkpoint of a run, waiting for it."""
+        self.wait()
+        self._write(tensors, state, rows_written, self._wish)
+        return self._news.pop()
+
+    def _write(
+        self,
+        tensors: Mapping[str, Tensor],
+        state: RunState,
+        rows_written: threading.Event,
+        wish: Wish,
+    ) -> None:
+        rows_written.wait(ROWS_SECONDS)
+        folder = self._run / "checkpoints"
+        name = None
+        try:
+            name = checkpoint.save(folder, tensors, state, wish.own)
+            if wish.best:
+                checkpoint.point(folder, name, BEST)
+            prune(self._run, self._megabytes)
+        except Exception as error:  # noqa: BLE001 - no trouble in here may end the training
+            words = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            self._news.append(News(name, words, wish))
+        else:
+            self._news.append(News(name, None, wish))

@@ -1,0 +1,71 @@
+"""Which checkpoints stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ganterm.session.runs import CheckpointName, checkpoints
+from ganterm.training.checkpoint import MANIFEST, Manifest
+
+NEWEST = 3
+"""Automatic checkpoints that stay where there is room."""
+BEST = "BEST"
+"""The file that names the best checkpoint."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    name: CheckpointName
+    own: bool
+    bytes: int
+
+
+def prune(run: Path, megabytes: int) -> list[CheckpointName]:
+    """Remove automatic checkpoints that are not among the newest three, nor the best one, and then
+    the oldest ones until all take no more than ``megabytes``. Returns what was removed.
+
+    The one that LATEST names, the newest, and the user's own always stay, and so does what is
+    damaged: it is not ours to judge. OSError where something cannot be removed.
+    """
+    folder = run / "checkpoints"
+    kept = [known for name in checkpoints(run) if (known := _looked_at(folder, name)) is not None]
+    pointed = {_pointed(folder, "LATEST"), *(str(known.name) for known in kept[:1])}
+    best = _pointed(folder, BEST)
+    automatic = [known for known in kept if not known.own]
+    surplus = [known for known in automatic[NEWEST:] if str(known.name) not in {*pointed, best}]
+    staying = [known for known in kept if known not in surplus]
+    removable = [k for k in staying if not k.own and str(k.name) not in pointed]
+    # Oldest first, and the best one last of all.
+    removable.sort(key=lambda known: (str(known.name) == best, known.name))
+    size = sum(known.bytes for known in staying)
+    while size > megabytes * 2**20 and removable:
+        surplus.append(removable.pop(0))
+        size -= surplus[-1].bytes
+    for known in surplus:
+        _remove(folder, known.name)
+    return [known.name for known in surplus]
+
+
+def _remove(folder: Path, name: CheckpointName) -> None:
+    # Under a name that is swept away at the next start, if this is cut off half-way.
+    gone = folder / f".{name}.{os.getpid()}.tmp"
+    (folder / str(name)).rename(gone)
+    shutil.rmtree(gone)
+
+
+def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
+    try:
+        manifest = Manifest.model_validate_json((folder / str(name) / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return _Kept(name, manifest.own, sum(entry.bytes for entry in manifest.files.values()))
+
+
+def _pointed(folder: Path, pointer: str) -> str | None:
+    path = folder / pointer
+    return path.read_text(errors="replace").strip() if path.is_file() else None

@@ -1,0 +1,182 @@
+"""All that a run's future depends on: its tensors, its random generators, and the rest as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from ganterm import __version__
+from ganterm.session.findings import Alarm
+from ganterm.session.protocol import Counters, SetControl
+from ganterm.training.batches import Position
+from ganterm.training.iteration import Game
+from ganterm.training.sampler import Sampler
+
+Natural = Annotated[int, Field(ge=0)]
+
+
+class RunState(BaseModel):
+    """What a checkpoint holds beside tensors, taken between two iterations.
+
+    ``run``: the id of run.json. ``pending``: changes that were asked for and act from the next
+    iteration on. ``scheduled``: the last step whose scheduled changes are in ``controls``.
+    ``d_updates`` counts as ``Game`` does, for regularisers that act now and then; ``position`` is
+    how far the epoch of the data is. ``alarms``: those raised.
+    ``preset`` and ``architecture`` are checksums.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    format: int
+    run: str
+    step: Natural
+    branch: Natural
+    controls: dict[str, str | int | float]
+    pending: list[SetControl]
+    scheduled: Natural
+    counters: Counters
+    d_updates: Natural
+    position: Natural
+    alarms: list[Alarm]
+    threads: Natural
+    device: str
+    versions: dict[str, str]
+    preset: str
+    architecture: str
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    return {
+        "ganterm": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def differences(state: RunState, device: str, threads: int, preset: str) -> list[str]:
+    """Why a run that goes on here will not be the same bit for bit, a few words each."""
+    here = versions()
+    found = [
+        f"{name} {state.versions.get(name, 'unknown')} -> {version}"
+        for name, version in here.items()
+        if state.versions.get(name) != version
+    ]
+    if state.device != device:
+        found.append(f"device {state.device} -> {device}")
+    if state.threads != threads:
+        found.append(f"threads {state.threads} -> {threads}")
+    if state.preset != preset:
+        found.append("preset.toml was changed")
+    return found
+
+
+def checksum(text: str) -> str:
+    """By which a text is known again."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def architecture(tensors: Mapping[str, Tensor]) -> str:
+    """A fingerprint of the networks and optimizers: names, shapes and types of their tensors."""
+    shapes = sorted(
+        f"{name}:{tuple(tensor.shape)}:{tensor.dtype}"
+        for name, tensor in tensors.items()
+        if not name.startswith(("random.", "sampler."))
+    )
+    return checksum("\n".join(shapes))
+
+
+def taken(game: Game, sampler: Sampler) -> dict[str, Tensor]:
+    """Copies of all tensors by dotted name, on the host; those of generators under ``random``."""
+    tensors = live(game, sampler)
+    tensors["squares"] = torch.stack(game.squares)
+    for name, generator in generators(game, sampler).items():
+        tensors[f"random.{name}"] = generator.get_state()
+    tensors["random.batches"] = game.batches.position.random
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
+    }
+
+
+def live(game: Game, sampler: Sampler) -> dict[str, Tensor]:
+    """The tensors that training and looking use; what is copied into them acts."""
+    shown = {"sampler.noise": sampler.noise, "sampler.chosen": sampler.chosen}
+    return game_tensors(game) | shown
+
+
+def game_tensors(game: Game) -> dict[str, Tensor]:
+    """Those of the networks, the averaged G, the optimizers and the loss's balance."""
+    tensors = {"balance": game.balance}
+    modules = {
+        "generator": game.generator,
+        "discriminator": game.discriminator,
+        "average": game.average.module,
+    }
+    for name, module in modules.items():
+        tensors.update({f"{name}.{key}": value for key, value in module.state_dict().items()})
+    for name, guarded in (("optimizer_g", game.optimizer_g), ("optimizer_d", game.optimizer_d)):
+        held = guarded.optimizer.state[guarded.weights]
+        tensors.update({f"{name}.{key}": value for key, value in held.items()})
+    return tensors
+
+
+def generators(game: Game, sampler: Sampler) -> dict[str, torch.Generator]:
+    """All sources of randomness but that of the data's order.
+
+    torch's own, of which dropout draws, belong to the whole process.
+    """
+    found = {
+        "torch": torch.default_generator,
+        "noise": game.noise,
+        "sampler": sampler.random,
+    }
+    if game.device.type == "cuda":
+        found["device"] = torch.cuda.default_generators[game.device.index]
+    elif game.device.type == "mps":
+        found["device"] = torch.mps._get_default_mps_generator()
+    return found
+
+
+def put_back(
+    game: Game, sampler: Sampler, tensors: Mapping[str, Tensor], state: RunState, seed: int
+) -> None:
+    """Bring a run to where its checkpoint was taken; what is given fits and is sound.
+
+    A generator whose state belongs to another kind of device starts from ``seed`` instead.
+    """
+    for name, tensor in live(game, sampler).items():
+        tensor.copy_(tensors[name])
+    penalties = tensors["squares"].to(game.device)
+    game.squares = (penalties[0], penalties[1])
+    game.step, game.d_updates = state.step, state.d_updates
+    for name, generator in generators(game, sampler).items():
+        held = tensors.get(f"random.{name}")
+        if held is not None and fits(generator.device, held):
+            generator.set_state(held)
+        else:
+            generator.manual_seed(seed)
+    order, device = tensors.get("random.batches"), game.batches.generator.device
+    if order is not None and fits(device, order):
+        game.batches.go_to(Position(order, state.position))
+    else:
+        fresh = torch.Generator(device).manual_seed(seed).get_state()
+        game.batches.go_to(Position(fresh, 0))
+
+
+def fits(device: torch.device, held: Tensor) -> bool:
+    """Whether a generator on ``device`` takes this state."""
+    if held.dtype != torch.uint8 or held.dim() != 1:
+        return False
+    try:
+        torch.Generator(device).set_state(held)
+    except RuntimeError:
+        return False
+    return True

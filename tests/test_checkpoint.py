@@ -1,0 +1,604 @@
+"""Checkpoints: whole or not there, verified before use, kept as long as they should be."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from safetensors.torch import save as pack
+from torch import Tensor
+
+from ganterm import presets
+from ganterm.session import runs
+from ganterm.session.findings import Alarm, Remedy
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+from ganterm.session.protocol import Counters, SaveCheckpoint, SetControl
+from ganterm.session.runs import CheckpointName
+from ganterm.training import checkpoint, keeper, restore, retention
+from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS
+from ganterm.training.keeper import Keeper, News, Wish
+from ganterm.training.restore import Unusable
+from ganterm.training.state import RunState, architecture
+from tests.conftest import TINY
+from tests.test_resume import flip, resumed
+from tests.test_trainer import events, until
+
+FILES = (TENSORS, STATE, MANIFEST)
+RUN = "an id"
+DONE = threading.Event()
+DONE.set()
+
+
+def some_tensors(step: int = 0, size: int = 10) -> dict[str, Tensor]:
+    return {"weights": torch.full((size,), float(step))}
+
+
+def some_state(step: int, branch: int = 0, **other: Any) -> RunState:
+    return RunState(
+        **{
+            "format": 1,
+            "run": RUN,
+            "step": step,
+            "branch": branch,
+            "controls": {"k": 2, "lr_d": 1e-4, "loss": "hinge"},
+            "pending": [SetControl("l", 3, "prompt")],
+            "scheduled": 0,
+            "counters": Counters(1, 2, 3, 0.1),
+            "d_updates": 5,
+            "position": 0,
+            "alarms": [
+                Alarm(
+                    "nonfinite",
+                    "Not finite",
+                    "a \x1b[31m",
+                    since=3,
+                    raised=4,
+                    evidence={"tensor": "D loss", "worst": 1.5},
+                    remedies=(Remedy("k", "fewer D updates"),),
+                )
+            ],
+            "threads": 1,
+            "device": "cpu",
+            "versions": {"torch": "1"},
+            "preset": "",
+            "architecture": architecture(some_tensors()),
+            **other,
+        }
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run directory with a place for checkpoints."""
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path
+
+
+def save(
+    run: Path, step: int, branch: int = 0, own: bool = False, size: int = 10
+) -> CheckpointName:
+    tensors = some_tensors(step, size)
+    state = some_state(step, branch, architecture=architecture(tensors))
+    return checkpoint.save(run / "checkpoints", tensors, state, own)
+
+
+def steps_kept(run: Path) -> list[int]:
+    return [name.step for name in reversed(runs.checkpoints(run))]
+
+
+def test_what_is_written_is_what_is_read(run: Path) -> None:
+    name = save(run, 7)
+    assert str(name) == "step_0000000007-b0"
+    found = restore.read(run, name, RUN)
+    assert found.state == some_state(7)
+    assert torch.equal(found.tensors["weights"], some_tensors(7)["weights"])
+    assert runs.newest(run) == name
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_a_step_saved_twice_is_two_checkpoints_and_the_newer_one_counts(run: Path) -> None:
+    first, second, third = save(run, 7, own=True), save(run, 7), save(run, 7)
+    assert [str(name) for name in (first, second, third)] == [
+        "step_0000000007-b0",
+        "step_0000000007-b0.1",
+        "step_0000000007-b0.2",
+    ]
+    assert runs.newest(run) == third > second > first
+    assert restore.read(run, second, RUN).state.step == 7
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["step_7-b0", "step_0000000007", "step_0000000007-b0.0", "step_00000000007-b0", "x", ""],
+)
+def test_other_names_are_none(text: str) -> None:
+    assert CheckpointName.parse(text) is None
+
+
+def test_newer_branches_are_newer(run: Path) -> None:
+    names = [CheckpointName(0, 9000), CheckpointName(1, 500), CheckpointName(1, 500, 1)]
+    assert sorted(names, reverse=True)[0] == names[2]
+    for name in names:
+        assert CheckpointName.parse(str(name)) == name
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with two checkpoints, at steps 2 and 4; tests work on copies."""
+    known, preset = presets.load("mnist_mlp", TINY)
+    launch = Launch(known, preset, "cpu", 2, None, tmp_path_factory.mktemp("runs"), "run")
+    session = LocalSession(launch)
+    session.start()
+    assert session.ended.wait(60)
+    run = Path(session.snapshot.info.directory)
+    assert resumed(run, 4).snapshot.failure is None
+    return run
+
+
+NEWEST = CheckpointName(0, 4)
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def folder(run: Path) -> Path:
+    return run / "checkpoints" / str(NEWEST)
+
+
+def run_id(run: Path) -> str:
+    return runs.about(run).id
+
+
+def refused(run: Path) -> str:
+    """What a resume says; it must be a user's error that offers the checkpoint of step 2, and
+    leave everything as it is."""
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    failure = resumed(run, 6).snapshot.failure
+    assert failure is not None and failure.mistake and not failure.trace
+    reason, offer = failure.message.splitlines()
+    assert reason.startswith(f"checkpoint {NEWEST} of run 'run' cannot be used: ")
+    assert offer == f"the newest good one: ganterm resume {run} --from step_0000000002-b0"
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    lock = run / "run.lock"
+    assert before | {lock: b""} == after | {lock: b""}
+    return reason.partition("cannot be used: ")[2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_truncated_or_flipped_file_is_read(trained: Path, data: st.DataObject) -> None:
+    path = folder(trained) / data.draw(st.sampled_from(FILES))
+    content = path.read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        harmed = content[:at]
+    else:
+        flipped = content[at] ^ (1 << data.draw(st.integers(0, 7)))
+        harmed = content[:at] + bytes([flipped]) + content[at + 1 :]
+    try:
+        path.write_bytes(harmed)
+        with pytest.raises(Unusable):
+            restore.read(trained, NEWEST, run_id(trained))
+    finally:
+        path.write_bytes(content)
+    restore.read(trained, NEWEST, run_id(trained))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_named(copy: Path, file: str) -> None:
+    (folder(copy) / file).unlink()
+    assert refused(copy) == f"{file}: No such file or directory"
+
+
+def test_a_flipped_bit_is_told_and_the_good_one_offered_works(copy: Path) -> None:
+    flip(folder(copy) / TENSORS, 4000)
+    assert refused(copy) == f"{TENSORS}: damaged, its sha256 is not the manifest's"
+    session = resumed(copy, 6, checkpoint="step_0000000002-b0")
+    assert session.snapshot.state == "finished"
+    assert session.snapshot.branch == 1
+    assert folder(copy).is_dir(), "what is damaged is not removed"
+
+
+def test_where_no_other_is_good_that_is_told(copy: Path) -> None:
+    flip(folder(copy) / TENSORS, 4000)
+    (copy / "checkpoints" / "step_0000000002-b0" / STATE).write_text("{}")
+    failure = resumed(copy, 6).snapshot.failure
+    assert failure is not None
+    assert failure.message.endswith("\nno other checkpoint of this run can be used")
+
+
+def test_a_truncated_file_tells_its_length(copy: Path) -> None:
+    path = folder(copy) / STATE
+    length = path.stat().st_size
+    os.truncate(path, 100)
+    assert refused(copy) == f"{STATE}: 100 bytes, {length:,} were written"
+
+
+def test_a_link_is_no_file(copy: Path) -> None:
+    path = folder(copy) / TENSORS
+    path.rename(copy / "elsewhere")
+    path.symlink_to(copy / "elsewhere")
+    assert refused(copy) == f"{TENSORS}: a link, not a file"
+
+
+def reseal(run: Path, file: str, content: bytes, **manifest: Any) -> None:
+    """Put other content into a checkpoint whose manifest agrees, as an attacker can."""
+    (folder(run) / file).write_bytes(content)
+    table = json.loads((folder(run) / MANIFEST).read_text())
+    digest = hashlib.sha256(content).hexdigest()
+    table["files"][file] = {"bytes": len(content), "sha256": digest}
+    (folder(run) / MANIFEST).write_text(json.dumps(table | manifest))
+
+
+def reseal_state(run: Path, changes: dict[str, Any]) -> None:
+    state = json.loads((folder(run) / STATE).read_text())
+    reseal(run, STATE, json.dumps(state | changes).encode())
+
+
+def reseal_tensors(run: Path, tensors: dict[str, Tensor]) -> None:
+    reseal(run, TENSORS, pack(tensors))
+    reseal_state(run, {"architecture": architecture(tensors)})
+
+
+class Evil:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (str(self._path),)
+
+
+def test_a_pickle_is_not_unpickled(copy: Path, tmp_path: Path) -> None:
+    for content in (pickle.dumps(Evil(tmp_path / "evil")), _torch_saved(Evil(tmp_path / "evil"))):
+        reseal(copy, TENSORS, content)
+        assert refused(copy).startswith(f"{TENSORS}: ")
+    assert not (tmp_path / "evil").exists()
+
+
+def _torch_saved(thing: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(thing, file)
+    return file.getvalue()
+
+
+def test_other_formats_are_told_apart(copy: Path) -> None:
+    state = (folder(copy) / STATE).read_bytes()
+    reseal(copy, STATE, state, format=2, something="new")
+    newer = "MANIFEST.json: format 2, of a newer ganterm; this one reads format 1"
+    assert refused(copy) == newer
+    reseal(copy, STATE, state, format=0)
+    assert "format 0, of an older ganterm" in refused(copy)
+    (folder(copy) / MANIFEST).write_text('{"files": {}}')
+    assert refused(copy) == "MANIFEST.json: format: field required"
+    (folder(copy) / MANIFEST).write_text("[1, 2")
+    assert refused(copy).startswith("MANIFEST.json: invalid JSON")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"run": "another"}, "it belongs to another run"),
+        ({"step": 5}, "it holds step 5 of branch 0, not what it names"),
+        ({"step": -4}, "state.json: step: "),
+        ({"step": "4"}, "state.json: step: "),
+        ({"controls": {"k": 1000}}, "state.json: k: 1000 is not a whole number from 1 to 100"),
+        ({"controls": {"\x1b]52;": 1}}, "state.json: there is no control '^[]52;'"),
+        ({"controls": {"loss": "began"}}, "state.json: loss began needs another D"),
+        ({"position": 3}, "state.json: position: 3 is not 0 to 1218 batches of 8"),
+        ({"position": 10**6}, "state.json: position: "),
+        ({"surprise": 1}, "state.json: surprise: extra inputs are not permitted"),
+        ({"architecture": "0"}, f"{TENSORS} and {STATE} are not of one checkpoint"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused(
+    copy: Path, changes: dict[str, Any], reason: str
+) -> None:
+    reseal_state(copy, changes)
+    assert refused(copy).startswith(reason)
+
+
+def _nan(tensors: dict[str, Tensor]) -> None:
+    tensors["optimizer_g.exp_avg"][3] = float("nan")
+
+
+def _more(tensors: dict[str, Tensor]) -> None:
+    tensors["generator.\x1b[2J"] = torch.zeros(1)
+
+
+def _fewer(tensors: dict[str, Tensor]) -> None:
+    del tensors["balance"]
+
+
+def _other_type(tensors: dict[str, Tensor]) -> None:
+    tensors["balance"] = tensors["balance"].double()
+
+
+def _places(tensors: dict[str, Tensor]) -> None:
+    tensors["sampler.chosen"][0] = 10**9
+
+
+def _random(tensors: dict[str, Tensor]) -> None:
+    tensors["random.noise"] = torch.zeros(5056, dtype=torch.uint8)
+
+
+def _no_random(tensors: dict[str, Tensor]) -> None:
+    del tensors["random.torch"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (_nan, "optimizer_g.exp_avg is not finite"),
+        (_more, "its networks are not this run's: generator.^[[2J is 1 float32 there and nothing"),
+        (_fewer, "its networks are not this run's: balance is nothing there and scalar float32"),
+        (_other_type, "its networks are not this run's: balance is scalar float64 there"),
+        (_places, "sampler.chosen: there are no such samples"),
+        (_random, "random.noise: not the state of a random generator"),
+        (_no_random, "random.torch: not the state of a random generator"),
+    ],
+)
+def test_tensors_that_cannot_be_are_refused(
+    copy: Path, harm: Callable[[dict[str, Tensor]], None], reason: str
+) -> None:
+    tensors = load_file(folder(copy) / TENSORS)
+    harm(tensors)
+    reseal_tensors(copy, tensors)
+    assert refused(copy).startswith(reason)
+
+
+def test_a_huge_header_is_refused(copy: Path) -> None:
+    reseal(copy, TENSORS, (1 << 40).to_bytes(8, "little") + b"{}")
+    assert refused(copy) == f"{TENSORS}: its header is too large"
+
+
+def test_another_architecture_lists_what_differs(copy: Path) -> None:
+    text = (copy / "preset.toml").read_text()
+    (copy / "preset.toml").write_text(text.replace("    16,\n", "    24,\n"))
+    failure = resumed(copy, 6).snapshot.failure
+    assert failure is not None and failure.mistake
+    listed = failure.message.splitlines()[0].partition("its networks are not this run's: ")[2]
+    assert listed.count("there and") == restore.SHOWN
+    assert "average.body.0.weight is 16x16 float32 there and 24x16 float32 here" in listed
+    assert listed.endswith(" more")
+    assert "no other checkpoint of this run can be used" in failure.message
+
+
+# --- kills --------------------------------------------------------------------------------------
+
+
+def _above_two(acknowledged: Any) -> bool:
+    return bool(acknowledged.value > 2)
+
+
+def _save_for_ever(run: Path, acknowledged: Any) -> None:
+    for step in range(1, 10**6):
+        save(run, step, size=20_000)
+        retention.prune(run, 10**6)
+        acknowledged.value = step
+
+
+def test_whatever_the_moment_of_a_kill_the_newest_checkpoint_is_whole(run: Path) -> None:
+    processes = multiprocessing.get_context("fork")
+    draws = random.Random(0)
+    for _ in range(12):
+        shutil.rmtree(run / "checkpoints")
+        (run / "checkpoints").mkdir()
+        acknowledged = processes.Value("q", 0)
+        saver = processes.Process(target=_save_for_ever, args=(run, acknowledged))
+        saver.start()
+        until(partial(_above_two, acknowledged))
+        time.sleep(draws.uniform(0, 0.1))
+        saver.kill()
+        saver.join()
+        name = runs.newest(run)
+        assert name is not None and name.step >= acknowledged.value
+        assert restore.read(run, name, RUN).tensors["weights"][0] == name.step
+        for other in runs.checkpoints(run):
+            restore.read(run, other, RUN)
+
+
+# --- retention ----------------------------------------------------------------------------------
+
+
+def test_the_newest_three_the_users_own_and_the_best_stay(run: Path) -> None:
+    for step in range(1, 9):
+        save(run, step, own=step in (2, 7))
+        if step == 3:
+            checkpoint.point(run / "checkpoints", CheckpointName(0, 3), retention.BEST)
+        retention.prune(run, 1000)
+    assert steps_kept(run) == [2, 3, 5, 6, 7, 8]
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_over_the_budget_the_oldest_automatic_ones_go_first(run: Path) -> None:
+    size = 2**20 // 4 // 2
+    for step in (1, 2, 3, 4):
+        save(run, step, own=step == 1, size=size)
+    checkpoint.point(run / "checkpoints", CheckpointName(0, 2), retention.BEST)
+    retention.prune(run, 10)
+    assert steps_kept(run) == [1, 2, 3, 4], "half a megabyte each"
+    assert [name.step for name in retention.prune(run, 2)] == [3]
+    assert [name.step for name in retention.prune(run, 1)] == [2]
+    assert steps_kept(run) == [1, 4], "the user's own and the newest stay whatever they take"
+    save(run, 5, own=True, size=size)
+    checkpoint.point(run / "checkpoints", CheckpointName(0, 4))
+    assert retention.prune(run, 1) == []
+    assert steps_kept(run) == [1, 4, 5], "LATEST is never left without what it names"
+
+
+def test_what_is_damaged_or_foreign_is_not_removed(run: Path) -> None:
+    for step in range(1, 7):
+        save(run, step)
+    (run / "checkpoints" / "step_0000000001-b0" / MANIFEST).write_text("?")
+    (run / "checkpoints" / "mine").mkdir()
+    retention.prune(run, 1)
+    assert steps_kept(run) == [1, 4, 5, 6]
+    assert (run / "checkpoints" / "mine").is_dir()
+
+
+# --- the writer ---------------------------------------------------------------------------------
+
+
+def take(the_keeper: Keeper, step: int) -> None:
+    the_keeper.take(some_tensors(step), some_state(step), DONE)
+
+
+def told(the_keeper: Keeper) -> News:
+    the_keeper.wait()
+    news = the_keeper.news()
+    assert news is not None
+    return news
+
+
+def test_it_is_time_every_few_minutes_but_not_twice_at_a_step(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: clock[0])
+    never, every_five = Keeper(run, 0, 1), Keeper(run, 5, 1)
+    clock[0] += 299
+    assert not every_five.due(8)
+    clock[0] += 1
+    assert every_five.due(8)
+    assert not never.due(8)
+    take(every_five, 8)
+    assert told(every_five) == News(CheckpointName(0, 8), None)
+    clock[0] += 300
+    assert not every_five.due(8), "nothing has happened since"
+    assert every_five.due(9)
+    never.ask(Wish(own=True))
+    assert never.due(8)
+
+
+def test_one_at_a_time_and_wishes_meanwhile_become_one(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+    plain = checkpoint.save
+
+    def slow(*arguments: Any) -> CheckpointName:
+        writing.set()
+        assert go_on.wait(30)
+        return plain(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    the_keeper = Keeper(run, 0, 1)
+    the_keeper.ask(Wish(own=True))
+    take(the_keeper, 1)
+    assert writing.wait(30)
+    for wish in (Wish(own=True), Wish(best=True), Wish(own=True)):
+        the_keeper.ask(wish)
+        assert not the_keeper.due(2)
+    assert steps_kept(run) == []
+    go_on.set()
+    assert told(the_keeper) == News(CheckpointName(0, 1), None, Wish(own=True))
+    assert the_keeper.due(2)
+    take(the_keeper, 2)
+    assert told(the_keeper) == News(CheckpointName(0, 2), None, Wish(own=True, best=True))
+    assert not the_keeper.due(3)
+    assert (run / "checkpoints" / "BEST").read_text() == "step_0000000002-b0\n"
+
+
+class FullDisk:
+    """While ``full``, nothing that is written aside gets a place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self._write = checkpoint.write_atomically
+        monkeypatch.setattr(checkpoint, "write_atomically", self)
+
+    def __call__(self, path: Path, content: bytes) -> None:
+        if self.full and path.name == MANIFEST:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._write(path, content)
+
+
+def test_a_full_disk_is_told_tried_again_and_harms_nothing(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.2)
+    disk = FullDisk(monkeypatch)
+    session = LocalSession(launch(steps=None))
+    session.start()
+    until(lambda: session.snapshot.step > 3)
+    run = Path(session.snapshot.info.directory)
+    session.submit(SaveCheckpoint())
+    until(lambda: runs.newest(run) is not None)
+    before = runs.newest(run)
+    disk.full = True
+    session.submit(SaveCheckpoint())
+    until(lambda: bool(session.snapshot.alarms))
+    assert "no checkpoint could be written: No space left" in session.snapshot.alarms[0].message
+    at = session.snapshot.step
+    until(lambda: session.snapshot.step > at + 20)
+    assert runs.newest(run) == before is not None
+    restore.read(run, before, run_id(run))
+    assert not list((run / "checkpoints").glob(".*.tmp"))
+    disk.full = False
+    until(lambda: runs.newest(run) != before)
+    until(lambda: not session.snapshot.alarms)
+    session.stop("test")
+    assert session.ended.wait(60)
+    kinds = [e["kind"] for e in events(session)]
+    assert kinds == ["start", "checkpoint", "alarm", "checkpoint", "alarm", "stop"]
+    own = [e["own"] for e in events(session) if e["kind"] == "checkpoint"]
+    assert own == [True, True], "a wish is not forgotten"
+
+
+def test_the_last_bytes_of_a_disk_are_left_to_the_logs(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        checkpoint.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 9)
+    )
+    with pytest.raises(OSError, match="No space left"):
+        save(run, 1)
+    assert list((run / "checkpoints").iterdir()) == []
+
+
+def test_checkpoints_are_written_while_training_goes_on(launch: Callable[..., Launch]) -> None:
+    session = LocalSession(launch("run.checkpoint_minutes=0.002", steps=None))
+    session.start()
+    run = Path()
+
+    def saved() -> Iterator[dict[str, Any]]:
+        return (e.table() for e in session.events() if e.kind == "checkpoint")
+
+    until(lambda: len(list(saved())) >= 5)
+    session.stop("test")
+    assert session.ended.wait(60)
+    run = Path(session.snapshot.info.directory)
+    assert all(not event["own"] for event in saved())
+    assert len(runs.checkpoints(run)) == retention.NEWEST
+    newest = runs.newest(run)
+    assert newest is not None and newest.step == session.snapshot.step
+    for name in runs.checkpoints(run):
+        restore.read(run, name, run_id(run))
+    at = newest.step
+    assert resumed(run, at + 2).snapshot.state == "finished"
