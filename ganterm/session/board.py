@@ -11,7 +11,6 @@ from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Link, Snapshot, View
 
-
 MOST_OBEYED = 4096
 """Commands of which it is known when they were obeyed."""
 

@@ -1,4 +1,4 @@
-"""A session with a trainer in another process: the newest news by its socket, the past from files."""
+"""A session with a trainer in another process: the news by a socket, the past from files."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class RemoteSession:
         self.ask(command)
 
     def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
-        """Say how often sample pictures are wanted, and of what; said again only when it changes."""
+        """Say how often sample pictures are wanted, and of what; said once."""
         wish = wire.Watch(samples_per_s, view)
         if wish != self._wish:
             self._wish = wish
@@ -237,7 +237,7 @@ class RemoteSession:
         if self.snapshot.state not in ENDED:
             known = runs.about(self._run)
             if known.state in ENDED:
-                self.snapshot = replace(self.snapshot, state=known.state)  # type: ignore[arg-type]
+                self.snapshot = replace(self.snapshot, state=known.state)
             else:
                 failure = Failure(f"crashed: process {self._pointer.pid} ended without a word")
                 self.snapshot = replace(self.snapshot, state="failed", failure=failure)

@@ -43,11 +43,15 @@ class Follower:
         self._read_events()
 
     def _read_rows(self) -> None:
+        path = self._run / "history" / "step.i8"
+        if path.is_file() and path.stat().st_size < self._rows * 8:
+            # A resume has cut off what a kill had left unfinished.
+            self._rows = 0
         # The step of a row is written last, so its other columns are there.
         steps = self._new("step.i8", "<i8")
         if not len(steps):
             return
-        first, last = int(steps[0]), int(steps[-1])
+        last = int(steps[-1])
         expected = np.arange(self._last + self._every, last + 1, self._every)
         if self._rows and np.array_equal(steps, expected):
             rows = np.full((len(METRICS), len(steps)), np.nan, np.float32)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,10 +40,6 @@ class Listed:
             return f"{datetime.fromisoformat(self.created).astimezone():%Y-%m-%d %H:%M}"
         except ValueError:
             return "-"
-
-    def table(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return asdict(self)
 
 
 def live() -> list[Pointer]:
@@ -109,14 +104,16 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
     only one that lives. UserError where that is none, or not one alone."""
     alive = live()
     if run is None:
-        return _only(alive, "say which run" if alive else "there is no live run; see `ganterm runs`")
+        if not alive:
+            raise UserError("there is no live run; `ganterm runs` lists what there is")
+        return _only(alive, "several runs live")
     path = os.path.realpath(Path(run).expanduser())
     matching = [
         pointer
         for pointer in alive
         if run == Path(pointer.directory).name
         or path == os.path.realpath(pointer.directory)
-        or len(run) >= 4 and pointer.id.startswith(run)
+        or (len(run) >= 4 and pointer.id.startswith(run))
     ]
     if not matching:
         # A name that no run has is told as such; what is left is a run that does not live.
@@ -132,4 +129,4 @@ def _only(found: list[Pointer], otherwise: str) -> Pointer:
     if len(found) == 1:
         return found[0]
     shown = [f"{clean(pointer.directory)} ({pointer.id[:8]})" for pointer in found]
-    raise UserError("\n".join([f"{otherwise}; give a path or an id:", ", ".join(shown)] if shown else [otherwise]))
+    raise UserError(f"{otherwise}; give a path or an id:\n{', '.join(shown)}")

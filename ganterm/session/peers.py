@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 _TERMINAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,31}")
 
+_UCRED = "=iII"
+"""Linux: pid, uid and gid (struct ucred, socket(7))."""
+
 # Of <sys/un.h> and <sys/ucred.h>, macOS; Python names none of them.
 _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
@@ -27,7 +30,7 @@ class Peer(NamedTuple):
 
 
 def trusted(connection: socket.socket) -> Peer | None:
-    """The process at the other end, as the kernel knows it; None for another user's, or if unsure."""
+    """The process at the other end, as the kernel knows it; None for another user's."""
     try:
         peer = _peer(connection)
     except (OSError, struct.error, AttributeError):
@@ -37,8 +40,9 @@ def trusted(connection: socket.socket) -> Peer | None:
 
 def _peer(connection: socket.socket) -> Peer | None:
     if sys.platform == "linux":
-        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=iII"))
-        pid, uid, _ = struct.unpack("=iII", found)
+        size = struct.calcsize(_UCRED)
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        pid, uid, _ = struct.unpack(_UCRED, found)
         return Peer(pid, uid)
     if sys.platform == "darwin":
         found = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, struct.calcsize(_XUCRED))

@@ -1,8 +1,8 @@
 """Where a live run can be reached: a pointer and a socket in a folder that is ours alone. No torch.
 
-The folder is ``ganterm/v1`` in the user's runtime directory, or in the cache folder where there is
-none. A run that lives may lose it (systemd takes the runtime directory away after the last logout),
-so whoever serves looks after it and, where it is gone, makes another; whoever searches looks at all.
+The folder is ``ganterm/v1`` in the user's runtime directory, or one in the cache folder where there
+is none. A live run may lose it (systemd takes the runtime directory away after the last logout), so
+whoever serves looks after it and, where it is gone, makes another; whoever searches looks at all.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 
 from ganterm.errors import UserError
@@ -117,6 +118,6 @@ class Server:
             if peer is None or len(self.watchers) >= MOST_WATCHERS:
                 connection.close()
             else:
-                watcher = Watcher(self, self._board, peer.pid)
-                await loop.connect_accepted_socket(lambda made=watcher: made, connection)
+                made = partial(Watcher, self, self._board, peer.pid)
+                await loop.connect_accepted_socket(made, connection)
             await asyncio.sleep(ACCEPT_SECONDS)

@@ -114,7 +114,9 @@ class Watcher(asyncio.Protocol):
         snapshot = self._board.snapshot
         sample = snapshot.sample if self._sees else None
         news: list[tuple[type, object]] = [
-            (wire.Picture, sample), (wire.Found, snapshot.diagnosis), (wire.News, snapshot)
+            (wire.Picture, sample),
+            (wire.Found, snapshot.diagnosis),
+            (wire.News, snapshot),
         ]
         changed = [(kind, part) for kind, part in news if self._sent.get(kind) is not part]
         for kind, part in changed:
@@ -199,7 +201,8 @@ class Watcher(asyncio.Protocol):
             for event in self._board.events(pending.events):
                 data = event.data
                 if event.kind == "refused" and (data["key"], data.get("by")) == (
-                    command.name, command.by
+                    command.name,
+                    command.by,
                 ):
                     return str(data["reason"])
         return ""
@@ -214,9 +217,7 @@ class Watcher(asyncio.Protocol):
 ABOUT: Mapping[type, Callable[[Any], wire.Told]] = {
     wire.Picture: wire.Picture,
     wire.Found: wire.Found,
-    wire.News: lambda snapshot: wire.News(
-        replace(snapshot, sample=None, diagnosis=Diagnosis())
-    ),
+    wire.News: lambda snapshot: wire.News(replace(snapshot, sample=None, diagnosis=Diagnosis())),
 }
 """How the messages are made that all watchers get alike."""
 
@@ -226,6 +227,7 @@ def _harmless(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in tuple(data.items())[:_MOST_NOTED]
-        if _NAME.fullmatch(name) and name not in _TAKEN
-        and (isinstance(value, int | float) or isinstance(value, str) and len(value) <= 40)
+        if _NAME.fullmatch(name)
+        and name not in _TAKEN
+        and (isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 40))
     }

@@ -307,7 +307,7 @@ def _tuple(inner: tuple[Any, ...]) -> Reader:
     readers = [_reader(kind) for kind in inner if kind is not Ellipsis]
 
     def read(value: Any, strict: bool) -> tuple[Any, ...]:
-        if type(value) is not list or not many and len(value) != len(readers):
+        if type(value) is not list or (not many and len(value) != len(readers)):
             raise WireError("not a list of that length")
         used = readers * len(value) if many else readers
         return tuple(reader(item, strict) for reader, item in zip(used, value, strict=True))
@@ -335,9 +335,7 @@ def _mapping(inner: Any) -> Reader:
 def _table(kind: Any) -> Reader:
     hints = get_type_hints(kind)
     readers = {f.name: _reader(hints[f.name]) for f in fields(kind)}
-    needed = {
-        f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING
-    }
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
 
     def read(value: Any, strict: bool) -> Any:
         if type(value) is not dict:
@@ -376,7 +374,7 @@ def _command(value: Any, strict: bool) -> Command:
             raise WireError(f"there is no control {clean(command.name, 40)}") from None
         except ControlError as error:
             raise WireError(str(error)) from None
-    return command  # type: ignore[no-any-return]
+    return command
 
 
 def _array(kind: Any) -> Reader:
