@@ -44,8 +44,8 @@ class Range(Exam):
     measures: ClassVar = {
         "value_low": Measure("lowest value", "", "the smallest value of any fake"),
         "value_high": Measure("highest value", "", "the largest value of any fake"),
-        "data_low": Measure("lowest value of the data", "", "the smallest of any real sample"),
-        "data_high": Measure("highest value of the data", "", "the largest of any real sample"),
+        "data_low": Measure("lowest in the data", "", "the smallest of any real sample"),
+        "data_high": Measure("highest in the data", "", "the largest of any real sample"),
         "blank": Measure("blank", "%", "fakes of one value throughout"),
         "non_finite": Measure("not finite", "%", "fakes with a NaN or an infinite value"),
     }

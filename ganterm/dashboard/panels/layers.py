@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ _COLORS = {"G": palette.G, "D": palette.D}
 _FIGURES = 7
 _DEAD = 6
 _LEAST_NAME = 6
+_SHORT = {"Linear": "lin", "BatchNorm": "bn", "ConvTranspose": "up", "Conv": "conv"}
 _MOST_NAME = 22
 _GRAVE = 0.5
 """Share of dead units from which on they are drawn as an alarm is."""
@@ -77,7 +79,7 @@ class LayersPanel(DiagnosedPanel):
         for row, (layer, text) in enumerate(zip(shown, names, strict=True), 1):
             color = _COLORS[layer.network]
             cells.write(row, 0, layer.network, style(color, bold=True))
-            cells.write(row, 2, _tail(text, name, frame.glyphs), style(palette.DIM))
+            cells.write(row, 2, _fitted(text, name, frame.glyphs), style(palette.DIM))
             left, wide = 3 + name, room - name - 1
             cells.write(row, left, bar(_height(layer, low, high), wide, frame.glyphs), style(color))
             figures = tick(layer.grad_norm) if math.isfinite(layer.grad_norm) else "-"
@@ -94,6 +96,16 @@ def _height(layer: Layer, low: int, high: int) -> float:
     if not math.isfinite(layer.grad_norm) or layer.grad_norm <= 0:
         return 0.0
     return max(0.02, (math.log10(layer.grad_norm) - low) / (high - low))
+
+
+def _fitted(name: str, width: int, glyphs: Glyphs) -> str:
+    """A layer's words where there is room for them; else its kind in short and its size."""
+    if len(name) <= width:
+        return name
+    _, _, told = name.rpartition(" ") if name.count(" ") < 2 else name.partition(" ")
+    for long, short in _SHORT.items():
+        told = re.sub(rf"\b{long}[123]d\b|\b{long}\b", short, told)
+    return _tail(told, width, glyphs)
 
 
 def _tail(text: str, room: int, glyphs: Glyphs) -> str:

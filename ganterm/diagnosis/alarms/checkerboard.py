@@ -1,0 +1,40 @@
+"""A pattern of two or four pixels over all pictures."""
+
+from __future__ import annotations
+
+import math
+
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import fresh
+
+SEEN = 4.0
+"""Times as strong as in the data from which a checkerboard can be seen."""
+CLEAR = 2.5
+WARM_UP = 500
+"""Steps in which first pictures may show how G is built."""
+
+
+class Checkerboard(Rule):
+    """The pattern stands out, and it lasts."""
+
+    name = "checkerboard"
+    title = "Checkerboard"
+    raise_after = 3
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the exam of the spectrum. What prints it is built in: no control removes it."""
+        strength = fresh(record, "checkerboard")
+        if not math.isfinite(strength) or record.step < WARM_UP:
+            return None
+        if strength < (CLEAR if raised else SEEN):
+            return False
+        uneven = record.traits.uneven_upsampling
+        cause = f"; G's {uneven[0]} upsamples unevenly" if uneven else ""
+        return Finding(
+            f"A pattern of two or four pixels stands out {strength:.1f} times as much as in the "
+            f"data{cause}; generator.up = bilinear or a kernel of 4 avoids it.",
+            {"checkerboard": float(f"{strength:.3g}"), "layers": list(uneven)},
+        )
+
+
+RULES = (Checkerboard(),)

@@ -1,0 +1,59 @@
+"""A D that says the same of everything: G learns nothing from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganterm.diagnosis.cures import add_r1, divided, in_order
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import began, blocks
+from ganterm.session.findings import Remedy
+
+FLAT = 1e-5
+"""Standard deviation of all scores, in their mean's size or 1, below which D says nothing."""
+LASTING = 5
+CHANCE = 1e-4
+"""How close to .5 a frozen AUC is (errors frozen at .5000 go with ruined samples)."""
+
+
+class DeadD(Rule):
+    """The scores of reals and of fakes have no variance, and D's ranking is frozen at chance."""
+
+    name = "d_dead"
+    title = "D is dead"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the rows: flat scores in blocks of steps, five in a row."""
+        steps, (auc, std_real, std_fake, real) = blocks(
+            record, "d_auc", "score_real_std", "score_fake_std", "score_real"
+        )
+        if len(steps) < LASTING or not np.isfinite([auc[-1], std_real[-1], std_fake[-1]]).all():
+            return None
+        size = FLAT * np.maximum(1, np.abs(real))
+        dead = (std_real < size) & (std_fake < size) & (np.abs(auc - 0.5) < CHANCE)
+        first = began(dead, LASTING)
+        if first is None:
+            return False
+        return Finding(
+            f"D scores every sample the same, {real[-1]:.4g}, real or fake: G learns nothing "
+            "from it.",
+            {
+                "d_auc": round(float(auc[-1]), 4),
+                "score_real_std": float(std_real[-1]),
+                "score_fake_std": float(std_fake[-1]),
+                "score": float(real[-1]),
+            },
+            int(steps[first]),
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """What may bring it back; what is dead for good needs an earlier state."""
+        controls = record.controls
+        return in_order(
+            divided(controls, "lr_d", 4, "a quarter of D's rate: large steps kill its units"),
+            divided(controls, "r1", 10, "a tenth of R1, which presses D flat"),
+            add_r1(controls, "R1 keeps D's scores from running off"),
+        )
+
+
+RULES = (DeadD(),)

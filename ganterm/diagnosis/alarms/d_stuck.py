@@ -1,0 +1,54 @@
+"""A D that takes fakes for reals and does not learn better."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganterm.diagnosis.cures import higher, in_order, lower, put
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import began, blocks
+from ganterm.session.findings import Remedy
+
+FOOLED = 0.25
+"""AUC below which fakes score above reals nearly always."""
+CLEAR = 0.4
+LASTING = 8
+
+
+class StuckD(Rule):
+    """D's ranking stays upside down: G fools it, with whatever."""
+
+    name = "d_stuck"
+    title = "G fools a stuck D"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the AUC of the rows, which means the same for every loss."""
+        steps, (auc, g_loss) = blocks(record, "d_auc", "g_loss")
+        if len(steps) < LASTING or not np.isfinite(auc[-1]):
+            return None
+        first = began(auc < (CLEAR if raised else FOOLED), LASTING)
+        if first is None:
+            return False
+        lately = float(np.nanmedian(auc[first:]))
+        return Finding(
+            f"D scores fakes above reals in {100 * (1 - lately):.0f} % of pairs and does not "
+            "learn better: G fools it with whatever it makes.",
+            {"d_auc": round(lately, 4), "g_loss": round(float(g_loss[-1]), 4)},
+            int(steps[first]),
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """A quicker D, then a slower G."""
+        controls = record.controls
+        catch_up = None
+        if controls.lr_d < controls.lr_g:
+            catch_up = put(controls, "lr_d", controls.lr_g, "D's rate as large as G's")
+        return in_order(
+            catch_up or higher(controls, "lr_d", "D has to learn faster"),
+            higher(controls, "k", "more D updates a step"),
+            lower(controls, "lr_g", "a slower G is caught"),
+            lower(controls, "l", "fewer G updates a step"),
+        )
+
+
+RULES = (StuckD(),)

@@ -1,0 +1,97 @@
+"""A D that is always right, and a G that gets nothing out of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ganterm.diagnosis.cures import add_r1, at_least, higher, in_order, lower, switch
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import Flags, Values, began, blocks
+from ganterm.losses import LOSSES
+from ganterm.session.findings import Remedy
+
+RIGHT = 0.995
+"""AUC from which D is right about nearly every pair, for any loss."""
+CLEAR = 0.98
+ERRORS = 0.01
+"""D's share of errors under which samples are ruined nearly always, where errors mean anything."""
+FADED = 0.05
+"""G's gradient in shares of what it was: below it is vanishing."""
+LASTING = 12
+
+
+class WinningD(Rule):
+    """D tells all fakes, and either G's gradient fades or D hardly errs at all, for long."""
+
+    name = "d_wins"
+    title = "D is overpowering"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the rows: the AUC; D's errors where the loss has a threshold; G's gradient."""
+        metrics = ("d_auc", "d_acc_real", "d_acc_fake", "grad_norm_g", "g_loss")
+        steps, values = blocks(record, *metrics)
+        if len(steps) < LASTING or not np.isfinite(values[:, -1]).all():
+            return None
+        auc, gradient = values[0], values[3]
+        faded = gradient < FADED * _usual(gradient)
+        winning = auc >= (CLEAR if raised else RIGHT)
+        if not raised:
+            winning &= faded | self._hardly_errs(record, values)
+        first = began(winning, LASTING)
+        if first is None:
+            return False
+        lately = slice(first, None)
+        now = {
+            "d_auc": round(float(np.nanmedian(auc[lately])), 4),
+            "grad_norm_g": _short(np.nanmedian(gradient[-LASTING:])),
+            "grad_norm_g_usual": _short(_usual(gradient)),
+            "g_loss": _short(values[4][-1]),
+        }
+        fading = (
+            f"; G's gradient has faded from {now['grad_norm_g_usual']:g} to {now['grad_norm_g']:g}"
+            if faded[-LASTING:].mean() > 0.5
+            else ""
+        )
+        return Finding(
+            f"D ranks {100 * now['d_auc']:.1f} % of pairs rightly{fading}: G has next to nothing "
+            "to learn from.",
+            now,
+            int(steps[first]),
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """A loss whose gradient does not fade, then a weaker D."""
+        controls = record.controls
+        live = None
+        if controls.loss == "minimax":
+            live = switch(controls, "non_saturating", "its gradient lives on while D wins")
+        return in_order(
+            live,
+            lower(controls, "k", "fewer D updates a step"),
+            add_r1(controls, "R1 keeps D from becoming too steep"),
+            lower(controls, "lr_d", "a slower D"),
+            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
+            higher(controls, "l", "more G updates a step"),
+        )
+
+    @staticmethod
+    def _hardly_errs(record: Record, values: Values) -> Flags:
+        """Where D's share of errors is under ERRORS; nowhere for a loss without a threshold."""
+        if LOSSES[record.controls.loss].threshold is None:
+            return np.zeros(values.shape[1], bool)
+        return 1 - (values[1] + values[2]) / 2 < ERRORS
+
+
+def _usual(gradient: Values) -> float:
+    """What G's gradient was at its better times: the upper quartile of its blocks; NaN without."""
+    known = gradient[np.isfinite(gradient)]
+    return float(np.quantile(known, 0.75)) if len(known) else math.nan
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+RULES = (WinningD(),)

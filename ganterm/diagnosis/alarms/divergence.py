@@ -1,0 +1,77 @@
+"""Losses that run away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganterm.diagnosis.cures import add_r1, divided, in_order, put, switch
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import began, blocks
+from ganterm.session.findings import Remedy
+
+FAR = 100.0
+"""Size of a loss no healthy run of any loss was seen to have; a drift to 500 is on record."""
+TIMES = 10.0
+"""How many times larger than it used to be."""
+LASTING = 5
+
+
+class Divergence(Rule):
+    """D's or G's loss is far larger than it was, and far larger than any loss ought to be."""
+
+    name = "divergence"
+    title = "Losses run away"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the rows: the size of both losses against their own past."""
+        steps, losses = blocks(record, "d_loss", "g_loss")
+        if len(steps) < 2 * LASTING or not np.isfinite(losses[:, -1]).all():
+            return None
+        sizes = np.abs(losses)
+        far = FAR / 2 if raised else FAR
+        found = [(began(size > far, LASTING), size) for size in sizes]
+        if not raised:
+            found = [
+                (first if first is None or _grown(size, first) else None, size)
+                for first, size in found
+            ]
+        firsts = [first for first, _ in found if first is not None]
+        if not firsts:
+            return False
+        first = min(firsts)
+        d, g = (float(f"{loss[-1]:.3g}") for loss in losses)
+        return Finding(
+            f"The losses run away: D's is {d:g}, G's is {g:g}.",
+            {"d_loss": d, "g_loss": g, "before": [_before(size, first) for size in sizes]},
+            int(steps[first]),
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """Smaller steps, then something that holds D's scores."""
+        controls = record.controls
+        clip = None
+        if controls.loss == "wgan":
+            clip = put(controls, "clip", min(0.01, controls.clip), "hold D's weights closer")
+        return in_order(
+            divided(controls, "lr_d", 4, "a quarter of D's rate"),
+            divided(controls, "lr_g", 4, "a quarter of G's rate"),
+            clip,
+            switch(controls, "wgan_gp", "a critic held by a penalty")
+            if controls.loss == "wgan"
+            else add_r1(controls, "R1 keeps D's scores from running off"),
+        )
+
+
+def _before(size: np.ndarray, first: int) -> float:
+    known = size[: max(first, 1)]
+    known = known[np.isfinite(known)]
+    return float(f"{np.median(known):.3g}") if len(known) else float("nan")
+
+
+def _grown(size: np.ndarray, first: int) -> bool:
+    """Whether it is TIMES as large as before it was far; a loss far from the start grows on."""
+    before = _before(size, first) if first > 0 else float(size[first])
+    return bool(size[-1] > TIMES * max(before, 1.0))
+
+
+RULES = (Divergence(),)

@@ -1,0 +1,63 @@
+"""Gradients that grow out of all proportion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganterm.diagnosis.cures import add_r1, divided, in_order, put
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import began, blocks
+from ganterm.session.findings import Remedy
+
+LARGE = 100.0
+"""A gradient norm above which things are said to be screwing up (ganhacks)."""
+TIMES = 10.0
+HUGE = 1000.0
+"""Sustained, an alarm whatever it was before."""
+LASTING = 8
+
+
+class Exploding(Rule):
+    """D's or G's gradient stays above 100 and is ten times what it was, or stays above 1,000."""
+
+    name = "exploding"
+    title = "Exploding gradients"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the rows: the norms of both whole gradients, before any clipping."""
+        steps, norms = blocks(record, "grad_norm_d", "grad_norm_g")
+        if len(steps) < LASTING or not np.isfinite(norms[:, -1]).all():
+            return None
+        if record.controls.grad_clip:
+            return False
+        found = {}
+        for name, norm in zip("DG", norms, strict=True):
+            first = began(norm > (LARGE / 2 if raised else LARGE), LASTING)
+            if first is None:
+                continue
+            now = float(np.nanmedian(norm[-LASTING:]))
+            before = float(np.nanmedian(norm[:first])) if first else float("nan")
+            if raised or now > HUGE or now > TIMES * before:
+                found[name] = (int(steps[first]), now, before)
+        if not found:
+            return False
+        name, (since, now, before) = max(found.items(), key=lambda item: item[1][1])
+        was = f"; it was {before:.3g}" if np.isfinite(before) else ""
+        return Finding(
+            f"{name}'s gradient norm stays at {now:.3g}{was}.",
+            {f"grad_norm_{n.lower()}": float(f"{v:.3g}") for n, (_, v, _) in found.items()},
+            since,
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """A limit, then smaller steps, then a D that is not so steep."""
+        controls = record.controls
+        return in_order(
+            put(controls, "grad_clip", 10, "no gradient longer than 10"),
+            divided(controls, "lr_d", 2, "half of D's rate"),
+            divided(controls, "lr_g", 2, "half of G's rate"),
+            add_r1(controls, "R1 keeps D from becoming too steep"),
+        )
+
+
+RULES = (Exploding(),)

@@ -1,0 +1,65 @@
+"""A G that runs from mode to mode while D runs after it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganterm.diagnosis.cures import add_r1, divided, in_order, switch
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import fresh
+from ganterm.session.findings import Remedy
+
+ROUNDS = 8
+HOPS = 3
+"""Changes of the leading mode in ROUNDS that are no chance."""
+LEADING = 0.5
+"""Share of the samples on one mode that makes it the leading one."""
+ALIKE = 75.0
+"""Vendi score of points, in % of that of reals, above which they are on many modes."""
+MODES = 4
+"""With fewer, one of them may lead without anything being wrong."""
+
+
+class Hopping(Rule):
+    """Most samples are on one mode, and it is another one every few rounds."""
+
+    name = "mode_hopping"
+    title = "Mode hopping"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the shares of the modes in the newest rounds."""
+        trail, modes = record.diagnosis.mode_trail, record.diagnosis.modes
+        if trail is None or modes is None or trail.shares.shape[1] < MODES:
+            return None
+        if record.traits.plane and not fresh(record, "vendi_pixels") < ALIKE:
+            # Points that miss most modes by a little leave few samples to count.
+            return False
+        steps, shares = trail.steps[-ROUNDS:], trail.shares[-ROUNDS:]
+        if len(steps) < ROUNDS or not np.isfinite(shares).all():
+            return None
+        leads = shares.max(axis=1) >= LEADING
+        chosen = shares.argmax(axis=1)[leads]
+        hops = int((np.diff(chosen) != 0).sum())
+        if hops < (HOPS - 1 if raised else HOPS):
+            return False
+        ways = [modes.names[place] for place in chosen]
+        kept = [name for at, name in enumerate(ways) if not at or ways[at - 1] != name]
+        return Finding(
+            f"G runs from {modes.kind} to {modes.kind}: most samples were "
+            f"{', then '.join(kept[-5:])} within {int(steps[-1] - steps[0]):,} steps.",
+            {"hops": hops, "leading": ways},
+            int(steps[0]),
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """Smaller steps, and a D that is not so steep; the average of G's weights meanwhile."""
+        controls = record.controls
+        return in_order(
+            divided(controls, "lr_g", 2, "half of G's rate: it runs past D"),
+            add_r1(controls, "R1 takes the push out of D"),
+            divided(controls, "lr_d", 2, "half of D's rate"),
+            switch(controls, "rpgan_r1_r2", "each fake against a real of its own"),
+        )
+
+
+RULES = (Hopping(),)

@@ -1,0 +1,47 @@
+"""A G that makes the training data again."""
+
+from __future__ import annotations
+
+import math
+
+from ganterm.diagnosis.cures import at_least, in_order
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.diagnosis.signs import fresh
+from ganterm.session.findings import Remedy
+
+COPIES = 20.0
+"""Per cent of fakes that are far closer to one training picture than to any other."""
+CLEAR = 10.0
+
+
+class Memorising(Rule):
+    """Many fakes are training pictures, but for noise."""
+
+    name = "memorising"
+    title = "G memorises"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the share of fakes that are copies; points may lie where they like."""
+        copies = fresh(record, "memorised")
+        if record.traits.plane or not math.isfinite(copies):
+            return None
+        if copies < (CLEAR if raised else COPIES):
+            return False
+        evidence = {"memorised": round(copies, 1)}
+        ratio = fresh(record, "nearest_ratio")
+        if math.isfinite(ratio):
+            evidence["nearest_ratio"] = round(ratio, 3)
+        return Finding(
+            f"{copies:.0f} % of the fakes are pictures of the training data, made again.", evidence
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """What makes the data harder to know by heart."""
+        controls = record.controls
+        return in_order(
+            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
+            at_least(controls, "d_input_dropout", 0.2, "D sees parts only"),
+        )
+
+
+RULES = (Memorising(),)

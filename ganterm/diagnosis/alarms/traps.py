@@ -1,0 +1,122 @@
+"""Known traps in how a run is set up, told at its first round."""
+
+from __future__ import annotations
+
+from ganterm.diagnosis.cures import in_order, put, switch
+from ganterm.diagnosis.rule import Finding, Record, Rule
+from ganterm.losses import LOSSES
+from ganterm.session.findings import Remedy
+
+REACH = 0.02
+"""Share of the data's span that G's output may miss at an end."""
+
+
+class Trap(Rule):
+    """A warning that what was built cannot work well."""
+
+    severity = "warning"
+    raise_after = 1
+    clear_after = 1
+
+
+class OutputRange(Trap):
+    """G's last layer cannot make what the data have."""
+
+    name = "output_range"
+    title = "G cannot reach the data"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By the bounds of G's last layer."""
+        traits = record.traits
+        if traits.g_range is None:
+            return False
+        (low, high), (g_low, g_high) = traits.data_range, traits.g_range
+        spare = REACH * (high - low)
+        if g_low <= low + spare and g_high >= high - spare:
+            return False
+        return Finding(
+            f"the data lie in {low:.3g} to {high:.3g}, G's last layer gives {g_low:.3g} to "
+            f"{g_high:.3g}: D tells them apart by that alone; set generator.output to what fits.",
+            {"data": [low, high], "g": [g_low, g_high]},
+            0,
+        )
+
+
+class BatchNormUnderPenalty(Trap):
+    """A penalty on D's gradient at single samples, and batch norm, which mixes samples."""
+
+    name = "penalty_batch_norm"
+    title = "Batch norm under a gradient penalty"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By D's layers and the controls in force."""
+        named = self._penalties(record)
+        if not record.traits.d_batch_norm or not named:
+            return False
+        return Finding(
+            f"D has batch norm, so that a sample's gradient depends on the whole batch, but "
+            f"{' and '.join(named)} holds the gradient of each sample; choose another "
+            "discriminator.norm.",
+            {"penalties": list(named)},
+        )
+
+    def remedies(self, record: Record) -> tuple[Remedy, ...]:
+        """To do without the penalty."""
+        controls = record.controls
+        without = None
+        if "penalty_weight" in LOSSES[controls.loss].uses:
+            without = switch(controls, "non_saturating", "a loss without a penalty")
+        return in_order(
+            without,
+            put(controls, "r1", 0, "no R1"),
+            put(controls, "r2", 0, "no R2"),
+        )
+
+    @staticmethod
+    def _penalties(record: Record) -> tuple[str, ...]:
+        controls = record.controls
+        loss = LOSSES[controls.loss]
+        own = "penalty_weight" in loss.uses and controls.penalty_weight > 0
+        named = (("R1", controls.r1 > 0), ("R2", controls.r2 > 0))
+        return ((loss.title,) if own else ()) + tuple(name for name, on in named if on)
+
+
+class SigmoidD(Trap):
+    """A D that ends in a sigmoid, for losses of raw scores."""
+
+    name = "sigmoid_d"
+    title = "D ends in a sigmoid"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By D's last layer."""
+        if not record.traits.d_sigmoid:
+            return False
+        return Finding(
+            f"D ends in a sigmoid, but {LOSSES[record.controls.loss].title} wants raw scores: "
+            "its gradient fades where D is sure.",
+            {"loss": record.controls.loss},
+            0,
+        )
+
+
+class UnevenUpsampling(Trap):
+    """Transposed convolutions whose kernel is no multiple of the stride (Odena et al. 2016)."""
+
+    name = "uneven_upsampling"
+    title = "Uneven upsampling"
+
+    def judge(self, record: Record, raised: bool) -> Finding | bool | None:
+        """By G's layers."""
+        uneven = record.traits.uneven_upsampling
+        if not uneven:
+            return False
+        return Finding(
+            f"G's {', '.join(uneven[:3])}: a transposed convolution whose kernel is no multiple "
+            "of its stride paints a checkerboard; set generator.kernel to 4 or generator.up to "
+            "another way.",
+            {"layers": list(uneven)},
+            0,
+        )
+
+
+RULES = (OutputRange(), BatchNormUnderPenalty(), SigmoidD(), UnevenUpsampling())

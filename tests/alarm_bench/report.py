@@ -1,0 +1,161 @@
+"""How well the alarms did: recall, false alarms, delay; by the truth that ``truth`` defines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.alarm_bench.replay import Told, replay
+from tests.alarm_bench.settings import Run
+from tests.alarm_bench.truth import Points, Verdict, others, read, verdict
+
+LATE = 200
+"""An alarm counts up to so many steps after what it tells of was over."""
+OTHERS = ("d_wins", "d_dead", "d_stuck", "divergence", "mode_hopping")
+
+
+class Judged(NamedTuple):
+    """A run, what was true of it, and what was told."""
+
+    run: Run
+    points: Points
+    truth: Verdict
+    others: dict[str, int]
+    told: list[Told]
+    unlabelled: list[Told]
+
+
+def judged(runs: Iterable[Run], out: Path) -> list[Judged]:
+    """All runs that were collected and examined."""
+    found = []
+    for run in runs:
+        path = out / run.name / "truth.json"
+        if path.exists() and (out / run.name / "about.json").exists():
+            points = read(path)
+            told = [replay(run, out, hidden) for hidden in (False, True)]
+            found.append(Judged(run, points, verdict(points), others(points), *told))
+    return found
+
+
+class Score(NamedTuple):
+    """Of one alarm: runs that had it coming and those told; healthy runs and those with a false
+    alarm; steps from onset to alarm; alarms raised where nothing was wrong yet."""
+
+    positive: int
+    hit: int
+    negative: int
+    false: int
+    delays: list[int]
+    early: int
+
+    def row(self, title: str) -> str:
+        """A row of the table."""
+        recall = f"{self.hit} of {self.positive}" + _percent(self.hit, self.positive)
+        false = f"{self.false} of {self.negative}" + _percent(self.false, self.negative)
+        delay = f"{statistics.median(self.delays):.0f}" if self.delays else "-"
+        worst = f"{max(self.delays)}" if self.delays else "-"
+        return f"| {title} | {recall} | {false} | {delay} | {worst} | {self.early} |"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f" ({100 * part / whole:.0f} %)" if whole else ""
+
+
+def collapse(runs: list[Judged], unlabelled: bool) -> Score:
+    """Of the alarm ``collapse``; mixed runs are left out."""
+    hit, false, early, delays = 0, 0, 0, []
+    collapsed = [run for run in runs if run.truth.fate == "collapsed"]
+    healthy = [run for run in runs if run.truth.fate == "healthy"]
+    for run in collapsed:
+        told = _named(run, "collapse", unlabelled)
+        delay = first_hit(told, run.truth)
+        if delay is not None:
+            hit += 1
+            delays.append(delay)
+        early += any(not _poor_at(run.points, alarm.raised) for alarm in told)
+    for run in healthy:
+        false += bool(_named(run, "collapse", unlabelled))
+    return Score(len(collapsed), hit, len(healthy), false, delays, early)
+
+
+def first_hit(told: list[Told], truth: Verdict) -> int | None:
+    """Steps from the onset of a collapse to its alarm; None where there was none."""
+    for onset, last in truth.spans:
+        for alarm in told:
+            ended = alarm.cleared if alarm.cleared is not None else np.inf
+            if alarm.raised <= last + LATE and ended > onset:
+                return max(0, alarm.raised - onset)
+    return None
+
+
+def other(runs: list[Judged], name: str) -> Score:
+    """Of another alarm; negative are the runs that never had it."""
+    hit, false, delays = 0, 0, []
+    positive = [run for run in runs if name in run.others]
+    negative = [run for run in runs if name not in run.others]
+    for run in positive:
+        told = _named(run, name, False)
+        if told:
+            hit += 1
+            delays.append(max(0, told[0].raised - run.others[name]))
+    for run in negative:
+        false += bool(_named(run, name, False))
+    return Score(len(positive), hit, len(negative), false, delays, 0)
+
+
+def _named(run: Judged, name: str, unlabelled: bool) -> list[Told]:
+    told = run.unlabelled if unlabelled else run.told
+    return [alarm for alarm in told if alarm.name == name]
+
+
+def _poor_at(points: Points, step: int) -> bool:
+    """Whether a point was poor at ``step``, or just before or after it."""
+    near = np.abs(points.steps - step) <= 100
+    return bool(points.poor[near].any())
+
+
+def table(runs: list[Judged], half: str) -> str:
+    """The table of the runs of one half: "tuning", "reporting" or "all"."""
+    chosen = [run for run in runs if half == "all" or run.run.tuning == (half == "tuning")]
+    mixed = sum(run.truth.fate == "mixed" for run in chosen)
+    lines = [
+        f"{half}: {len(chosen)} runs, {mixed} of them mixed",
+        "",
+        "| alarm | recall | runs with a false alarm | median delay, steps | worst | too early |",
+        "|---|---|---|---|---|---|",
+        collapse(chosen, False).row("collapse"),
+        collapse(chosen, True).row("collapse, labels hidden"),
+    ]
+    lines += [other(chosen, name).row(name) for name in OTHERS]
+    healthy = [run for run in chosen if run.truth.fate == "healthy" and not run.others]
+    rest = sorted({alarm.name for run in chosen for alarm in run.told} - {"collapse", *OTHERS})
+    for name in rest:
+        false = sum(bool(_named(run, name, False)) for run in healthy)
+        lines.append(f"| {name} | - | {false} of {len(healthy)} | - | - | - |")
+    return "\n".join(lines)
+
+
+def details(runs: list[Judged]) -> str:
+    """A line for each run: what was true and what was told."""
+    lines = []
+    for run in runs:
+        truth, half = run.truth, "tuning" if run.run.tuning else "reporting"
+        spans = " ".join(f"{a}-{b}" for a, b in truth.spans)
+        lines.append(
+            f"{run.run.name} [{half}] {truth.fate} {spans}"
+            f"{' from the start' if truth.from_start else ''} {run.others or ''}"
+        )
+        for title, told in (("", run.told), ("hidden ", run.unlabelled)):
+            for alarm in told:
+                if title and alarm.name != "collapse":
+                    continue
+                ended = "" if alarm.cleared is None else f", cleared {alarm.cleared}"
+                lines.append(
+                    f"    {title}{alarm.name} {alarm.raised} (since {alarm.since}){ended}: "
+                    f"{alarm.message}"
+                )
+    return "\n".join(lines)
