@@ -44,8 +44,8 @@ class LocalSession(Board):
 
     def start(self) -> None:
         """Begin to load and to train."""
-        self._thread.start()
         self._server.start()
+        self._thread.start()
 
     def stop(self, reason: str) -> None:
         """Have the iteration under way finished and all saved; ``ended`` tells when."""
