@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ganterm import presets
+from ganterm.session import pointer
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 
@@ -24,6 +25,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="gt-") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setattr(pointer, "user_cache_path", lambda name: Path(folder) / "cache")
         yield Path(folder)
 
 

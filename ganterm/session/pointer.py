@@ -13,14 +13,15 @@ import os
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import platformdirs
 import psutil
+from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganterm.errors import UserError
@@ -65,29 +66,33 @@ class Place(NamedTuple):
 
     def check(self) -> None:
         """UserError where others could have a hand in the folder; OSError where it is missing."""
-        above = self.base.stat()
-        if above.st_mode & 0o002 and not above.st_mode & stat.S_ISVTX:
+        if self.base.stat().st_mode & stat.S_IWOTH:
             raise _unsafe(self.base, "everybody can write to it")
-        folder = self.base
-        for part in self.parts:
-            folder = folder / part
-            found = folder.lstat()
-            if not stat.S_ISDIR(found.st_mode):
-                raise _unsafe(folder, "it is not a directory")
-            if found.st_uid != os.geteuid():
-                raise _unsafe(folder, f"it belongs to user {found.st_uid}")
-            if found.st_mode & 0o077:
-                raise _unsafe(folder, f"others can enter it (mode {found.st_mode & 0o777:o})")
+        for folder in self._folders:
+            _check(folder)
 
     def make(self) -> None:
         """Have the folder, checked."""
         self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = self.base
-        for part in self.parts:
-            folder = folder / part
+        for folder in self._folders:
             with suppress(FileExistsError):
                 folder.mkdir(mode=0o700)
+            _check(folder)
         self.check()
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [self.base.joinpath(*self.parts[: n + 1]) for n in range(len(self.parts))]
+
+
+def _check(folder: Path) -> None:
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise _unsafe(folder, "it is not a directory")
+    if found.st_uid != os.geteuid():
+        raise _unsafe(folder, f"it belongs to user {found.st_uid}")
+    if found.st_mode & 0o077:
+        raise _unsafe(folder, f"others can enter it (mode {found.st_mode & 0o777:o})")
 
 
 def _unsafe(folder: Path, why: str) -> UserError:
@@ -99,12 +104,14 @@ def _unsafe(folder: Path, why: str) -> UserError:
 
 def places() -> list[Place]:
     """Where pointers may be, best first."""
-    version = f"v{PROTOCOL}"
-    runtime = [os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{os.geteuid()}"]
-    bases = dict.fromkeys(Path(base) for base in runtime if Path(base).is_absolute())
-    found = [Place(base, ("ganterm", version)) for base in bases if base.is_dir()]
-    cache = platformdirs.user_cache_path("ganterm")
-    return [*found, Place(cache, ("live", version))]
+    version, user = f"v{PROTOCOL}", os.geteuid()
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
+    found = [Place(user_cache_path("ganterm"), ("live", version))]
+    with suppress(OSError):
+        # After `su` the variable may name another user's; nothing of ours belongs there.
+        if runtime.is_absolute() and runtime.stat().st_uid == user:
+            found.insert(0, Place(runtime, ("ganterm", version)))
+    return found
 
 
 def pointers() -> list[Pointer]:
@@ -136,13 +143,21 @@ def _read(path: Path) -> Pointer | None:
 def connected(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
     """A connection to the run's process; OSError where nobody listens there any more."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(seconds)
+    end = time.monotonic() + seconds
     try:
-        connection.settimeout(seconds)
-        connection.connect(pointer.socket)
+        while True:
+            try:
+                connection.connect(pointer.socket)
+                return connection
+            except BlockingIOError:
+                # A queue stands before the door.
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
     except OSError:
         connection.close()
         raise
-    return connection
 
 
 def sweep(pointer: Pointer) -> bool:

@@ -21,7 +21,7 @@ LINES_A_TICK = 10
 """What a watcher says beyond that waits in the socket; a held key repeats 3 times a tick."""
 MOST_UNREAD = 1 << 20
 """Bytes of answers that a watcher may leave unread before it is sent away."""
-MOST_PENDING = 100
+MOST_PENDING = 32
 
 _NAME = re.compile(r"[a-z][a-z_]{0,23}")
 _TAKEN = frozenset({"step", "branch", "time", "kind", "by", "readonly"})
@@ -86,6 +86,8 @@ class Watcher(asyncio.Protocol):
 
     def tick(self, beat: bool) -> None:
         """Read on, answer, and send what is new; ``beat``: if only a sign of life."""
+        if self._transport.is_closing():
+            return
         self._ticks += 1
         self._allowed = LINES_A_TICK
         self._read()
@@ -98,6 +100,8 @@ class Watcher(asyncio.Protocol):
 
     def part(self, why: str, ended: bool = False) -> None:
         """Say goodbye and hang up; ``ended`` where the run is over, with the last news."""
+        if self._transport.is_closing():
+            return
         if ended:
             self._answer()
             step = self._board.snapshot.step

@@ -273,7 +273,8 @@ class Training:
             # What was asked beside a stop would never act, so it is not logged as if it did.
             self._stop_reason = next(c.reason for c in tuple(commands) if isinstance(c, Stop))
             return
-        while commands:
+        # Those that are there: whoever asks without end must not keep the training waiting.
+        for _ in range(len(commands)):
             command = commands.popleft()
             self._carry_out(command)
             self._board.obeyed.append((command, self._step + 1))
