@@ -203,7 +203,9 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     elif last.failure is not None:
         _tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
-        click.echo(f"{name} {last.state} at step {last.step:,}, saved in {last.info.directory}")
+        click.echo(
+            f"{name} {last.state} at step {last.step:,}, saved in {clean(last.info.directory)}"
+        )
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
@@ -383,7 +385,7 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
     stop.done()
     last = session.snapshot
     if last.info.directory:
-        _tell(f"{last.state} at step {last.step:,}, all of it in {last.info.directory}")
+        _tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
     return _ending(session, stop.code, 1 if code is None else code, debug)
 
 
@@ -439,7 +441,9 @@ def _attach(pointer: Pointer, readonly: bool, glyphs: Any) -> int:
     last = session.snapshot
     name = clean(last.info.name)
     if session.ended.is_set():
-        _tell(f"{name} {last.state} at step {last.step:,}, all of it in {last.info.directory}")
+        _tell(
+            f"{name} {last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}"
+        )
     else:
         _tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
     code = 1 if code is None else code

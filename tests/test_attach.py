@@ -15,8 +15,10 @@ import orjson
 import psutil
 import pytest
 
-from ganterm.session import listing, runs
+from ganterm import presets
+from ganterm.session import detach, listing, runs
 from ganterm.session.client import RemoteSession
+from ganterm.session.launch import Launch
 from ganterm.session.pointer import Pointer, pointers
 from tests.conftest import TINY
 from tests.terminal import GANTERM, Terminal
@@ -103,11 +105,11 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
     terminal.close()
     goes_on(run)
 
-    for harm in (lambda t: t.signal(signal.SIGKILL), lambda t: t.signal(signal.SIGHUP)):
+    for harm in (signal.SIGKILL, signal.SIGHUP):
         terminal = Terminal([*GANTERM, "attach", "a", "--readonly"], tmp_path)
         terminal.until(lambda t: "read-only" in t.text)
         known = len(events(run, "detach"))
-        harm(terminal)
+        terminal.signal(harm)
         assert terminal.wait() != 0
         terminal.close()
         until(lambda known=known: len(events(run, "detach")) > known)
@@ -169,12 +171,13 @@ def test_a_dashboard_left_training_outlives_its_terminal(tmp_path: Path, ended: 
     terminal = Terminal([*GANTERM, *TRAIN, "--run", "a"], tmp_path)
     ended.append(terminal.process.pid)
     run = tmp_path / "runs" / "a"
-    until(lambda: terminal.read(0.05) or pointers())
+    terminal.until(lambda _: pointers())
     terminal.press("q")
     terminal.until(lambda t: "leave it training" in t.text)
     terminal.press("l")
     terminal.until(lambda t: "ganterm stop a" in t.text)
-    terminal.until(lambda _: goes_on(run) or True)
+    before = listing._newest_step(run)
+    terminal.until(lambda _: listing._newest_step(run) > before)
     for handle in (terminal.master, terminal.slave):
         os.close(handle)
     goes_on(run)
@@ -197,3 +200,25 @@ def test_torch_is_not_loaded(words: list[str], tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
     assert done.returncode == 0
+
+
+def test_a_launch_reaches_the_host_process_as_it_is(tmp_path: Path) -> None:
+    for name in presets.names():
+        known, preset = presets.load(name, ["lr_g=1.2345678901234567e-4"])
+        launch = Launch(known, preset, "cpu", 7, tmp_path, tmp_path, "x", ("collapse",), ("a", "b"))
+        assert Launch.unpacked(launch.packed()) == launch
+
+
+@pytest.mark.parametrize("kills", ["yes", "no"])
+@pytest.mark.parametrize("scope", ["session-3.scope", "user@1000.service/tmux.scope"])
+def test_a_logout_that_would_kill_the_run_is_foreseen(
+    kills: str, scope: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logind = tmp_path / "loginctl"
+    logind.write_text(f"#!/bin/sh\necho KillUserProcesses={kills}\n")
+    logind.chmod(0o755)
+    (tmp_path / "cgroup").write_text(f"0::/user.slice/user-1000.slice/{scope}\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(detach, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert detach.logout_kills() == (kills == "yes" and scope == "session-3.scope")

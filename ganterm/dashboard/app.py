@@ -416,9 +416,12 @@ class Dashboard(App[int]):
         """Whether commands are not taken, which is told."""
         if self._over():
             return True
-        if self.session.link.readonly:
+        link = self.session.link
+        if link.readonly:
             self.notify("Read-only: this dashboard looks on, and that is all.", timeout=2)
-        return self.session.link.readonly
+        elif link.state == "stale":
+            self.notify("The trainer is silent; nothing can be asked of it now.", timeout=2)
+        return link.readonly or link.state == "stale"
 
     def _over(self) -> bool:
         """Whether the run has ended, which is told: no key can change it any more."""

@@ -6,6 +6,7 @@ import itertools
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class RemoteSession:
         self.snapshot: Snapshot = EMPTY
         self.ended = threading.Event()
         self._pointer = pointer
+        self._pid = pointer.pid
         self._run = Path(pointer.directory)
         self._readonly = readonly
         self._follower = Follower(self._run)
@@ -76,7 +78,8 @@ class RemoteSession:
         age = time.monotonic() - self._heard_at
         if self.ended.is_set():
             return Link("ended", self._readonly)
-        return Link("stale" if age > STALE_SECONDS else "attached", self._readonly, age)
+        stale = self._connection is None or age > STALE_SECONDS
+        return Link("stale" if stale else "attached", self._readonly, age)
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """The events from number ``after`` on, oldest first."""
@@ -89,9 +92,9 @@ class RemoteSession:
             end = time.monotonic() + WELCOME_SECONDS
             while self.snapshot is EMPTY and time.monotonic() < end:
                 self._hear()
-        except OSError as error:
+        except (OSError, wire.WireError) as error:
             raise UserError(
-                f"run '{clean(self._run.name)}' cannot be reached: {error.strerror or error}"
+                f"run '{clean(self._run.name)}' cannot be reached: {clean(error)}"
             ) from None
         if self.snapshot is EMPTY:
             raise UserError(f"run '{clean(self._run.name)}' does not answer")
@@ -200,6 +203,8 @@ class RemoteSession:
     def _take(self, message: wire.Told) -> None:
         self._heard_at = time.monotonic()
         match message:
+            case wire.Welcome(pid=pid):
+                self._pid = pid
             case wire.Picture(sample):
                 self._sample = sample
             case wire.Found(diagnosis):
@@ -219,27 +224,28 @@ class RemoteSession:
                 self._end()
 
     def _search(self) -> None:
-        """Find the run's process again, or find that there is none."""
+        """Find the run's process again after a rest, or find that there is none."""
         if not runs.is_live(self._run):
             self._end()
             return
+        self._closing.wait(SEARCH_SECONDS)
         for pointer in pointers():
             if pointer.id == self._pointer.id:
-                try:
+                with suppress(OSError, UserError):
                     self._connect(pointer)
-                    return
-                except (OSError, UserError):
-                    break
-        self._closing.wait(SEARCH_SECONDS)
 
     def _end(self) -> None:
         """The run is over: as it said last, or as run.json says, or else it has crashed."""
         if self.snapshot.state not in ENDED:
-            known = runs.about(self._run)
-            if known.state in ENDED:
-                self.snapshot = replace(self.snapshot, state=known.state)
+            try:
+                state = runs.about(self._run).state
+            except UserError:
+                state = "unreadable"
+            if state in ENDED:
+                self.snapshot = replace(self.snapshot, state=state)
             else:
-                failure = Failure(f"crashed: process {self._pointer.pid} ended without a word")
+                message = f"crashed: process {self._pid} ended without a word"
+                failure = Failure(message)
                 self.snapshot = replace(self.snapshot, state="failed", failure=failure)
         self._follow()
         self.ended.set()

@@ -19,6 +19,7 @@ from ganterm.text import clean
 
 _TAIL = 2000
 _LOGIND_SECONDS = 3
+_CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def logout_kills() -> bool:
         return False
     try:
         # Only what belongs to a login session is ended with it.
-        inside = "/session-" in Path("/proc/self/cgroup").read_text()
+        inside = "/session-" in _CGROUP.read_text()
         told = subprocess.run(
             ["loginctl", "show-session", "--property=KillUserProcesses"],
             capture_output=True,

@@ -242,7 +242,7 @@ class RunLock:
                     holder = clean(os.read(self._handle, 20).decode(errors="replace").strip())
                     raise UserError(
                         f"run '{clean(run.name)}' is live: process {holder} is writing it; "
-                        "stop that one first"
+                        "`ganterm attach` shows it, `ganterm stop` ends it"
                     ) from None
                 # Whoever only asks whether a run is live holds the lock for an instant.
                 time.sleep(0.02)
