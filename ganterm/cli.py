@@ -198,14 +198,13 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     ended = session.ended.wait(timeout)
     session.close()
     last, name = session.snapshot, clean(session.snapshot.info.name)
+    where = clean(last.info.directory)
     if not ended:
         _tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
     elif last.failure is not None:
         _tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
-        click.echo(
-            f"{name} {last.state} at step {last.step:,}, saved in {clean(last.info.directory)}"
-        )
+        click.echo(f"{name} {last.state} at step {last.step:,}, saved in {where}")
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
@@ -439,11 +438,9 @@ def _attach(pointer: Pointer, readonly: bool, glyphs: Any) -> int:
     session.close()
     stop.done()
     last = session.snapshot
-    name = clean(last.info.name)
+    name, where = clean(last.info.name), clean(last.info.directory)
     if session.ended.is_set():
-        _tell(
-            f"{name} {last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}"
-        )
+        _tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
     else:
         _tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
     code = 1 if code is None else code

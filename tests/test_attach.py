@@ -54,6 +54,10 @@ def listed(folder: Path) -> dict[str, dict[str, Any]]:
     return {run["name"]: run for run in map(orjson.loads, told)}
 
 
+def wait_for_detaches(run: Path, count: int) -> None:
+    until(lambda: len(events(run, "detach")) == count)
+
+
 @pytest.fixture
 def ended() -> Iterator[list[int]]:
     """Processes that are killed when the test is over, whatever happened."""
@@ -105,14 +109,13 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
     terminal.close()
     goes_on(run)
 
-    for harm in (signal.SIGKILL, signal.SIGHUP):
+    for gone, harm in enumerate((signal.SIGKILL, signal.SIGHUP), 2):
         terminal = Terminal([*GANTERM, "attach", "a", "--readonly"], tmp_path)
         terminal.until(lambda t: "read-only" in t.text)
-        known = len(events(run, "detach"))
         terminal.signal(harm)
         assert terminal.wait() != 0
         terminal.close()
-        until(lambda known=known: len(events(run, "detach")) > known)
+        wait_for_detaches(run, gone)
         goes_on(run)
     assert [bool(event.get("lost")) for event in events(run, "detach")] == [False, True, False]
     assert [event["readonly"] for event in events(run, "attach")] == [False, True, True]

@@ -458,6 +458,8 @@ class Dashboard(App[int]):
         return state in ENDED
 
     def _stop(self, reason: str, code: int) -> None:
+        if self._locked():
+            return
         self._exit_code = code
         self.say_goodbye()
         self.submit(Stop(reason))
