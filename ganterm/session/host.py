@@ -47,6 +47,8 @@ class _Reporter(headless.PlainReporter):
 
     def report(self, snapshot: Snapshot) -> None:
         """The first step is done: the launcher may go."""
+        if snapshot.state == "loading":
+            return  # A resumed run has a step before it has done one.
         self._tell(run=snapshot.info.name, directory=snapshot.info.directory)
         self.close()
         if time.monotonic() - self._logged_at >= LOG_SECONDS:

@@ -17,6 +17,8 @@ from ganterm.session.protocol import Command, SetControl, Stop
 
 TICK_SECONDS = 0.1
 HELLO_SECONDS = 5.0
+ANSWER_SECONDS = 0.005
+"""After a command, until its answer is looked for."""
 LINES_A_TICK = 10
 """What a watcher says beyond that waits in the socket; a held key repeats 3 times a tick."""
 MOST_UNREAD = 1 << 20
@@ -184,6 +186,13 @@ class Watcher(asyncio.Protocol):
             command = Stop(f"{command.reason} by {self._you}")
         self._pending.append(_Pending(do.number, command, len(self._board.events())))
         self._board.submit(command)
+        self._answer_soon(ANSWER_SECONDS)
+
+    def _answer_soon(self, seconds: float) -> None:
+        """Look for the answer more often than each tick at first, then ever less so."""
+        self._answer()
+        if self._pending and seconds < TICK_SECONDS and not self._transport.is_closing():
+            asyncio.get_running_loop().call_later(seconds, self._answer_soon, 2 * seconds)
 
     def _refuse(self, do: wire.Do, why: str) -> None:
         self._say(wire.Answer(do.number, self._board.snapshot.step, why))
