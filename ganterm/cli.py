@@ -9,18 +9,24 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import orjson
 
 from ganterm import __version__, presets
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
-from ganterm.session import runs
+from ganterm.session import listing, runs
+from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
+from ganterm.session.pointer import Pointer
+from ganterm.session.protocol import Stop
+from ganterm.signals import SignalStop
 from ganterm.text import clean, nearest
 
 SWITCH_SECONDS = 0.0005
@@ -39,6 +45,17 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+_glyphs = click.option(
+    "--glyphs",
+    type=click.Choice(["auto", "half", "ascii"]),
+    default="auto",
+    help="Pictures in half blocks or in letters.",
+)
+_runs_dir = click.option(
+    "--runs-dir", type=Path, default=Path("runs"), help="Where runs lie; default: ./runs"
+)
+
+
 def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of how a run is watched."""
     options = (
@@ -48,6 +65,7 @@ def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
         ),
+        click.option("--detach", is_flag=True, help="Train in the background; attach any time."),
         click.option(
             "--stop-on",
             multiple=True,
@@ -60,12 +78,7 @@ def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="CMD",
             help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
         ),
-        click.option(
-            "--glyphs",
-            type=click.Choice(["auto", "half", "ascii"]),
-            default="auto",
-            help="Pictures in half blocks or in letters.",
-        ),
+        _glyphs,
         click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
     )
     for option in reversed(options):
@@ -91,7 +104,7 @@ def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps.")
 @click.option("--data-dir", type=Path, help="Where data sets lie, in torchvision's layout.")
-@click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
+@_runs_dir
 @click.option("--run", "run_name", default="", help="The run's name; default: preset and time.")
 @_watching
 @click.pass_context
@@ -125,7 +138,7 @@ def presets_command(name: str | None) -> None:
 @click.option("--from", "checkpoint", metavar="CHECKPOINT", help="Not from the newest one.")
 @click.option("--device", help="Default: as before.")
 @click.option("--data-dir", type=Path, help="Default: as before.")
-@click.option("--runs-dir", type=Path, default=Path("runs"), help="Default: ./runs")
+@_runs_dir
 @_watching
 @click.pass_context
 def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
@@ -138,6 +151,61 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
         options["data_dir"],
     )
     ctx.exit(_go(launch, options))
+
+
+@cli.command("attach")
+@click.argument("run", required=False)
+@click.option("--readonly", is_flag=True, help="Look on; no key changes anything.")
+@_runs_dir
+@_glyphs
+@click.pass_context
+def attach_command(
+    ctx: click.Context, run: str | None, readonly: bool, runs_dir: Path, glyphs: Any
+) -> None:
+    """Watch and steer a live RUN (a name, a path, the beginning of an id) from any shell.
+
+    Without RUN, the only one that lives.
+    """
+    ctx.exit(_attach(listing.choose(run, runs_dir), readonly, glyphs))
+
+
+@cli.command("runs")
+@_runs_dir
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+def runs_command(runs_dir: Path, as_json: bool) -> None:
+    """List runs and their state: those in a folder, and the live ones wherever they are."""
+    found = listing.listed(runs_dir)
+    if as_json:
+        for listed in found:
+            click.echo(orjson.dumps(asdict(listed)))
+    elif found:
+        for line in listing.lines(found):
+            click.echo(line)
+    else:
+        click.echo(f"no runs in {clean(runs_dir)}, and none is live")
+
+
+@cli.command("stop")
+@click.argument("run")
+@_runs_dir
+@click.option("--timeout", type=click.FloatRange(0), default=60.0, help="Seconds; default: 60")
+@click.pass_context
+def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -> None:
+    """End a live RUN: step finished, saved."""
+    session = RemoteSession(listing.choose(run, runs_dir))
+    session.start()
+    session.ask(Stop("stopped"))
+    ended = session.ended.wait(timeout)
+    session.close()
+    last, name = session.snapshot, clean(session.snapshot.info.name)
+    where = clean(last.info.directory)
+    if not ended:
+        _tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
+    elif last.failure is not None:
+        _tell(f"{name}: {clean(last.failure.message, 400)}")
+    else:
+        click.echo(f"{name} {last.state} at step {last.step:,}, saved in {where}")
+    ctx.exit(0 if ended and last.failure is None else 1)
 
 
 @cli.command("bench")
@@ -205,6 +273,10 @@ def _go(launch: Launch, options: dict[str, Any]) -> int:
     """Train, watched as the options say; the exit code."""
     if options["as_json"] and not options["headless"]:
         raise UserError("--json is for --headless: ganterm --headless --json ...")
+    if options["detach"] and options["headless"]:
+        raise UserError("--detach or --headless, not both: detached, a run needs no screen either")
+    if options["detach"]:
+        return _detach(launch)
     if options["headless"]:
         return _headless(launch, options["as_json"], options["debug"])
     return _dashboard(launch, options["glyphs"], options["debug"])
@@ -261,7 +333,6 @@ def _welcome(headless: bool) -> str | None:
 
 def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
     from ganterm import headless
-    from ganterm.signals import SignalStop
 
     reporter: headless.Reporter
     if as_json:
@@ -292,7 +363,6 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
     rescue = Rescue()
     from ganterm.dashboard.app import Dashboard
     from ganterm.dashboard.terminal import CountingDriver, choose_glyphs
-    from ganterm.signals import SignalStop
 
     # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -308,12 +378,73 @@ def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
     if code is None:
         # Textual has told its error; nobody is left to watch, so the run is saved and ended.
         session.stop("the dashboard failed")
+    if app.left_training:
+        stop = _go_on(session)
     session.ended.wait()
     stop.done()
     last = session.snapshot
     if last.info.directory:
-        _tell(f"{last.state} at step {last.step:,}, all of it in {last.info.directory}")
+        _tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
     return _ending(session, stop.code, 1 if code is None else code, debug)
+
+
+def _go_on(session: LocalSession) -> SignalStop:
+    """Train on without a screen, in the foreground; the shell's end does not end it."""
+    from ganterm.session.host import outlive_the_terminal
+
+    _tell_how_to_reach(session.snapshot.info.name)
+    _tell("training goes on here, without a screen; ctrl+c stops and saves")
+    stop = SignalStop(session)
+    outlive_the_terminal(session)
+    return stop
+
+
+def _detach(launch: Launch) -> int:
+    from ganterm.session import detach
+
+    if detach.logout_kills():
+        _tell(
+            "systemd will end this run when you log out (KillUserProcesses=yes); instead:\n"
+            "  loginctl enable-linger; systemd-run --user --scope ganterm ... --detach"
+        )
+    started = detach.start(launch, lambda doing: _tell(f"{doing} ..."))
+    if started.failure:
+        _tell(started.failure)
+        return started.code
+    _tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
+    _tell_how_to_reach(launch.run_name)
+    return 0
+
+
+def _tell_how_to_reach(name: str) -> None:
+    _tell(f"to watch and steer it: ganterm attach {name}")
+    _tell(f"to stop and save it: ganterm stop {name}")
+
+
+def _attach(pointer: Pointer, readonly: bool, glyphs: Any) -> int:
+    from ganterm.dashboard.terminal import Rescue, check_terminal
+
+    check_terminal()
+    rescue = Rescue()
+    session = RemoteSession(pointer, readonly)
+    session.start()
+    from ganterm.dashboard.app import Dashboard
+    from ganterm.dashboard.terminal import CountingDriver, choose_glyphs
+
+    app = Dashboard(session, driver_class=CountingDriver)
+    app.use_glyphs(choose_glyphs(glyphs, app.console.color_system))
+    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, rescue.restore)
+    code = app.run()
+    session.close()
+    stop.done()
+    last = session.snapshot
+    name, where = clean(last.info.name), clean(last.info.directory)
+    if session.ended.is_set():
+        _tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
+    else:
+        _tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
+    code = 1 if code is None else code
+    return stop.code if stop.code is not None else code
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:

@@ -42,11 +42,11 @@ class Reporter(Protocol):
         """Nothing more comes; called in any case."""
 
 
-def watch(session: LocalSession, reporter: Reporter) -> int:
+def watch(session: LocalSession, reporter: Reporter, alone: bool = True) -> int:
     """Report until the session has ended; returns the exit code, 0, 1 or 2.
 
     A run that paused by itself, over a value that was not finite, is stopped: nobody is there to
-    mend it.
+    mend it. Not ``alone``, it waits for whoever attaches.
     """
     seen, waited, begun, code = 0, math.inf, False, 0
     while True:
@@ -61,7 +61,7 @@ def watch(session: LocalSession, reporter: Reporter) -> int:
         if begun:
             for event in events:
                 reporter.event(event)
-                if event.kind == "pause" and event.data.get("cause"):
+                if alone and event.kind == "pause" and event.data.get("cause"):
                     code = 1
                     session.submit(Stop("not finite"))
             seen += len(events)

@@ -18,14 +18,15 @@ class SignalStop:
     """Turns the first signal into a stop of the session, the second into leaving now.
 
     Handlers run in the main thread, which may be stuck in a write to a terminal that does not
-    read; a thread of its own therefore sees to it that the process ends once all is saved.
-    ``code`` is the exit code that a signal asked for. ``goodbye`` is called before the session is
-    stopped, ``leave`` once all is saved, ``rescue`` where the process must be ended by force.
+    read; a thread of its own therefore sees to it that the process ends once all is saved. Without
+    a session there is nothing to save. ``code`` is the exit code that a signal asked for.
+    ``goodbye`` is called before the session is stopped, ``leave`` once all is saved, ``rescue``
+    where the process must be ended by force.
     """
 
     def __init__(
         self,
-        session: LocalSession,
+        session: LocalSession | None,
         goodbye: Callable[[], None] = lambda: None,
         leave: Callable[[int], None] = lambda code: None,
         rescue: Callable[[], None] = lambda: None,
@@ -48,12 +49,14 @@ class SignalStop:
             self._out()
         self.code = CODES[signal.Signals(number)]
         self._goodbye()
-        self._session.stop(signal.Signals(number).name)
+        if self._session is not None:
+            self._session.stop(signal.Signals(number).name)
         threading.Thread(target=self._see_to_it, name="ganterm-exit", daemon=True).start()
 
     def _see_to_it(self) -> None:
         assert self.code is not None
-        self._session.ended.wait()
+        if self._session is not None:
+            self._session.ended.wait()
         self._leave(self.code)
         if not self._main_is_done.wait(PATIENCE):
             self._out()

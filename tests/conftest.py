@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from ganterm import presets
+from ganterm.session import pointer
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 
@@ -18,6 +20,18 @@ TINY = ("generator.hidden=[16]", "discriminator.hidden=[16]", "data.batch_size=8
 """Overrides that make a preset's networks small enough for tests."""
 
 Train = Callable[..., LocalSession]
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A runtime directory of the test's own, so that no live run of the user's is in sight.
+
+    Not below ``tmp_path``, which may be too long for a socket.
+    """
+    with tempfile.TemporaryDirectory(prefix="gt-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setattr(pointer, "user_cache_path", lambda name: Path(folder) / "cache")
+        yield Path(folder)
 
 
 @pytest.fixture

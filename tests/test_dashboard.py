@@ -33,6 +33,7 @@ from ganterm.session.protocol import (
     Command,
     Event,
     Failure,
+    Link,
     NewNoise,
     OneStep,
     Painter,
@@ -256,6 +257,49 @@ async def test_ctrl_c_asks_then_stops_then_leaves_now() -> None:
         await pilot.pause()
         assert app.leaving_now
         assert app.return_value == 130
+
+
+async def test_a_run_of_this_process_can_be_left_training() -> None:
+    board = running()
+    async with shown(board) as (app, pilot):
+        await pilot.press("q", "l")
+        await pilot.pause()
+        assert app.return_value == 0 and app.left_training
+    assert not board.commands and board.samples_per_s == 0
+    assert [kind for kind, _ in board.notes] == ["attach", "detach"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"), [(("q", "enter"), 0), (("q", "l"), 0), (("ctrl+c", "ctrl+c"), 130)]
+)
+async def test_an_attached_dashboard_leaves_and_the_run_goes_on(
+    keys: tuple[str, ...], code: int
+) -> None:
+    board = running()
+    board.link = Link("attached")
+    async with shown(board) as (app, pilot):
+        assert "attached" in screen_text(app).splitlines()[0]
+        await pilot.press(*keys)
+        await pilot.pause()
+        assert app.return_value == code and app.left_training
+    assert not board.commands
+
+
+async def test_a_silent_trainer_is_told_and_asked_nothing() -> None:
+    board = running()
+    board.link = Link("stale", age=8.4)
+    async with shown(board) as (app, pilot):
+        text = screen_text(app)
+        assert "stale 8 s" in text.splitlines()[0] and "no sign of life" in text
+        await pilot.press("K")
+        await pilot.press("q", "s")
+        await pilot.pause()
+        assert app.return_value is None and "silent" in notices(app)
+        board.link = Link("ended")
+        app.tick()
+        await pilot.pause(0.1)
+        assert "ended" in screen_text(app).splitlines()[0]
+    assert not board.commands
 
 
 @pytest.mark.parametrize(("state", "code"), [("finished", 0), ("failed", 1)])

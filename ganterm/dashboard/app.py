@@ -26,7 +26,7 @@ from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
 from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
-from ganterm.dashboard.screens.quit import QuitScreen
+from ganterm.dashboard.screens.quit import Answer, QuitScreen
 from ganterm.dashboard.steering import Steering
 from ganterm.dashboard.terminal import CountingDriver
 from ganterm.session.findings import Remedy
@@ -73,7 +73,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes, layers, readings"),
     ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
     ("question_mark", "?", "help", "this help"),
-    ("q,ctrl+q", "q", "quit", "end the run, asked first"),
+    ("q,ctrl+q", "q", "quit", "end the run, or leave it training; asked first"),
 )
 """Textual's key, the key as shown, the action, and what it does."""
 
@@ -97,7 +97,8 @@ def _bindings() -> list[BindingType]:
 class Dashboard(App[int]):
     """Shows a session and steers it; ``run`` returns the process's exit code.
 
-    ``leaving_now`` is set where the user would not wait for the last save.
+    ``leaving_now`` is set where the user would not wait for the last save, ``left_training`` where
+    the run is to go on without a screen.
     """
 
     TITLE = "ganterm"
@@ -109,6 +110,7 @@ class Dashboard(App[int]):
         super().__init__(**options)
         self.session = session
         self.leaving_now = False
+        self.left_training = False
         self.use_glyphs(glyphs or Glyphs())
         self._steering = Steering(session)
         self._budget = Budget()
@@ -153,7 +155,9 @@ class Dashboard(App[int]):
         view = self._looking.view
         self._ask_for_samples()
         asked = dict(self._steering.asked)
-        now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost)
+        link = self.session.link
+        told = (link.state, int(link.age) if link.state == "stale" else 0)
+        now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost, told)
         # A last tick may come when the screens are gone already.
         screens = self.screen_stack if self._cockpit.is_mounted else []
         unseen = not screens or isinstance(screens[-1], HelpScreen)
@@ -188,17 +192,18 @@ class Dashboard(App[int]):
             self._budget.cost,
             SPANS[self._zoom],
             self._looking.view,
+            self.session.link,
         )
         self._cockpit.show(frame, fresh)
 
     def action_nudge(self, name: str, direction: int) -> None:
         """Ask for a control's next value."""
-        if not self._over():
+        if not self._locked():
             self._steering.nudge(name, direction)
 
     async def action_prompt(self) -> None:
         """Open the `:` prompt, focused before the next key is looked at: typing may be fast."""
-        if self._over():
+        if self._locked():
             return
 
         def ask(answer: tuple[str, Value] | None) -> None:
@@ -215,6 +220,8 @@ class Dashboard(App[int]):
 
     def action_pause(self) -> None:
         """Pause, or go on."""
+        if self._locked():
+            return
         self.submit(Unpause() if self._steering.pause_or_go_on() else Pause())
 
     def action_one_step(self) -> None:
@@ -246,7 +253,7 @@ class Dashboard(App[int]):
         """What is wrong, what to try, and what was raised before."""
 
         def chosen(remedy: Remedy | None) -> None:
-            if remedy is not None and not self._over():
+            if remedy is not None and not self._locked():
                 self._carry_out(remedy)
 
         alarms, events = self.session.snapshot.alarms, self.session.events()
@@ -350,29 +357,45 @@ class Dashboard(App[int]):
         self.push_screen(HelpScreen(self.session.snapshot.controls, keys))
 
     async def action_quit(self) -> None:
-        """Ask whether to stop; with nothing left to stop, leave."""
+        """Ask whether to stop; with nothing to stop, leave."""
         self._ask_to_quit()
 
     def _ask_to_quit(self) -> None:
         if self._nothing_to_lose():
             return
+        if self.session.link.readonly:
+            self._leave(0)
+            return
 
-        def answered(stop: bool | None) -> None:
-            if stop:
+        def answered(answer: Answer | None) -> None:
+            if answer == "stop":
                 self._stop("stopped from the dashboard", 0)
+            elif answer == "leave":
+                self._leave(0)
 
-        self.push_screen(QuitScreen(), answered)
+        self.push_screen(QuitScreen(self._attached), answered)
 
     def action_interrupt(self) -> None:
-        """Ctrl+C: the first asks, the second stops and saves, the third leaves now."""
+        """Ctrl+C: the first asks, the second stops and saves, the third leaves now.
+
+        Attached, the second leaves: the run is not this process's to end by a hurried hand.
+        """
         if self._exit_code is not None:
             self.leaving_now = True
             self.exit(130)
         elif isinstance(self.screen, QuitScreen):
-            self.screen.dismiss(False)
-            self._stop("ctrl+c", 130)
+            self.screen.dismiss("cancel")
+            if self._attached:
+                self._leave(130)
+            else:
+                self._stop("ctrl+c", 130)
         else:
             self._ask_to_quit()
+
+    @property
+    def _attached(self) -> bool:
+        """Whether the run lives in another process."""
+        return self.session.link.state != "here"
 
     def use_glyphs(self, glyphs: Glyphs) -> None:
         """Draw with these characters from the next frame on."""
@@ -385,9 +408,20 @@ class Dashboard(App[int]):
             self._event_loop.call_soon_threadsafe(self.exit, code)
 
     def submit(self, command: Command) -> None:
-        """Hand a command to the trainer, as long as there is one."""
-        if not self._over():
+        """Hand a command to the trainer, as long as there is one that takes it."""
+        if not self._locked():
             self.session.submit(command)
+
+    def _locked(self) -> bool:
+        """Whether commands are not taken, which is told."""
+        if self._over():
+            return True
+        link = self.session.link
+        if link.readonly:
+            self.notify("Read-only: this dashboard looks on, and that is all.", timeout=2)
+        elif link.state == "stale":
+            self.notify("The trainer is silent; nothing can be asked of it now.", timeout=2)
+        return link.readonly or link.state == "stale"
 
     def _over(self) -> bool:
         """Whether the run has ended, which is told: no key can change it any more."""
@@ -410,8 +444,12 @@ class Dashboard(App[int]):
                 nudge = partial(self.action_nudge, knob.name, direction)
                 yield SystemCommand(f"{knob.name} {way}", told, nudge)
             for choice in knob.choices:
-                ask = partial(self._steering.ask, knob.name, choice, "palette")
+                ask = partial(self._choose, knob.name, choice)
                 yield SystemCommand(f"{knob.name} {choice}", knob.help, ask)
+
+    def _choose(self, name: str, choice: str) -> None:
+        if not self._locked():
+            self._steering.ask(name, choice, "palette")
 
     def _nothing_to_lose(self) -> bool:
         state = self.session.snapshot.state
@@ -420,10 +458,19 @@ class Dashboard(App[int]):
         return state in ENDED
 
     def _stop(self, reason: str, code: int) -> None:
+        if self._locked():
+            return
         self._exit_code = code
         self.say_goodbye()
         self.submit(Stop(reason))
         self.notify("Finishing the step, saving…", timeout=30)
+
+    def _leave(self, code: int) -> None:
+        """Close the dashboard; the run goes on."""
+        self.say_goodbye()
+        self.session.watch(0)
+        self.left_training = True
+        self.exit(code)
 
     def say_goodbye(self) -> None:
         """Log that this watcher leaves, and what watching has cost; any thread may call it."""

@@ -10,7 +10,7 @@ from ganterm.controls import Value
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.session.history import HistoryView
-from ganterm.session.protocol import DEFAULT_VIEW, Event, Snapshot, View
+from ganterm.session.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 
 MARKED = frozenset({"change", "schedule", "alarm"})
 """Events that every chart marks at their step."""
@@ -32,6 +32,7 @@ class Frame:
     cost: Cost = field(default_factory=Cost)
     span: int | None = None
     view: View = DEFAULT_VIEW
+    link: Link = field(default_factory=Link)
 
     @cached_property
     def marks(self) -> list[tuple[int, str]]:

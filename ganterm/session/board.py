@@ -9,7 +9,10 @@ from typing import Any
 
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Snapshot, View
+from ganterm.session.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Link, Snapshot, View
+
+MOST_OBEYED = 4096
+"""Commands of which it is known when they were obeyed."""
 
 
 def now() -> str:
@@ -21,7 +24,9 @@ class Board:
     """Shared by one trainer and any number of watchers; nobody ever waits for anybody.
 
     The trainer alone writes ``snapshot`` and ``history``; each is one reference to something
-    frozen, so reading needs no lock.
+    frozen, so reading needs no lock. ``obeyed`` holds the newest commands that
+    the trainer has carried out, with the step that they acted in for the first time.
+    ``unreachable`` says why no other process can attach.
     """
 
     def __init__(self) -> None:
@@ -29,7 +34,11 @@ class Board:
         self.recording = History(tuple(METRICS))
         self.samples_per_s = 0.0
         self.view = DEFAULT_VIEW
+        self.unreachable: str | None = None
+        self._wishes: dict[object, tuple[float, View]] = {}
+        self.link = Link()
         self.commands: deque[Command] = deque()
+        self.obeyed: deque[tuple[Command, int]] = deque(maxlen=MOST_OBEYED)
         self.notes: deque[tuple[str, dict[str, Any]]] = deque()
         self.woken = threading.Event()
         self._events: list[Event] = []
@@ -52,9 +61,26 @@ class Board:
         self.commands.append(command)
         self.woken.set()
 
-    def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
-        """Say how often sample pictures are wanted, 0 for none, and of what; newest wins."""
-        self.samples_per_s = samples_per_s
+    def watch(
+        self, samples_per_s: float, view: View = DEFAULT_VIEW, watcher: object = "screen"
+    ) -> None:
+        """Say how often sample pictures are wanted, 0 for none, and of what.
+
+        Of several watchers the hastiest one sets the pace, and all see the view that one of them
+        wished for last; to wish for the same again is no new wish.
+        """
+        before = self._wishes.get(watcher)
+        self._wishes[watcher] = samples_per_s, view
+        self.samples_per_s = max(pace for pace, _ in tuple(self._wishes.values()))
+        if before is None or before[1] != view:
+            self._see(view)
+
+    def unwatch(self, watcher: object) -> None:
+        """Nothing more is wanted by this watcher; the others' newest wish stays."""
+        self._wishes.pop(watcher, None)
+        self.samples_per_s = max((pace for pace, _ in tuple(self._wishes.values())), default=0.0)
+
+    def _see(self, view: View) -> None:
         if view != self.view:
             self.view = view
             self.woken.set()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
+import orjson
+
 from ganterm.errors import UserError
-from ganterm.presets import Preset
+from ganterm.presets import Preset, parse_toml
 from ganterm.text import clean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -54,3 +56,22 @@ class Launch:
                 f"--run '{clean(self.run_name, 60)}': a name has letters, digits, '.', '_' and '-' "
                 "alone, 64 at most, and starts with a letter or digit"
             )
+
+    def packed(self) -> bytes:
+        """All of it, as JSON for another process of ours."""
+        table = {field.name: getattr(self, field.name) for field in fields(self)}
+        return orjson.dumps({**table, "preset": self.preset.toml()}, default=str)
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Launch:
+        """The launch that was ``packed``."""
+        table = orjson.loads(content)
+        preset = Preset.from_table(parse_toml(table["preset"].encode(), "preset"), "preset")
+        made = {
+            "preset": preset,
+            "runs_dir": Path(table["runs_dir"]),
+            "data_dir": Path(table["data_dir"]) if table["data_dir"] else None,
+            "stop_on": tuple(table["stop_on"]),
+            "on_alarm": tuple(table["on_alarm"]),
+        }
+        return cls(**{**table, **made})

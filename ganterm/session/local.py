@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
 from dataclasses import replace
+from typing import Any
 
 from ganterm.session.board import Board
 from ganterm.session.launch import Launch
+from ganterm.session.peers import called, my_terminal
 from ganterm.session.protocol import Failure, RunInfo, Stop
+from ganterm.session.server import Server
 from ganterm.text import clean
 
 
 class LocalSession(Board):
-    """Starts the trainer's thread, which outlives whatever screen watches it.
+    """Starts the trainer's thread, which outlives whatever screen watches it, and its server.
 
     torch is imported in that thread, so that a screen can be painted first. ``ended`` is set once
-    the trainer has saved and left.
+    the trainer has saved and left, and other processes have been told.
     """
 
     def __init__(self, launch: Launch) -> None:
         super().__init__()
         self.ended = threading.Event()
         self._launch = launch
+        self._server = Server(self)
         self._thread = threading.Thread(target=self._train, name="ganterm-trainer", daemon=True)
         info = RunInfo(
             name=launch.run_name,
@@ -39,11 +44,18 @@ class LocalSession(Board):
 
     def start(self) -> None:
         """Begin to load and to train."""
+        self._server.start()
         self._thread.start()
 
     def stop(self, reason: str) -> None:
         """Have the iteration under way finished and all saved; ``ended`` tells when."""
         self.submit(Stop(reason))
+
+    def note(self, kind: str, **data: Any) -> None:
+        """Have an event of a watcher's put into the log; who comes and goes here is named."""
+        if kind in ("attach", "detach"):
+            data.setdefault("by", called(os.getpid(), my_terminal()))
+        super().note(kind, **data)
 
     def _train(self) -> None:
         try:
@@ -55,4 +67,5 @@ class LocalSession(Board):
             failure = Failure(message, trace=traceback.format_exc())
             self.snapshot = replace(self.snapshot, state="failed", failure=failure, doing="")
         finally:
+            self._server.close()
             self.ended.set()

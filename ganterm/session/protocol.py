@@ -135,6 +135,19 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Link:
+    """How a watcher is connected with the trainer.
+
+    ``here``: in one process; ``attached``: to another one, which speaks; ``stale``: it has not for
+    ``age`` seconds; ``ended``: it has left for good. ``readonly``: commands are not taken.
+    """
+
+    state: Literal["here", "attached", "stale", "ended"] = "here"
+    readonly: bool = False
+    age: float = 0.0
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What stays the same throughout a run. ``views``: those it has, the first by default.
 
@@ -157,6 +170,7 @@ class RunInfo:
     views: tuple[ViewName, ...] = ("samples",)
     diagnose_every: int = 0
     events_before: int = 0
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,6 +237,10 @@ class Session(Protocol):
     @property
     def history(self) -> HistoryView:
         """All that was recorded so far."""
+
+    @property
+    def link(self) -> Link:
+        """How the trainer is connected with."""
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """The events from number ``after`` on, oldest first."""

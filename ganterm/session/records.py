@@ -71,7 +71,7 @@ def read_events(run: Path) -> list[Event]:
 def _all_events(run: Path) -> list[Event]:
     path = run / "events.jsonl"
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
-    return [event for line in lines if (event := _event(line)) is not None]
+    return [event for line in lines if (event := event_of(line)) is not None]
 
 
 def newest_branch(events: Iterable[Event]) -> list[Event]:
@@ -124,7 +124,7 @@ def _column(path: Path, kind: str) -> NDArray[Any]:
     return np.memmap(path, kind, "r", shape=(count,)) if count else np.zeros(0, kind)
 
 
-def _event(line: bytes) -> Event | None:
+def event_of(line: bytes) -> Event | None:
     """The event of a line, None where a watcher could not show it."""
     try:
         table = orjson.loads(line)

@@ -67,7 +67,7 @@ class _Format(BaseModel):
 
 
 class About(BaseModel):
-    """What run.json says, as far as a resume needs it; what else stands there is left alone."""
+    """What run.json says, as far as it is needed; what else stands there is left alone."""
 
     model_config = ConfigDict(strict=True)
 
@@ -77,6 +77,7 @@ class About(BaseModel):
     device: str
     state: str
     data: _DataOfRun
+    created: str = ""
     steps: Annotated[int, Field(ge=1)] | None = None
     step: Annotated[int, Field(ge=0)] | None = None
     branch: Annotated[int, Field(ge=0)] = 0
@@ -134,6 +135,21 @@ def _problem(error: ValidationError) -> str:
     place = clean(".".join(str(part) for part in first["loc"]), 60)
     message = clean(first["msg"][0].lower() + first["msg"][1:], 120)
     return f"{place}: {message}" if place else message
+
+
+def is_live(run: Path) -> bool:
+    """Whether a process writes into the run directory, as far as locks can tell."""
+    try:
+        handle = os.open(run / "run.lock", os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def checkpoints(run: Path) -> list[CheckpointName]:
@@ -226,7 +242,7 @@ class RunLock:
                     holder = clean(os.read(self._handle, 20).decode(errors="replace").strip())
                     raise UserError(
                         f"run '{clean(run.name)}' is live: process {holder} is writing it; "
-                        "stop that one first"
+                        "`ganterm attach` shows it, `ganterm stop` ends it"
                     ) from None
                 # Whoever only asks whether a run is live holds the lock for an instant.
                 time.sleep(0.02)

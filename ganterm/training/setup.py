@@ -137,6 +137,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         views=sampler.views,
         diagnose_every=run.diagnose_every if run.diagnosis else 0,
         events_before=len(beginning.events),
+        id=str(directory.about["id"]),
     )
     facts = {
         "format": checkpoint.FORMAT,

@@ -17,7 +17,7 @@ from ganterm.controls import ControlError, Controls, Value
 from ganterm.diagnosis.rule import Record
 from ganterm.errors import UserError
 from ganterm.session.board import Board, now
-from ganterm.session.findings import Alarm
+from ganterm.session.findings import Alarm, Severity
 from ganterm.session.launch import Launch
 from ganterm.session.metrics import METRICS, ON_DEVICE
 from ganterm.session.protocol import (
@@ -278,8 +278,11 @@ class Training:
             # What was asked beside a stop would never act, so it is not logged as if it did.
             self._stop_reason = next(c.reason for c in tuple(commands) if isinstance(c, Stop))
             return
-        while commands:
-            self._carry_out(commands.popleft())
+        # Those that are there: whoever asks without end must not keep the training waiting.
+        for _ in range(len(commands)):
+            command = commands.popleft()
+            self._carry_out(command)
+            self._board.obeyed.append((command, self._step + 1))
 
     def _take_notes(self) -> None:
         while self._board.notes:
@@ -329,7 +332,8 @@ class Training:
         try:
             after = before.with_(name, value)
         except ControlError as error:
-            self._event("refused", key=clean(name, 40), to=clean(value, 40), reason=str(error))
+            shown = clean(value, 40)
+            self._event("refused", key=clean(name, 40), to=shown, by=by, reason=str(error))
             return
         if after == before:
             return
@@ -449,7 +453,8 @@ class Training:
         if wanted and stale and clock - self._sampled_at >= 0.9 / wanted:
             sample, self._sampled_at, self._answered = self._look(), clock, wish
             self._look_seconds = time.perf_counter() - clock
-        self._watch_the_disk()
+        self._warn("recording", "Recording waits", self._directory.alarm, "alarm")
+        self._warn("attach", "Out of reach", self._board.unreachable, "warning")
         self._board.snapshot = replace(
             snapshot,
             state=self._state,
@@ -467,13 +472,13 @@ class Training:
             failure=failure,
         )
 
-    def _watch_the_disk(self) -> None:
-        """Raise and clear the alarm of a disk that takes nothing."""
-        trouble = self._directory.alarm
-        if trouble:
-            self._raise_alarm("recording", "Recording waits", trouble, {})
-        elif "recording" in self._alarms.raised:
-            self._alarms.clear("recording")
+    def _warn(self, name: str, title: str, trouble: str | None, severity: Severity) -> None:
+        """Raise the alarm ``name`` while there is trouble, clear it once there is none."""
+        raised = self._alarms.raised.get(name)
+        if trouble and (raised is None or raised.message != trouble):
+            self._alarms.raise_(Alarm(name, title, trouble, self._step, self._step, severity))
+        elif raised is not None and not trouble:
+            self._alarms.clear(name)
 
     def _keep(self) -> None:
         """Tell of checkpoints that were written, and have one written where it is due."""

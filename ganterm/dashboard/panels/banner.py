@@ -22,17 +22,22 @@ class BannerPanel(Panel):
     def show(self, frame: Frame) -> None:
         """Appear or go, then draw."""
         snapshot = frame.snapshot
-        said = snapshot.failure is not None or snapshot.alarms or snapshot.state == "loading"
-        self.display = bool(said)
+        silent = frame.link.state == "stale"
+        wrong = snapshot.failure is not None or snapshot.alarms or silent
+        self.display = bool(wrong or snapshot.state == "loading")
         super().show(frame)
 
     def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
-        """The first of: a failure, the gravest alarm, what is being loaded."""
+        """The first of: a failure, silence, the gravest alarm, what is being loaded."""
         cells = Cells(height, width)
         snapshot, glyphs = frame.snapshot, frame.glyphs
         if snapshot.failure is not None:
             look = style(palette.ALARM, bold=True)
             _wrap(cells, f"{glyphs.alarm} failed: {clean(snapshot.failure.message, 400)}", look)
+        elif frame.link.state == "stale":
+            silent = f"no sign of life from the trainer for {frame.link.age:.0f} s"
+            look = style(palette.ALARM, bold=True)
+            _wrap(cells, f"{glyphs.alarm} {silent}; what is shown is of then", look)
         elif snapshot.alarms:
             alarms = ranked(snapshot.alarms)
             _alarm(cells, alarms[0], len(alarms) - 1, glyphs)

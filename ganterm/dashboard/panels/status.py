@@ -11,7 +11,7 @@ from ganterm.dashboard.draw.numbers import clock, short, size
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.protocol import State
+from ganterm.session.protocol import Link, State
 
 _COLORS: dict[State, str] = {
     "loading": palette.DIM,
@@ -35,6 +35,7 @@ class StatusPanel(Panel):
             (info.preset, style(palette.TEXT, bold=True)),
             (f"{sign} {snapshot.state}", style(_COLORS[snapshot.state], bold=True)),
         ]
+        left += _link(frame.link)
         points = snapshot.sample is not None and snapshot.sample.points is not None
         goal = f"/{short(info.steps)}" if info.steps else ""
         progress = [
@@ -89,3 +90,15 @@ class StatusPanel(Panel):
             cells.write(row, column, part, style(palette.DIM if row else palette.TEXT))
             column += len(part) + 2
         cells.write(row, width - len(right), right, style(palette.DIM))
+
+
+def _link(link: Link) -> list[tuple[str, Style]]:
+    """How the run is connected with, where it lives in another process."""
+    match link.state:
+        case "here":
+            return []
+        case "stale":
+            return [(f"stale {link.age:.0f} s", style(palette.ALARM, bold=True))]
+        case "ended":
+            return [("ended", style(palette.DIM, bold=True))]
+    return [("read-only" if link.readonly else "attached", style(palette.D))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -11,34 +11,48 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+Answer = Literal["stop", "leave", "cancel"]
 
-class QuitScreen(ModalScreen[bool]):
-    """Returns True for stop and save."""
+
+class QuitScreen(ModalScreen[Answer]):
+    """Returns what to do with the run; ``attached`` where it lives in another process."""
 
     DEFAULT_CSS = """
     QuitScreen { align: center middle; background: $background 60%; }
     QuitScreen > Vertical {
-        width: 52; height: auto; background: $panel; border: round $primary; padding: 1 2;
+        width: 58; height: auto; background: $panel; border: round $primary; padding: 1 2;
     }
     QuitScreen Static { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("enter", "dismiss(True)", "stop and save"),
-        ("s", "dismiss(True)", "stop and save"),
-        ("escape", "dismiss(False)", "cancel"),
-        ("c", "dismiss(False)", "cancel"),
-        ("q", "dismiss(False)", "cancel"),
+        ("enter", "first", "the first answer"),
+        ("s", "dismiss('stop')", "stop and save"),
+        ("l", "dismiss('leave')", "leave it training"),
+        ("escape", "dismiss('cancel')", "cancel"),
+        ("c", "dismiss('cancel')", "cancel"),
+        ("q", "dismiss('cancel')", "cancel"),
     ]
+
+    def __init__(self, attached: bool = False) -> None:
+        super().__init__()
+        self._attached = attached
+
+    def action_first(self) -> None:
+        """What the other process does not miss: to leave; here, to stop."""
+        self.dismiss("leave" if self._attached else "stop")
 
     def compose(self) -> ComposeResult:
         """The question, and a key for each answer."""
+        stop, leave = ("s", "stop and save"), ("l", "leave it training, and close the dashboard")
+        if self._attached:
+            answers = [(f"enter, {leave[0]}", leave[1]), stop]
+            answers += [("esc, c", "cancel"), ("ctrl+c", "leave it training")]
+        else:
+            answers = [(f"enter, {stop[0]}", stop[1]), leave]
+            answers += [("esc, c", "cancel"), ("ctrl+c", "stop and save; twice: leave now")]
         lines = Text()
-        lines.append("End this run?\n\n", style="bold")
-        for keys, does in (
-            ("enter, s", "stop and save"),
-            ("esc, c", "go on training"),
-            ("ctrl+c", "stop and save; twice: leave now"),
-        ):
+        lines.append("Leave this run?\n\n" if self._attached else "End this run?\n\n", style="bold")
+        for keys, does in answers:
             lines.append(f"{keys:>9}", style="bold #5cc8ff")
             lines.append(f"  {does}\n")
         lines.rstrip()

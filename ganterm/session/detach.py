@@ -1,0 +1,107 @@
+"""Starting a run in a process of its own, which lives on when this one and its terminal end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from ganterm.session.launch import Launch
+from ganterm.text import clean
+
+_TAIL = 2000
+_LOGIND_SECONDS = 3
+_CGROUP = Path("/proc/self/cgroup")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A host process that trains: its ``pid`` and its run directory; else its ``failure``.
+
+    ``code``: the exit code that goes with a failure.
+    """
+
+    pid: int
+    directory: str = ""
+    failure: str = ""
+    code: int = 0
+
+
+def start(launch: Launch, doing: Callable[[str], None]) -> Started:
+    """Start a host process and wait until it trains or fails; ``doing`` hears what it loads.
+
+    A host that failed is gone when this returns, and so is one when the waiting is interrupted.
+    """
+    data_dir = launch.data_dir.resolve() if launch.data_dir else None
+    launch = replace(launch, runs_dir=launch.runs_dir.resolve(), data_dir=data_dir)
+    hear, tell = os.pipe()
+    with tempfile.TemporaryFile() as output, os.fdopen(hear, "rb") as told:
+        try:
+            host = subprocess.Popen(
+                [sys.executable, "-m", "ganterm.session.host", str(tell)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[tell],
+                start_new_session=True,
+            )
+        finally:
+            os.close(tell)
+        try:
+            assert host.stdin is not None
+            with host.stdin as stdin:
+                stdin.write(launch.packed())
+            return _outcome(host, told, output, doing)
+        except BaseException:
+            host.terminate()
+            host.wait()
+            raise
+
+
+def _outcome(
+    host: subprocess.Popen[bytes],
+    told: IO[bytes],
+    output: IO[bytes],
+    doing: Callable[[str], None],
+) -> Started:
+    for line in told:
+        message = orjson.loads(line)
+        if "doing" in message:
+            doing(clean(message["doing"]))
+        elif "failed" in message:
+            host.wait()
+            return Started(host.pid, failure=message["failed"], code=message["code"])
+        else:
+            return Started(host.pid, message["directory"])
+    code = host.wait()
+    output.seek(0)
+    last = output.read()[-_TAIL:].decode(errors="replace").strip().splitlines()
+    why = clean(last[-1]) if last else "it says nothing"
+    return Started(host.pid, failure=f"the host process ended with code {code}: {why}", code=1)
+
+
+def logout_kills() -> bool:
+    """Whether systemd ends this session's background processes when its user logs out."""
+    if os.geteuid() == 0 or shutil.which("loginctl") is None:
+        return False
+    try:
+        # Only what belongs to a login session is ended with it.
+        inside = "/session-" in _CGROUP.read_text()
+        told = subprocess.run(
+            ["loginctl", "show-session", "--property=KillUserProcesses"],
+            capture_output=True,
+            text=True,
+            timeout=_LOGIND_SECONDS,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return inside and "KillUserProcesses=yes" in told

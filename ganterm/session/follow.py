@@ -1,0 +1,93 @@
+"""A run directory read while another process writes it: its series and events, as they grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganterm.errors import UserError
+from ganterm.presets import Preset, parse_toml
+from ganterm.session import records
+from ganterm.session.history import History, HistoryView
+from ganterm.session.metrics import METRICS
+from ganterm.session.protocol import Event
+from ganterm.text import clean
+
+
+class Follower:
+    """The newest branch of a run, as far as it is on the disk; ``look`` reads what is new.
+
+    UserError where its preset cannot be read.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        preset = run / "preset.toml"
+        try:
+            table = parse_toml(preset.read_bytes(), clean(preset))
+        except OSError as error:
+            raise UserError(f"{clean(preset)}: cannot be read: {error.strerror}") from None
+        self._every = Preset.from_table(table, clean(preset)).run.record_every
+        self._history = History(tuple(METRICS), self._every, self._every)
+        self._rows = 0
+        self._last = 0
+        self._offset = 0
+        self.events: tuple[Event, ...] = ()
+
+    @property
+    def history(self) -> HistoryView:
+        """The series so far."""
+        return self._history.view
+
+    def look(self) -> None:
+        """Read on. What cannot be read now is read later."""
+        self._read_rows()
+        self._read_events()
+
+    def _read_rows(self) -> None:
+        path = self._run / "history" / "step.i8"
+        if path.is_file() and path.stat().st_size < self._rows * 8:
+            # A resume has cut off what a kill had left unfinished.
+            self._rows = 0
+        # The step of a row is written last, so its other columns are there.
+        steps = self._new("step.i8", "<i8")
+        if not len(steps):
+            return
+        last = int(steps[-1])
+        expected = np.arange(self._last + self._every, last + 1, self._every)
+        if self._rows and np.array_equal(steps, expected):
+            rows = np.full((len(METRICS), len(steps)), np.nan, np.float32)
+            for row, name in zip(rows, METRICS, strict=True):
+                column = self._new(f"{name}.f4", "<f4", len(steps))
+                row[: len(column)] = column
+            self._history.append(rows.T)
+        else:
+            self._history = records.read_history(self._run, self._every, last)
+        self._rows += len(steps)
+        self._last = last
+
+    def _new(self, name: str, kind: str, count: int = -1) -> NDArray[np.generic]:
+        path, size = self._run / "history" / name, np.dtype(kind).itemsize
+        return (
+            np.fromfile(path, kind, count, offset=self._rows * size)
+            if path.is_file() and path.stat().st_size > self._rows * size
+            else np.zeros(0, kind)
+        )
+
+    def _read_events(self) -> None:
+        path = self._run / "events.jsonl"
+        if not path.is_file() or path.stat().st_size <= self._offset:
+            return
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        parsed = (records.event_of(line) for line in whole.splitlines())
+        new = [event for event in parsed if event is not None]
+        if any(event.kind == "resume" for event in new):
+            self.events = tuple(records.newest_branch([*self.events, *new]))
+        else:
+            self.events = (*self.events, *new)

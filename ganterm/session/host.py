@@ -1,0 +1,118 @@
+"""The process of a run that trains in the background: ``python -m ganterm.session.host FD``.
+
+It reads its launch from stdin, tells over the pipe ``FD`` what it does until it trains or fails,
+and then belongs to nobody: it ends by ``ganterm stop``, at its last step, or by a signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ganterm import headless
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+from ganterm.session.protocol import Snapshot
+from ganterm.signals import SignalStop
+
+LOG = "host.log"
+LOG_SECONDS = 60.0
+
+
+class _Reporter(headless.PlainReporter):
+    """Tells the launcher how the start goes; then writes the run's log, a line a minute."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__()
+        self._pipe: int | None = pipe
+        self._logged_at = float("-inf")
+
+    def loading(self, snapshot: Snapshot) -> None:
+        """Each thing that is being done, once."""
+        if snapshot.doing and snapshot.doing != self._told:
+            self._told = snapshot.doing
+            self._tell(doing=snapshot.doing)
+
+    def started(self, snapshot: Snapshot) -> None:
+        """From here on all output goes into the run directory."""
+        write_into(Path(snapshot.info.directory) / LOG)
+        super().started(snapshot)
+
+    def report(self, snapshot: Snapshot) -> None:
+        """The first step is done: the launcher may go."""
+        if snapshot.state == "loading":
+            return  # A resumed run has a step before it has done one.
+        self._tell(run=snapshot.info.name, directory=snapshot.info.directory)
+        self.close()
+        if time.monotonic() - self._logged_at >= LOG_SECONDS:
+            self._logged_at = time.monotonic()
+            super().report(snapshot)
+
+    def ended(self, snapshot: Snapshot) -> None:
+        """How it ended, and why."""
+        super().ended(snapshot)
+        if snapshot.failure is not None:
+            self._say(snapshot.failure.trace or snapshot.failure.message)
+
+    def failed(self, message: str, code: int) -> None:
+        """It never came to a first step."""
+        self._tell(failed=message, code=code)
+
+    def close(self) -> None:
+        """The launcher need not wait any more."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+    def _tell(self, **told: Any) -> None:
+        if self._pipe is not None:
+            # The launcher may have been closed with its terminal; that is no reason to stop.
+            with suppress(BrokenPipeError):
+                os.write(self._pipe, orjson.dumps(told) + b"\n")
+
+
+def write_into(log: Path) -> None:
+    """Have all that this process still prints go into a log, so that no write can fail any more."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for old, new in ((nothing, 0), (handle, 1), (handle, 2)):
+        os.dup2(old, new)
+    os.close(handle)
+    os.close(nothing)
+
+
+def outlive_the_terminal(session: LocalSession) -> None:
+    """Let the end of the shell be no reason to stop; what is printed then goes into the log."""
+
+    def cut_loose(*_: object) -> None:
+        directory = session.snapshot.info.directory
+        write_into(Path(directory) / LOG if directory else Path(os.devnull))
+
+    signal.signal(signal.SIGHUP, cut_loose)
+
+
+def main() -> int:
+    """Train; the exit code is that of a headless run."""
+    launch = Launch.unpacked(sys.stdin.buffer.read())
+    reporter = _Reporter(int(sys.argv[1]))
+    session = LocalSession(launch)
+    stop = SignalStop(session)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    session.start()
+    code = headless.watch(session, reporter, alone=False)
+    stop.done()
+    failure = session.snapshot.failure
+    reporter.failed(failure.message if failure else "stopped before its first step", code or 1)
+    reporter.close()
+    return stop.code if stop.code is not None else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

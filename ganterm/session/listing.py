@@ -1,0 +1,132 @@
+"""The runs that there are: those of a folder, and all that live, wherever they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from ganterm.errors import UserError
+from ganterm.session import runs
+from ganterm.session.pointer import Pointer, pointers, sweep
+from ganterm.session.protocol import ENDED
+from ganterm.text import clean
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run, as a list shows it.
+
+    ``state``: live, finished, stopped, failed, crashed, or unreadable. ``created``: ISO 8601.
+    """
+
+    name: str
+    state: str
+    step: int
+    preset: str
+    created: str
+    directory: str
+    id: str = ""
+    pid: int | None = None
+
+    @property
+    def when(self) -> str:
+        """When it began, in local time."""
+        try:
+            return f"{datetime.fromisoformat(self.created).astimezone():%Y-%m-%d %H:%M}"
+        except ValueError:
+            return "-"
+
+
+def live() -> list[Pointer]:
+    """The pointers to runs that live; those that lead nowhere are swept away."""
+    return [
+        pointer
+        for pointer in pointers()
+        if runs.is_live(Path(pointer.directory)) or not sweep(pointer)
+    ]
+
+
+def listed(runs_dir: Path) -> list[Listed]:
+    """The runs in a folder and the live ones, oldest first."""
+    pids = {os.path.realpath(pointer.directory): pointer.pid for pointer in live()}
+    folders = {os.path.realpath(path.parent) for path in runs_dir.glob("*/run.json")}
+    found = [_looked_at(Path(path), pids.get(path)) for path in folders | pids.keys()]
+    return sorted(found, key=lambda run: (run.created, run.name))
+
+
+def _looked_at(run: Path, pid: int | None) -> Listed:
+    try:
+        about = runs.about(run)
+    except UserError:
+        return Listed(run.name, "unreadable", 0, "", "", str(run), pid=pid)
+    alive = pid is not None or runs.is_live(run)
+    state = "live" if alive else about.state if about.state in ENDED else "crashed"
+    step = about.step if state in ENDED and about.step is not None else _newest_step(run)
+    return Listed(run.name, state, step, about.preset, about.created, str(run), about.id, pid)
+
+
+def _newest_step(run: Path) -> int:
+    """The step of the last row on the disk, 0 where there is none."""
+    path = run / "history" / "step.i8"
+    count = path.stat().st_size // 8 if path.is_file() else 0
+    return int(np.fromfile(path, "<i8", 1, offset=8 * (count - 1))[0]) if count else 0
+
+
+def lines(found: list[Listed]) -> Iterator[str]:
+    """The list in aligned columns, a head first."""
+    rows = [("NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY")]
+    rows += [
+        (
+            clean(run.name, 64),
+            run.state,
+            f"{run.step:,}",
+            clean(run.preset, 40),
+            run.when,
+            clean(run.directory),
+        )
+        for run in found
+    ]
+    name, state, step, preset, when = (max(len(row[i]) for row in rows) for i in range(5))
+    for row in rows:
+        yield (
+            f"{row[0]:<{name}}  {row[1]:<{state}}  {row[2]:>{step}}  {row[3]:<{preset}}  "
+            f"{row[4]:<{when}}  {row[5]}"
+        )
+
+
+def choose(run: str | None, runs_dir: Path) -> Pointer:
+    """The live run that is meant: by name, path, or the beginning of its id; without ``run`` the
+    only one that lives. UserError where that is none, or not one alone."""
+    alive = live()
+    if run is None:
+        if not alive:
+            raise UserError("there is no live run; `ganterm runs` lists what there is")
+        return _only(alive, "several runs live")
+    path = os.path.realpath(Path(run).expanduser())
+    matching = [
+        pointer
+        for pointer in alive
+        if run == Path(pointer.directory).name
+        or path == os.path.realpath(pointer.directory)
+        or (len(run) >= 4 and pointer.id.startswith(run))
+    ]
+    if not matching:
+        # A name that no run has is told as such; what is left is a run that does not live.
+        about = _looked_at(runs.find(run, runs_dir), None)
+        why = f"is not live: {about.state} at step {about.step:,}"
+        if about.state == "live":
+            why = "is live, but its process cannot be reached; its log says why"
+        raise UserError(f"run '{clean(run, 80)}' {why}; see `ganterm runs`")
+    return _only(matching, f"'{clean(run, 80)}' is more than one live run")
+
+
+def _only(found: list[Pointer], otherwise: str) -> Pointer:
+    if len(found) == 1:
+        return found[0]
+    shown = [f"{clean(pointer.directory)} ({pointer.id[:8]})" for pointer in found]
+    raise UserError(f"{otherwise}; give a path or an id:\n{', '.join(shown)}")

@@ -1,0 +1,73 @@
+"""Who is at the other end of a socket, and how people and processes are called in events."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import socket
+import struct
+import sys
+from typing import NamedTuple
+
+_TERMINAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,31}")
+
+_UCRED = "=iII"
+"""Linux: pid, uid and gid (struct ucred, socket(7))."""
+
+# Of <sys/un.h> and <sys/ucred.h>, macOS; Python names none of them.
+_SOL_LOCAL = 0
+_LOCAL_PEERCRED = 1
+_LOCAL_PEERPID = 2
+_XUCRED = "=IIh2x16I"
+
+
+class Peer(NamedTuple):
+    """A process and its user."""
+
+    pid: int
+    uid: int
+
+
+def trusted(connection: socket.socket) -> Peer | None:
+    """The process at the other end, as the kernel knows it; None for another user's."""
+    try:
+        peer = _peer(connection)
+    except (OSError, struct.error, AttributeError):
+        return None
+    return peer if peer is not None and peer.uid == os.geteuid() else None
+
+
+def _peer(connection: socket.socket) -> Peer | None:
+    if sys.platform == "linux":
+        size = struct.calcsize(_UCRED)
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        pid, uid, _ = struct.unpack(_UCRED, found)
+        return Peer(pid, uid)
+    if sys.platform == "darwin":
+        found = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, struct.calcsize(_XUCRED))
+        version, uid, *_ = struct.unpack(_XUCRED, found)
+        pid = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
+        return Peer(pid, uid) if version == 0 else None
+    return None
+
+
+def my_terminal() -> str:
+    """The terminal that this process sits at, as in ``pts/3``; "" for none."""
+    for handle in (0, 1, 2):
+        try:
+            return os.ttyname(handle).removeprefix("/dev/")
+        except OSError:
+            continue
+    return ""
+
+
+def called(pid: int, terminal: str = "") -> str:
+    """How a watcher of this user's is called: by its terminal, else by its process."""
+    if not _TERMINAL.fullmatch(terminal):
+        return f"attach pid {pid}"
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = f"uid {os.geteuid()}"
+    return f"{user}@{terminal}"

@@ -1,0 +1,227 @@
+"""Live runs in processes of their own: attached to, left, killed, detached and stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+
+from ganterm import presets
+from ganterm.session import detach, listing, runs
+from ganterm.session.client import RemoteSession
+from ganterm.session.launch import Launch
+from ganterm.session.pointer import Pointer, pointers
+from tests.conftest import TINY
+from tests.terminal import GANTERM, Terminal
+
+SETS = [part for text in TINY for part in ("--set", text)]
+TRAIN = ["--preset", "mnist_mlp", *SETS]
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GANTERM, *words], cwd=folder, capture_output=True, text=True)
+
+
+def events(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run / "events.jsonl").read_bytes().splitlines()
+    return [event for line in lines if (event := orjson.loads(line))["kind"] == kind]
+
+
+def goes_on(run: Path, steps: int = 3) -> None:
+    before = listing._newest_step(run)
+    until(lambda: listing._newest_step(run) >= before + steps)
+
+
+def listed(folder: Path) -> dict[str, dict[str, Any]]:
+    told = ganterm(folder, "runs", "--json").stdout.splitlines()
+    return {run["name"]: run for run in map(orjson.loads, told)}
+
+
+def wait_for_detaches(run: Path, count: int) -> None:
+    until(lambda: len(events(run, "detach")) == count)
+
+
+@pytest.fixture
+def ended() -> Iterator[list[int]]:
+    """Processes that are killed when the test is over, whatever happened."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def pointed(name: str) -> Pointer:
+    found = {Path(pointer.directory).name: pointer for pointer in until(pointers)}
+    return found[name]
+
+
+def detached(folder: Path, name: str, ended: list[int]) -> Pointer:
+    """A run in the background."""
+    done = ganterm(folder, *TRAIN, "--run", name, "--detach")
+    assert done.returncode == 0, done.stderr
+    pointer = pointed(name)
+    ended.append(pointer.pid)
+    assert f"process {pointer.pid}" in done.stderr
+    assert f"ganterm attach {name}" in done.stderr and f"ganterm stop {name}" in done.stderr
+    return pointer
+
+
+def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: list[int]) -> None:
+    run = tmp_path / "runs" / "a"
+    host = subprocess.Popen(
+        [*GANTERM, *TRAIN, "--run", "a", "--headless"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    ended.append(host.pid)
+    until(lambda: pointers() and listing._newest_step(run))
+    assert listed(tmp_path)["a"]["state"] == "live"
+
+    terminal = Terminal([*GANTERM, "attach"], tmp_path, 120, 36)
+    terminal.until(lambda t: "attached" in t.text and "running" in t.text)
+    terminal.press("K")
+    (change,) = until(lambda: events(run, "change"))
+    assert (change["key"], change["to"]) == ("k", 2) and "@" in change["by"]
+    terminal.press("q")
+    terminal.until(lambda t: "leave it training" in t.text)
+    terminal.press("l")
+    assert terminal.wait() == 0
+    assert "goes on" in terminal.text
+    terminal.close()
+    goes_on(run)
+
+    for gone, harm in enumerate((signal.SIGKILL, signal.SIGHUP), 2):
+        terminal = Terminal([*GANTERM, "attach", "a", "--readonly"], tmp_path)
+        terminal.until(lambda t: "read-only" in t.text)
+        terminal.signal(harm)
+        assert terminal.wait() != 0
+        terminal.close()
+        wait_for_detaches(run, gone)
+        goes_on(run)
+    assert [bool(event.get("lost")) for event in events(run, "detach")] == [False, True, False]
+    assert [event["readonly"] for event in events(run, "attach")] == [False, True, True]
+
+    done = ganterm(tmp_path, "stop", "a")
+    assert done.returncode == 0 and "saved in" in done.stdout
+    assert host.wait(30) == 0
+    state = listed(tmp_path)["a"]
+    assert state["state"] == "stopped" and runs.newest(run).step == state["step"]
+    assert pointers() == []
+    again = ganterm(tmp_path, "stop", "a")
+    assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
+    missing = ganterm(tmp_path, "attach", "b")
+    assert missing.returncode == 2 and "there is no run 'b'" in missing.stderr
+
+
+def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
+    pointer = detached(tmp_path, "night", ended)
+    run, host = tmp_path / "runs" / "night", psutil.Process(pointer.pid)
+    assert os.getsid(pointer.pid) == pointer.pid
+    assert Path(f"/proc/{pointer.pid}/fd/0").readlink() == Path(os.devnull)
+    assert Path(f"/proc/{pointer.pid}/fd/1").readlink() == (run / "host.log").resolve()
+    host.send_signal(signal.SIGHUP)
+    goes_on(run)
+    assert [c for c in host.net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
+
+    # A second one of that name, as a failing start.
+    files = sorted(tmp_path.rglob("*"))
+    failed = ganterm(tmp_path, *TRAIN, "--run", "night", "--detach")
+    assert failed.returncode == 2 and "ganterm resume night" in failed.stderr
+    assert {path.name for path in sorted(tmp_path.rglob("*"))} >= {path.name for path in files}
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["night"]
+
+    session = RemoteSession(pointer)
+    session.start()
+    host.send_signal(signal.SIGSTOP)
+    host.send_signal(signal.SIGKILL)
+    assert session.ended.wait(30)
+    assert session.link.state == "ended" and session.snapshot.state == "failed"
+    assert "crashed" in session.snapshot.failure.message
+    state = listed(tmp_path)["night"]
+    assert state["state"] == "crashed" and state["step"] == listing._newest_step(run)
+    assert pointers() == [] and not Path(pointer.socket).exists()
+    columns = ganterm(tmp_path, "runs").stdout.splitlines()
+    assert columns[0].split() == ["NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY"]
+    assert columns[1].index("crashed") == columns[0].index("STATE")
+
+
+def test_a_start_that_fails_in_the_background_leaves_nothing(tmp_path: Path) -> None:
+    done = ganterm(tmp_path, *TRAIN, "--device", "cuda:99", "--detach")
+    assert done.returncode == 2 and "cuda" in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dashboard_left_training_outlives_its_terminal(tmp_path: Path, ended: list[int]) -> None:
+    terminal = Terminal([*GANTERM, *TRAIN, "--run", "a"], tmp_path)
+    ended.append(terminal.process.pid)
+    run = tmp_path / "runs" / "a"
+    terminal.until(lambda _: pointers())
+    terminal.press("q")
+    terminal.until(lambda t: "leave it training" in t.text)
+    terminal.press("l")
+    terminal.until(lambda t: "ganterm stop a" in t.text)
+    before = listing._newest_step(run)
+    terminal.until(lambda _: listing._newest_step(run) > before)
+    for handle in (terminal.master, terminal.slave):
+        os.close(handle)
+    goes_on(run)
+    done = ganterm(tmp_path, "stop", "a")
+    assert done.returncode == 0, done.stderr
+    assert terminal.process.wait(30) == 0
+    assert "stopped at step" in (run / "host.log").read_text()
+    assert [event["kind"] for event in events(run, "detach")] == ["detach"]
+
+
+@pytest.mark.parametrize("words", [["attach"], ["runs"], ["stop", "a"]])
+def test_torch_is_not_loaded(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['ganterm', *{words!r}]\n"
+        "from ganterm.cli import main\n"
+        "import ganterm.session.client, ganterm.dashboard.app\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "sys.exit(int('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_a_launch_reaches_the_host_process_as_it_is(tmp_path: Path) -> None:
+    for name in presets.names():
+        known, preset = presets.load(name, ["lr_g=1.2345678901234567e-4"])
+        launch = Launch(known, preset, "cpu", 7, tmp_path, tmp_path, "x", ("collapse",), ("a", "b"))
+        assert Launch.unpacked(launch.packed()) == launch
+
+
+@pytest.mark.parametrize("kills", ["yes", "no"])
+@pytest.mark.parametrize("scope", ["session-3.scope", "user@1000.service/tmux.scope"])
+def test_a_logout_that_would_kill_the_run_is_foreseen(
+    kills: str, scope: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logind = tmp_path / "loginctl"
+    logind.write_text(f"#!/bin/sh\necho KillUserProcesses={kills}\n")
+    logind.chmod(0o755)
+    (tmp_path / "cgroup").write_text(f"0::/user.slice/user-1000.slice/{scope}\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(detach, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert detach.logout_kills() == (kills == "yes" and scope == "session-3.scope")

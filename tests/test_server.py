@@ -1,0 +1,494 @@
+"""The server beside a trainer, asked by clients of this process; and by what is none."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import psutil
+import pytest
+
+from ganterm.dashboard.app import Dashboard
+from ganterm.errors import UserError
+from ganterm.session import client as client_module
+from ganterm.session import peers, pointer, server, wire
+from ganterm.session.board import Board
+from ganterm.session.client import RemoteSession
+from ganterm.session.follow import Follower
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+from ganterm.session.metrics import METRICS
+from ganterm.session.pointer import Door, pointers
+from ganterm.session.protocol import (
+    DEFAULT_VIEW,
+    NewNoise,
+    Pause,
+    Session,
+    SetControl,
+    Unpause,
+    View,
+)
+from tests.test_dashboard import screen_text
+
+Make = Callable[..., Launch]
+ID = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def live(launch: Make) -> Iterator[LocalSession]:
+    """A run that trains, and can be reached."""
+    session = LocalSession(launch(steps=None))
+    session.start()
+    until(lambda: session.snapshot.step and pointers())
+    yield session
+    session.stop("the test is over")
+    assert session.ended.wait(60)
+
+
+@contextmanager
+def attached(readonly: bool = False) -> Iterator[RemoteSession]:
+    """A client of the only live run."""
+    (found,) = pointers()
+    session = RemoteSession(found, readonly)
+    session.start()
+    yield session
+    session.close()
+
+
+def plain() -> socket.socket:
+    """A connection with nothing said yet."""
+    (found,) = pointers()
+    return pointer.connected(found)
+
+
+def goes_on(session: Session, steps: int = 5) -> None:
+    before = session.snapshot.step
+    until(lambda: session.snapshot.step >= before + steps)
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """What comes until the other side hangs up."""
+    content = b""
+    with suppress(ConnectionResetError):
+        while chunk := connection.recv(1 << 16):
+            content += chunk
+    return content
+
+
+def logged(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run / "events.jsonl").read_bytes().splitlines()
+    return [event for line in lines if (event := orjson.loads(line))["kind"] == kind]
+
+
+def test_a_client_sees_what_the_trainer_shows(live: LocalSession) -> None:
+    with attached() as session:
+        session.watch(5.0, View("samples"))
+        session.submit(Pause())
+        until(lambda: session.snapshot.state == "paused" and session.snapshot.sample is not None)
+        until(lambda: session.history.rows == session.snapshot.step == live.snapshot.step)
+        here, there = live.snapshot, session.snapshot
+        assert there.info == replace(here.info, directory=str(Path(here.info.directory).resolve()))
+        assert (there.controls, there.counters) == (here.controls, here.counters)
+        assert there.scalars == here.scalars
+        assert np.array_equal(there.sample.images, here.sample.images)
+        assert there.diagnosis.measures == here.diagnosis.measures
+        assert [e.table() for e in session.events()] == [e.table() for e in live.events()]
+        rows = [
+            orjson.loads(line)
+            for line in (Path(here.info.directory) / "metrics.jsonl").read_bytes().splitlines()[1:]
+        ]
+        for name in METRICS:
+            steps, values = session.history.newest(name, 10**9)
+            known = [np.float32(np.nan if row[name] is None else row[name]) for row in rows]
+            assert steps.tolist() == [row["step"] for row in rows]
+            assert np.array_equal(values, np.array(known, np.float32), equal_nan=True)
+        assert session.link.state == "attached"
+
+
+def test_a_command_is_answered_with_the_step_it_acts_in_and_names_its_sender(
+    live: LocalSession,
+) -> None:
+    with attached() as one, attached() as other:
+        answer = one.answer(one.ask(SetControl("k", 3)), 60)
+        assert answer is not None and not answer.refused
+        until(lambda: other.snapshot.controls.k == 3)
+        (change,) = until(lambda: logged(Path(live.snapshot.info.directory), "change"))
+        assert (change["step"], change["key"], change["to"]) == (answer.step, "k", 3)
+        assert change["by"] == peers.called(os.getpid(), peers.my_terminal())
+        again = one.answer(one.ask(SetControl("k", 3)), 60)
+        assert again is not None and again.step > answer.step and not again.refused
+        refused = one.answer(one.ask(SetControl("loss", "began")), 60)
+        assert refused is not None and "another D" in refused.refused
+        noise = other.answer(other.ask(NewNoise()), 60)
+        assert noise is not None and not noise.refused
+    assert len(logged(Path(live.snapshot.info.directory), "change")) == 1
+
+
+def test_who_only_looks_on_changes_nothing(live: LocalSession) -> None:
+    with attached(readonly=True) as session:
+        for command in (SetControl("k", 3), Pause()):
+            answer = session.answer(session.ask(command), 60)
+            assert answer is not None and "read-only" in answer.refused
+        session.watch(5.0, View("samples"))
+        until(lambda: session.snapshot.sample is not None)
+        goes_on(session)
+    assert live.snapshot.controls.k == 1 and live.snapshot.state == "running"
+
+
+async def test_the_dashboard_attached(live: LocalSession) -> None:
+    with attached() as session:
+        app = Dashboard(session)
+        async with app.run_test(size=(120, 36)) as pilot:
+            await pilot.press("K")
+            while session.snapshot.controls.k != 2:
+                await pilot.pause(0.05)
+            app.tick()
+            await pilot.pause(0.3)
+            assert "attached" in screen_text(app)
+            await pilot.press("q")
+            await pilot.pause(0.1)
+            assert "leave it training" in screen_text(app)
+            await pilot.press("enter")
+        assert app.return_code == 0 and app.left_training
+    goes_on(live)
+    run = Path(live.snapshot.info.directory)
+    who = peers.called(os.getpid(), peers.my_terminal())
+    assert [e["by"] for e in until(lambda: logged(run, "attach"))] == [who]
+    assert [e["by"] for e in until(lambda: logged(run, "detach"))] == [who]
+    until(lambda: live.samples_per_s == 0)
+
+
+async def test_the_dashboard_of_who_only_looks_on(
+    live: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    with attached(readonly=True) as session:
+        app = Dashboard(session)
+        monkeypatch.setattr(app, "notify", lambda message, **_: told.append(message))
+        async with app.run_test(size=(120, 36)) as pilot:
+            await pilot.press("K", "space", "colon")
+            app.tick()
+            await pilot.pause(0.3)
+            assert "read-only" in screen_text(app)
+            assert len(told) == 3 and all("Read-only" in message for message in told)
+            await pilot.press("q")
+        assert app.return_code == 0
+    assert live.snapshot.controls.k == 1 and live.snapshot.state == "running"
+
+
+def test_a_client_that_never_reads_is_not_waited_for(live: LocalSession) -> None:
+    with plain() as deaf, attached() as session:
+        deaf.sendall(wire.line(wire.Hello(wire.PROTOCOL)) + wire.line(wire.Watch(10.0)))
+        session.watch(10.0)
+        seen = {id(session.snapshot.sample)}
+        while len(seen) < 5:
+            goes_on(session, 1)
+            seen.add(id(session.snapshot.sample))
+        # What waits for it is a set of messages, not one of each that was there to be seen.
+        deaf.settimeout(2.0)
+        assert 0 < len(deaf.recv(1 << 26)) < 1 << 22
+    goes_on(live)
+
+
+def test_watchers_come_up_to_a_limit_and_room_is_made_again(
+    live: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_WATCHERS", 3)
+    hello = wire.line(wire.Hello(wire.PROTOCOL))
+    there = []
+    for _ in range(3):
+        there.append(plain())
+        there[-1].sendall(hello)
+        assert there[-1].recv(10)
+    with plain() as fourth:
+        assert all_of(fourth) == b""
+    for connection in there:
+        connection.close()
+    until(lambda: not live._server.watchers)
+    with attached() as session:
+        goes_on(session)
+
+
+def test_the_newest_wish_of_a_view_wins_and_who_leaves_wishes_nothing() -> None:
+    board = Board()
+    board.watch(2.0, View("samples"))
+    board.watch(5.0, View("classes"), "a")
+    board.watch(1.0, View("samples"))
+    assert (board.samples_per_s, board.view.name) == (5.0, "classes")
+    board.watch(1.0, View("real"))
+    assert board.view.name == "real"
+    board.unwatch("a")
+    assert (board.samples_per_s, board.view.name) == (1.0, "real")
+    board.watch(0.0, DEFAULT_VIEW)
+    assert board.samples_per_s == 0
+
+
+def hostile(random_: random.Random) -> bytes:
+    """Something that no client of ours would send."""
+    hello = wire.line(wire.Hello(wire.PROTOCOL))
+    valid = wire.line(wire.Do(1, SetControl("k", 2)))
+    mutated = bytearray(valid)
+    mutated[random_.randrange(len(valid))] = random_.randrange(256)
+    return random_.choice(
+        [
+            random_.randbytes(random_.randrange(1, 3000)),
+            random_.randbytes(300) + b"\n",
+            b"[" * 20_000 + b"\n",
+            hello + b'{"is":"Watch","samples_per_s":NaN}\n',
+            hello + b'{"is":"Watch","samples_per_s":1e309}\n',
+            hello + b'{"is":"Do","number":' + b"9" * 5000 + b',"command":{"is":"Pause"}}\n',
+            b"x" * 200_000,
+            hello + b"x" * 200_000 + b"\n",
+            hello + b'{"is":"Note","kind":"attach","data":{"a":"\x1b]52;c;AAAA\x07"}}\n',
+            hello + wire.line(wire.Note("attach", {"a": "\x1b[2J\x9b1m"})),
+            hello + bytes(mutated),
+            hello + valid.replace(b'"k"', b'"__class__"'),
+            b"GET / HTTP/1.1\r\n\r\n",
+            hello[:-5],
+            b"",
+        ]
+    )
+
+
+def test_no_nonsense_harms_the_trainer(live: LocalSession) -> None:
+    end, count, dice = time.monotonic() + 3, 0, random.Random(5)
+    while time.monotonic() < end:
+        with suppress(OSError), plain() as connection:
+            connection.settimeout(0.05)
+            connection.sendall(hostile(dice))
+            count += 1
+            if dice.random() < 0.3:
+                with suppress(TimeoutError):
+                    connection.recv(1 << 16)
+    assert count > 5
+    assert live.unreachable is None and not live.ended.is_set()
+    with attached() as session:
+        goes_on(session)
+    events = (Path(live.snapshot.info.directory) / "events.jsonl").read_text()
+    assert "\\u001b" not in events and "\x1b" not in events
+
+
+def test_a_flood_of_commands_waits_its_turn(live: LocalSession) -> None:
+    with plain() as flood, attached() as session:
+        flood.sendall(wire.line(wire.Hello(wire.PROTOCOL)))
+        flood.settimeout(1.0)
+        lines = b"".join(wire.line(wire.Do(n, SetControl("k", 1 + n % 2))) for n in range(20_000))
+        with suppress(OSError):
+            flood.sendall(lines)
+        goes_on(session)
+        assert len(live.commands) < 1000
+
+
+def test_another_user_is_not_let_in(live: LocalSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_peer", lambda connection: peers.Peer(1, os.geteuid() + 1))
+    with plain() as stranger:
+        assert all_of(stranger) == b""
+    monkeypatch.setattr(peers, "_peer", lambda connection: None)
+    with plain() as stranger:
+        assert all_of(stranger) == b""
+    goes_on(live)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_is_not_let_in_even_where_the_folder_is_open(
+    live: LocalSession, runtime: Path
+) -> None:
+    (found,) = pointers()
+
+    def as_nobody() -> bytes:
+        """What somebody else gets to read: an error's number, or what came."""
+        hear, tell = os.pipe()
+        if not (child := os.fork()):
+            told = b"?"
+            try:
+                os.setgid(65_534)
+                os.setuid(65_534)
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(found.socket)
+                    connection.settimeout(10)
+                    told = b"read " + all_of(connection)
+            except OSError as error:
+                told = f"errno {error.errno}".encode()
+            finally:
+                os.write(tell, told)
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(tell)
+        with os.fdopen(hear, "rb") as told_by_child:
+            return told_by_child.read()
+
+    assert as_nobody() == b"errno 13"
+    for path in (runtime, Path(found.socket).parent.parent, Path(found.socket).parent):
+        path.chmod(0o777)
+    Path(found.socket).chmod(0o777)
+    assert as_nobody() == b"read "
+    goes_on(live)
+
+
+def test_nothing_listens_on_the_network(live: LocalSession) -> None:
+    with attached():
+        inet = psutil.Process().net_connections("inet")
+    assert [c for c in inet if c.status == psutil.CONN_LISTEN] == []
+
+
+def symlinked(runtime: Path) -> None:
+    (runtime / "elsewhere").mkdir(mode=0o700)
+    (runtime / "ganterm").symlink_to(runtime / "elsewhere")
+
+
+def open_to_all(runtime: Path) -> None:
+    (runtime / "ganterm").mkdir(mode=0o700)
+    (runtime / "ganterm" / "v1").mkdir()
+    (runtime / "ganterm" / "v1").chmod(0o777)
+
+
+def a_file(runtime: Path) -> None:
+    (runtime / "ganterm").touch(0o700)
+
+
+def somebody_elses(runtime: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    (runtime / "ganterm").mkdir(mode=0o700)
+    os.chown(runtime / "ganterm", 65_534, 65_534)
+
+
+@pytest.mark.parametrize("unsafe", [symlinked, open_to_all, a_file, somebody_elses])
+def test_in_an_unsafe_folder_nothing_is_served_and_training_goes_on(
+    unsafe: Callable[[Path], None], runtime: Path, launch: Make
+) -> None:
+    unsafe(runtime)
+    session = LocalSession(launch(steps=None))
+    session.start()
+    (alarm,) = until(lambda: session.snapshot.alarms)
+    assert alarm.name == "attach" and "mode 700" in alarm.message and alarm.severity == "warning"
+    goes_on(session)
+    session.stop("enough")
+    assert session.ended.wait(60) and session.snapshot.state == "stopped"
+    assert list(runtime.rglob("*.sock")) == []
+    with pytest.raises(UserError, match="mode 700"):
+        pointers()
+
+
+def test_a_path_too_long_for_a_socket_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    with pytest.raises(UserError, match="XDG_RUNTIME_DIR"):
+        Door.open(ID, tmp_path)
+
+
+def test_a_folder_that_vanishes_is_made_again(live: LocalSession, runtime: Path) -> None:
+    (found,) = pointers()
+    for path in sorted((runtime / "ganterm").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    until(pointers)
+    assert pointers() == [found]
+    with attached() as session:
+        goes_on(session)
+
+
+def test_what_a_killed_process_left_is_swept_by_its_rules(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    door = Door.open(ID, run)
+    assert not pointer.sweep(door.pointer), "somebody listens"
+    door.listener.close()
+    lock = records_lock(run)
+    assert not pointer.sweep(door.pointer), "somebody writes into the run"
+    os.close(lock)
+    assert pointer.sweep(door.pointer)
+    assert pointers() == [] and not Path(door.pointer.socket).exists()
+
+
+def records_lock(run: Path) -> int:
+    handle = os.open(run / "run.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[" * 100_000, b'{"id":"../../x"}', b"\xff" * 10, None],
+)
+def test_what_is_no_pointer_is_passed_over(
+    content: bytes | None, tmp_path: Path, runtime: Path
+) -> None:
+    door = Door.open(ID, tmp_path)
+    folder = runtime / "ganterm" / "v1"
+    other = "f" * 8 + ID[8:]
+    if content is None:
+        # One that leads out of the folder.
+        table = door.pointer.model_dump() | {"id": other, "socket": str(tmp_path / "x.sock")}
+        content = orjson.dumps(table)
+    (folder / f"{other}.json").write_bytes(content)
+    assert pointers() == [door.pointer]
+    door.close()
+    assert pointers() == []
+
+
+def test_silence_is_told_and_so_is_its_end(
+    live: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "STALE_SECONDS", 0.5)
+    with attached() as session:
+        monkeypatch.setattr(server, "TICK_SECONDS", 3.0)
+        until(lambda: session.link.state == "stale" and session.link.age > 0.5)
+        monkeypatch.setattr(server, "TICK_SECONDS", 0.1)
+        until(lambda: session.link.state == "attached")
+        goes_on(session)
+        session.submit(Pause())
+        until(lambda: session.snapshot.state == "paused")
+        session.submit(Unpause())
+
+
+def test_the_end_of_a_run_is_told_with_its_last_step(live: LocalSession) -> None:
+    with attached() as session:
+        live.stop("enough")
+        assert session.ended.wait(60)
+        assert session.link.state == "ended" and session.snapshot.state == "stopped"
+        assert session.snapshot.step == live.snapshot.step == session.history.rows
+        assert session.events()[-1].kind == "stop"
+    assert live.ended.wait(60) and pointers() == []
+
+
+def test_a_million_steps_open_whole(tmp_path: Path, launch: Make, capsys: Any) -> None:
+    count = 1_000_000
+    (tmp_path / "history").mkdir()
+    (tmp_path / "preset.toml").write_text(launch().preset.toml())
+    random_ = np.random.default_rng(0)
+    values = random_.random((len(METRICS), count), np.float32)
+    values[:, 777_777] = np.nan
+    for name, column in zip(METRICS, values, strict=True):
+        column.astype("<f4").tofile(tmp_path / "history" / f"{name}.f4")
+    np.arange(1, count + 1, dtype="<i8").tofile(tmp_path / "history" / "step.i8")
+    follower = Follower(tmp_path)
+    began = time.perf_counter()
+    follower.look()
+    seconds = time.perf_counter() - began
+    assert follower.history.rows == count
+    for name, column in zip(METRICS, values, strict=True):
+        steps, there = follower.history.newest(name, 10**9)
+        assert np.array_equal(there, column[steps - 1], equal_nan=True)
+    with capsys.disabled():
+        print(f"\na million steps: {seconds:.2f} s")
