@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ganterm import presets
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
+from tests.terminal import GANTERM, Start, Terminal
 
 TINY = ("generator.hidden=[16]", "discriminator.hidden=[16]", "data.batch_size=8")
 """Overrides that make a preset's networks small enough for tests."""
@@ -43,3 +45,19 @@ def train(launch: Callable[..., Launch]) -> Train:
         return session
 
     return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start ganterm with a tiny preset on a terminal of its own, run "r"."""
+    opened: list[Terminal] = []
+    small = [part for override in TINY for part in ("--set", override)]
+
+    def make(*arguments: str, **options: Any) -> Terminal:
+        command = [*GANTERM, "--preset", "mnist_mlp", "--run", "r", "--device", "cpu", *small]
+        opened.append(Terminal([*command, *arguments], tmp_path, **options))
+        return opened[-1]
+
+    yield make
+    for terminal in opened:
+        terminal.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -19,6 +21,7 @@ from typing import Any
 import pyte
 
 GANTERM = [sys.executable, "-m", "ganterm"]
+_ON_BEFORE = {"7", "25"}
 
 
 class Terminal:
@@ -87,6 +90,17 @@ class Terminal:
         """Send a signal to the program."""
         self.process.send_signal(number)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Have another size, which the program is told of."""
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._screen.resize(rows, columns)
+
+    def hang_up(self) -> None:
+        """Go as a dropped connection does; the program has no terminal from then on."""
+        for handle in (self.slave, self.master):
+            os.close(handle)
+        self.master = self.slave = -1
+
     def wait(self, seconds: float = 30) -> int:
         """Read until the program has ended; returns its exit code."""
         self.until(lambda _: self.process.poll() is not None, seconds)
@@ -99,4 +113,30 @@ class Terminal:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
         for handle in (self.master, self.slave):
-            os.close(handle)
+            if handle >= 0:
+                os.close(handle)
+
+
+Start = Callable[..., Terminal]
+
+
+def events(folder: Path, run: str = "r") -> list[dict[str, Any]]:
+    """The events of a run, as they stand in its directory now."""
+    lines = (folder / "runs" / run / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def running(terminal: Terminal) -> bool:
+    """Whether a run is seen to be under way."""
+    return "running" in terminal.text and "Samples raw" in terminal.text
+
+
+def assert_restored(terminal: Terminal) -> None:
+    """Every mode is as it was before, and so are the settings of the device."""
+    left: dict[str, str] = {}
+    for number, switch in re.findall(rb"\x1b\[\?(\d+)([hl])", terminal.raw):
+        left[number.decode()] = switch.decode()
+    assert left.pop("1049") == "l"
+    assert {n: "h" if n in _ON_BEFORE else "l" for n in left} == left
+    assert terminal.raw.count(b"\x1b[>") <= terminal.raw.count(b"\x1b[<u")
+    assert termios.tcgetattr(terminal.slave) == terminal.settings

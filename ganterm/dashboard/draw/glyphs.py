@@ -11,7 +11,7 @@ class Glyphs:
     """``unicode``: braille, blocks and rules; ``pictures``: half blocks or a ramp of letters."""
 
     unicode: bool = True
-    pictures: Literal["half", "ascii"] = "half"
+    pictures: Literal["half", "quadrant", "ascii"] = "half"
 
     @property
     def marker(self) -> str:
