@@ -65,8 +65,8 @@ class SignalStop:
             if self.cause:
                 return
             self.cause = cause
-        directory = self._session.snapshot.info.directory if self._session is not None else ""
-        streams.turn_away(directory)
+        # Into the log only once nothing draws any more: it is no place for bars and frames.
+        streams.turn_away("")
         self._goodbye(cause)
         self.hung_up.set()
         if self._session is None:

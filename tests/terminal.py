@@ -33,12 +33,14 @@ class Terminal:
         folder: Path,
         columns: int = 80,
         rows: int = 24,
+        controlling: bool = True,
         **environment: str,
     ) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.slave = slave
         self.settings = termios.tcgetattr(slave)
+        take = (lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None
         known = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONUTF8": "1"}
         kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLORTERM")}
         self.process = subprocess.Popen(
@@ -48,9 +50,9 @@ class Terminal:
             stderr=slave,
             cwd=folder,
             env={**kept, **known, **environment},
-            # A session of its own with this terminal as its own: a hang-up then reaches it.
+            # A session of its own; with this terminal as its own a hang-up reaches it as SIGHUP.
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=take,  # noqa: PLW1509
         )
         self.raw = b""
         self._screen = pyte.Screen(columns, rows)
