@@ -77,6 +77,11 @@ class Terminal:
             # pyte does not know Kitty's keyboard protocol and takes its tail for text.
             self._stream.feed(chunk.replace(b"\x1b[<u", b"").replace(b"\x1b[>1u", b""))
 
+    def read_raw(self, seconds: float) -> None:
+        """Take what comes within a while, without a look at it: for what no screen would hold."""
+        if select.select([self.master], [], [], seconds)[0]:
+            self.raw += os.read(self.master, 65_536)
+
     def until(self, condition: Callable[[Terminal], Any], seconds: float = 60) -> None:
         """Read until the condition holds; fails with the screen where it never does."""
         end = time.monotonic() + seconds
