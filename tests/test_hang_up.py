@@ -11,7 +11,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -212,33 +212,99 @@ def test_a_stalled_terminal_holds_up_neither_save_nor_exit_and_is_restored(
     assert (tmp_path / "runs" / "r" / "checkpoints" / "LATEST").exists()
 
 
-BLOCKED = """
+MEDDLED = """
 import pathlib, time
-from ganterm.dashboard import app
-tick = app.Dashboard._tick
-def blocked(self):
-    while pathlib.Path("block").exists():
-        time.sleep(0.05)
-    tick(self)
-app.Dashboard._tick = blocked
+{}
 from ganterm.cli import main
 main()
 """
+HANGS = """
+from ganterm.dashboard.app import Dashboard
+tick = Dashboard._tick
+def hang(self):
+    while pathlib.Path("now").exists():
+        time.sleep(0.05)
+    tick(self)
+Dashboard._tick = hang
+"""
+BREAKS = """
+from ganterm.dashboard.screens.cockpit import CockpitScreen
+def fail(self, event):
+    1 / (not pathlib.Path("now").exists())
+CockpitScreen.on_screen_resume = fail
+"""
+TRAINER_FAILS = """
+from ganterm.training.trainer import Training
+iterate = Training._iterate
+def fail(self):
+    if pathlib.Path("now").exists():
+        pathlib.Path("now").unlink()
+        raise MemoryError("no room for a batch")
+    iterate(self)
+Training._iterate = fail
+"""
 
 
-def test_a_signal_ends_it_where_the_dashboard_hangs(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", BLOCKED, "--preset", "ring8", "--run", "r", "--device", "cpu"]
-    terminal = Terminal(command, tmp_path)
-    try:
-        terminal.until(running)
-        (tmp_path / "block").touch()
-        terminal.read(1)
-        terminal.signal(signal.SIGTERM)
-        assert terminal.wait() == 143
-        assert_restored(terminal)
-        assert events(tmp_path)[-1]["kind"] == "stop"
-    finally:
+@pytest.fixture
+def meddled(tmp_path: Path) -> Iterator[Callable[[str], Terminal]]:
+    """Start ganterm with something in it that goes wrong once the file "now" is there."""
+    opened: list[Terminal] = []
+
+    def make(wrong: str) -> Terminal:
+        command = [sys.executable, "-c", MEDDLED.format(wrong), "--preset", "ring8", "--run", "r"]
+        opened.append(Terminal([*command, "--device", "cpu"], tmp_path, columns=100, rows=30))
+        opened[-1].until(running)
+        return opened[-1]
+
+    yield make
+    for terminal in opened:
         terminal.close()
+
+
+def test_a_signal_ends_it_where_the_dashboard_hangs(
+    meddled: Callable[[str], Terminal], tmp_path: Path
+) -> None:
+    terminal = meddled(HANGS)
+    (tmp_path / "now").touch()
+    terminal.read(1)
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 143
+    assert_restored(terminal)
+    assert events(tmp_path)[-1]["kind"] == "stop"
+
+
+def test_a_dashboard_that_breaks_leaves_the_training_alone(
+    meddled: Callable[[str], Terminal], tmp_path: Path
+) -> None:
+    terminal = meddled(BREAKS)
+    (tmp_path / "now").touch()
+    terminal.press("?")
+    terminal.until(lambda t: "esc closes" in t.text)
+    terminal.press("\x1b")
+    terminal.until(lambda t: "training goes on without a screen" in t.text)
+    assert_restored(terminal)
+    terminal.until(partial(has_reached, tmp_path, step_now(tmp_path) + 100))
+    terminal.press("\x03")
+    assert terminal.wait() == 130
+    assert events(tmp_path)[-1]["reason"] == "SIGINT"
+    assert_no_step_lost(tmp_path)
+
+
+def test_a_run_that_failed_goes_on_from_its_newest_checkpoint(
+    meddled: Callable[[str], Terminal], tmp_path: Path
+) -> None:
+    terminal = meddled(TRAINER_FAILS)
+    terminal.press("w")
+    terminal.until(lambda t: "checkpoint" in [event["kind"] for event in events(tmp_path)])
+    (tmp_path / "now").touch()
+    terminal.until(lambda t: "no room for a batch" in t.text and "R goes on" in t.text)
+    failed = next(event for event in events(tmp_path) if event["kind"] == "error")
+    terminal.press("R")
+    terminal.until(lambda t: "resume" in [event["kind"] for event in events(tmp_path)])
+    terminal.until(lambda t: running(t) and shown_step(t) > failed["step"])
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 143
+    assert_restored(terminal)
 
 
 def test_ctrl_z_and_sigtstp_do_not_stop_the_training(start: Start, tmp_path: Path) -> None:

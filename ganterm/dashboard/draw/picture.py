@@ -126,14 +126,14 @@ def _quadrants(picture: NDArray[np.float32]) -> Cells:
     low, high = known.min(axis=2), known.max(axis=2)
     strongest = (high - low).argmax(axis=2)[..., None]
     middle = np.take_along_axis(low + high, strongest, axis=2) / 2
-    lit: NDArray[np.bool_]
-    lit = np.take_along_axis(known, strongest[..., None], axis=3)[..., 0] > middle
+    lit = np.greater(np.take_along_axis(known, strongest[..., None], axis=3)[..., 0], middle)
     # Where a picture ends within a cell, the ground is the second colour.
-    lit = np.where(ground.any(axis=2)[..., None], ~ground, lit)
+    ends_here = np.any(ground, axis=2, keepdims=True)
+    lit = np.where(ends_here, ~ground, lit)
     count = lit.sum(axis=2)[..., None]
     front = (known * lit[..., None]).sum(axis=2) / np.maximum(count, 1)
     behind = (known * ~lit[..., None]).sum(axis=2) / np.maximum(4 - count, 1)
-    behind = np.where(ground.any(axis=2)[..., None], np.nan, behind)
+    behind = np.where(ends_here, np.nan, behind)
     front = np.where(count, front, behind)
     return _blocks(_QUADRANTS[lit @ np.array([1, 2, 4, 8])], front, behind)
 
