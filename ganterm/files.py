@@ -45,10 +45,11 @@ def sweep(folder: Path) -> None:
 
 
 class AppendOnly:
-    """A log that only grows; a write that fails half-way is taken back."""
+    """A log that only grows; a write that fails half-way is taken back. It is no link."""
 
     def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._handle = os.open(path, flags, 0o644)
         self._size = os.fstat(self._handle).st_size
 
     def append(self, content: bytes) -> None:

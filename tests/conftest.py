@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ganterm import presets
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from tests.terminal import GANTERM, Start, Terminal
+
+# How long an example takes says more of the machine than of the program.
+settings.register_profile("ganterm", deadline=None)
+settings.load_profile("ganterm")
 
 TINY = ("generator.hidden=[16]", "discriminator.hidden=[16]", "data.batch_size=8")
 """Overrides that make a preset's networks small enough for tests."""

@@ -13,13 +13,14 @@ import argparse
 import json
 import multiprocessing
 import statistics
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ganterm.losses import LOSSES
-from tests.quality import VIEW_SEED, trained
+from tests.quality import VIEW_SEED, saved_generators, trained
 
 JUDGED = 10_000
 STEPS = {"mlp": 6000, "dcgan": 1000}
@@ -44,6 +45,7 @@ class Run:
     loss: str
     seed: int
     steps: int
+    data: str = "mnist"
 
     @property
     def preset(self) -> str:
@@ -54,19 +56,19 @@ class Run:
     def overrides(self) -> tuple[str, ...]:
         """What differs from the preset."""
         if self.loss in OWN:
-            return ()
+            return (f"data.name={self.data}",)
         norm = ("discriminator.norm=none",) if self.loss in PENALISED else ()
         norm = norm if self.network == "dcgan" else ()
-        return ("data.name=mnist", f"loss={self.loss}", *NEEDS.get(self.loss, ()), *norm)
+        return (f"data.name={self.data}", f"loss={self.loss}", *NEEDS.get(self.loss, ()), *norm)
 
 
-def runs(networks: list[str]) -> list[Run]:
-    """All of them; a D that is an autoencoder is there once, beside the MLPs."""
+def runs(args: argparse.Namespace) -> list[Run]:
+    """All that are asked for; a D that is an autoencoder is there once, beside the MLPs."""
     return [
-        Run(network, loss, seed, STEPS[network])
-        for network in networks
-        for seed in range(SEEDS[network])
-        for loss in LOSSES
+        Run(network, loss, seed, args.steps or STEPS[network], args.data)
+        for network in args.networks
+        for seed in range(args.seeds or SEEDS[network])
+        for loss in args.losses
         if loss not in OWN or network == "mlp"
     ]
 
@@ -74,7 +76,6 @@ def runs(networks: list[str]) -> list[Run]:
 def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     """Train, then say what the generator's samples are worth."""
     import torch
-    from safetensors.torch import load_file
 
     from ganterm import presets
     from ganterm.data.load import loaded
@@ -94,12 +95,8 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     judge = classifier.trained(dataset, torch.device("cpu"), silent)
     assert judge is not None
     with trained(run.preset, run.seed, data_dir, run.overrides, run.steps) as done:
-        (checkpoint,) = (done.folder / "checkpoints").glob("step_*")
-        tensors = load_file(checkpoint / "tensors.safetensors")
+        generator = saved_generators(done.folder, dataset.shape)["raw"]
         minutes = done.minutes
-    generator = preset.generator.build(dataset.shape).eval()
-    own = {k.removeprefix("generator."): v for k, v in tensors.items() if k[:10] == "generator."}
-    generator.load_state_dict(own)
     random = torch.Generator().manual_seed(VIEW_SEED)
     z = Latent(preset.generator.latent_dim, preset.generator.latent).draw(JUDGED, random)
     with torch.no_grad():
@@ -129,9 +126,11 @@ def table(lines: list[dict[str, Any]]) -> str:
         "| network, steps | loss | seeds | digits found | class KL | cFID | diversity, % | min |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for network, steps in STEPS.items():
+    kinds = dict.fromkeys((x["network"], x["steps"]) for x in lines)
+    for network, steps in sorted(kinds, reverse=True):
         for loss in LOSSES:
-            ours = [x for x in lines if (x["network"], x["loss"]) == (network, loss)]
+            kind = (network, steps, loss)
+            ours = [x for x in lines if (x["network"], x["steps"], x["loss"]) == kind]
             if not ours:
                 continue
             cells = [
@@ -156,6 +155,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.loss_table", description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=sorted(STEPS), default=["mlp", "dcgan"])
+    parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES))
+    parser.add_argument("--seeds", type=int, help="default: 3 of mlp, 1 of dcgan")
+    parser.add_argument("--steps", type=int, help="default: 6,000 of mlp, 1,000 of dcgan")
+    parser.add_argument("--data", default="mnist", help="mnist10k needs no files")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("loss_table.jsonl"))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: the table alone")
@@ -163,14 +166,18 @@ def main() -> None:
     lines = []
     if args.out.exists():
         lines = [json.loads(line) for line in args.out.read_text().splitlines()]
-    known = {Run(x["network"], x["loss"], x["seed"], x["steps"]) for x in lines}
+    known = {Run(x["network"], x["loss"], x["seed"], x["steps"], x["data"]) for x in lines}
     if args.jobs:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(args.jobs, context) as pool, args.out.open("a") as out:
-            missing = [run for run in runs(args.networks) if run not in known]
+            missing = [run for run in runs(args) if run not in known]
             waiting = [pool.submit(judged, run, args.data_dir) for run in missing]
             for done in as_completed(waiting):
-                lines.append(done.result())
+                try:
+                    lines.append(done.result())
+                except RuntimeError as error:
+                    print(f"not in the table: {error}", file=sys.stderr)
+                    continue
                 print(json.dumps(lines[-1]), file=out, flush=True)
     print(table(lines))
 

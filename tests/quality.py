@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ganterm import presets
 from ganterm.session.launch import Launch
@@ -77,10 +77,24 @@ def trained(
         yield Trained(Path(last.info.directory), last.counters.elapsed / 60)
 
 
+def saved_generators(run: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The raw and the averaged G of a run's newest checkpoint, in evaluation mode."""
+    from safetensors.torch import load_file
+
+    _, preset = presets.load(str(run / "preset.toml"))
+    newest = (run / "checkpoints" / "LATEST").read_text().strip()
+    tensors = load_file(run / "checkpoints" / newest / "tensors.safetensors")
+    found = {}
+    for which, prefix in (("raw", "generator."), ("averaged", "average.")):
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        found[which] = preset.generator.build(shape).eval()
+        found[which].load_state_dict(own)
+    return found
+
+
 def judge(name: str, seed: int, data_dir: Path | None, overrides: tuple[str, ...]) -> Judgement:
     """Train a 2-D preset and count the modes that its saved generators cover."""
     import torch
-    from safetensors.torch import load_file
 
     from ganterm.data.load import loaded
     from ganterm.diagnosis.modes import coverage
@@ -90,16 +104,11 @@ def judge(name: str, seed: int, data_dir: Path | None, overrides: tuple[str, ...
     dataset = loaded(preset.data, data_dir, lambda doing, share: None)
     assert dataset.modes is not None and dataset.sigma is not None
     with trained(name, seed, data_dir, overrides) as run:
-        (checkpoint,) = (run.folder / "checkpoints").glob("step_*")
-        tensors = load_file(checkpoint / "tensors.safetensors")
+        generators = saved_generators(run.folder, dataset.shape)
     latent = Latent(preset.generator.latent_dim, preset.generator.latent)
     z = latent.draw(SAMPLES, torch.Generator().manual_seed(VIEW_SEED))
     found = {}
-    for which, prefix in (("raw", "generator."), ("averaged", "average.")):
-        generator = preset.generator.build(dataset.shape).eval()
-        generator.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
+    for which, generator in generators.items():
         with torch.no_grad():
             found[which] = tuple(coverage(generator(z), dataset.modes, dataset.sigma))
     return Judgement(seed, run.minutes, found, len(dataset.modes))

@@ -23,14 +23,13 @@ from ganterm.diagnosis import classifier
 from ganterm.diagnosis.judge import Classifier, Prediction
 from ganterm.diagnosis.modes import divergence
 from ganterm.training.latent import Latent
+from tests.quality import VIEW_SEED, saved_generators
 
 SAMPLES = 26_000
 MODES = 1_000
 PART = 1_000
 SURE, OFTEN = 0.9, 3
 """The strictest gate in use: a mode counts with so many samples, each told with this confidence."""
-VIEW_SEED = 12_345
-"""Of the noise that is judged, the same for all runs."""
 
 
 class Stacks(NamedTuple):
@@ -58,22 +57,12 @@ def judged(judge: Classifier, part: Callable[[int], Tensor]) -> Stacks:
 
 def generators(run: Path, shape: tuple[int, ...]) -> dict[str, Callable[[int], Tensor]]:
     """The raw and the averaged G of a run's newest checkpoint, as makers of parts."""
-    from safetensors.torch import load_file
-
     _, preset = presets.load(str(run / "preset.toml"))
-    newest = (run / "checkpoints" / "LATEST").read_text().strip()
-    tensors = load_file(run / "checkpoints" / newest / "tensors.safetensors")
     random = torch.Generator().manual_seed(VIEW_SEED)
     latent = Latent(preset.generator.latent_dim, preset.generator.latent)
     z = latent.draw(SAMPLES, random).split(PART)
-    found: dict[str, Callable[[int], Tensor]] = {}
-    for name, prefix in (("raw", "generator."), ("averaged", "average.")):
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if own:
-            network = preset.generator.build(shape).eval()
-            network.load_state_dict(own)
-            found[name] = partial(_made, network, z)
-    return found
+    networks = saved_generators(run, shape)
+    return {name: partial(_made, network, z) for name, network in networks.items()}
 
 
 def _made(network: nn.Module, z: tuple[Tensor, ...], part: int) -> Tensor:

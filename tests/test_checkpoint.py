@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -113,6 +114,15 @@ def test_what_is_written_is_what_is_read(run: Path) -> None:
     assert torch.equal(found.tensors["weights"], some_tensors(7)["weights"])
     assert runs.newest(run) == name
     assert not list(run.rglob("*.tmp"))
+
+
+def test_an_alarm_with_its_figures_is_kept(run: Path) -> None:
+    figures = {"share": np.float32(0.5), "counts": np.arange(3), "names": ("a", "b")}
+    alarm = Alarm("collapse", "T", "m", 1, 2, evidence=figures, remedies=(Remedy("k", "more"),))
+    name = checkpoint.save(run / "checkpoints", some_tensors(), some_state(3, alarms=[alarm]))
+    (kept,) = restore.read(run, name, RUN).state.alarms
+    assert kept.evidence == {"share": 0.5, "counts": [0, 1, 2], "names": ["a", "b"]}
+    assert (kept.raised, kept.remedies) == (2, (Remedy("k", "more"),))
 
 
 def test_a_step_saved_twice_is_two_checkpoints_and_the_newer_one_counts(run: Path) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from textual.geometry import Spacing
 from textual.pilot import Pilot
+from textual.strip import Strip
+from textual.widget import Widget
 
 from ganterm.controls import KNOBS, Controls
 from ganterm.dashboard.app import ACTIONS, Dashboard
@@ -365,6 +368,60 @@ async def test_marks_of_changes_are_on_every_chart() -> None:
 async def test_wgan_shows_one_ranking_line() -> None:
     async with shown(running(controls=Controls(loss="wgan"))) as (app, _):
         assert "P(real>fake)" in screen_text(app)
+
+
+def looks(strips: list[Strip]) -> list[list[tuple[object, ...]]]:
+    """Each cell's character, the colour behind it, and, where it is no blank, its own."""
+    return [
+        [
+            (c, s.style.bgcolor, (s.style.color, s.style.bold) if c != " " else None)
+            for s in row
+            for c in s.text
+        ]
+        for row in strips
+    ]
+
+
+@pytest.mark.parametrize(("size", "no_color"), [((80, 24), True), ((120, 36), False)])
+async def test_what_is_kept_from_frame_to_frame_is_what_would_be_drawn_afresh(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], no_color: bool
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    board = running(controls=Controls(k=3))
+    random = np.random.default_rng(1)
+    change = {"key": "k", "from": 3, "to": 4, "by": "key"}
+    happenings = [
+        lambda app: app.action_nudge("k", 1),
+        lambda app: board.pin(Event(board.snapshot.step, 0, TIME, "change", change)),
+        lambda app: obey(board),
+        lambda app: app.action_zoom(),
+        lambda app: app.use_glyphs(Glyphs(bool(random.integers(2)))),
+        lambda app: setattr(board, "snapshot", replace(board.snapshot, alarms=(raised("x"),))),
+        lambda app: setattr(board, "snapshot", replace(board.snapshot, alarms=())),
+        lambda app: board.recording.append(random.random((99, len(METRICS)), np.float32)),
+        lambda app: None,
+    ]
+    async with shown(board, size) as (app, pilot):
+        for happening in random.permutation(np.repeat(np.arange(len(happenings)), 2)).tolist():
+            happenings[happening](app)
+            step = board.snapshot.step + 10
+            images = random.integers(0, 255, (64, 28, 28, 1), dtype=np.uint8)
+            board.snapshot = replace(board.snapshot, step=step, sample=Sample(step, images=images))
+            app.tick()
+            app._show(board.snapshot, fresh=True)
+            await pilot.pause()
+            for panel in app.screen.query(Panel):
+                if not panel.display or not panel.size or panel._frame is None:
+                    continue
+                afresh = panel.draw(panel._frame, *panel.size)
+                shown_now = [panel.render_line(y) for y in range(panel.size.height)]
+                assert looks(shown_now) == looks(afresh), panel.id
+                whole = panel.outer_size.region
+                by_textual = Widget.render_lines(panel, whole)
+                assert looks(panel.render_lines(whole)) == looks(by_textual), panel.id
+                part = whole.shrink(Spacing(0, 3, 1, 2))
+                assert looks(panel.render_lines(part)) == looks(Widget.render_lines(panel, part))
 
 
 async def test_an_unchanged_run_costs_no_drawing() -> None:

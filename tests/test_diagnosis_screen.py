@@ -395,8 +395,8 @@ async def test_alarms_are_short_in_the_events_and_marked_on_every_chart() -> Non
     board.pin(event(RANGE, "raised", 901))
     async with shown(board, (200, 60)) as (app, pilot):
         told = screen_text(app)
-        assert "ALARM collapse raised: G makes 3 of 10 digits" in told
-        assert "ALARM collapse cleared" in told and "warning range raised" in told
+        assert "ALARM Mode collapse: G makes 3 of 10 digits" in told
+        assert "ALARM Mode collapse cleared" in told and f"warning {RANGE.title}: " in told
         assert "diversity 31" not in told
         for name in ("losses", "accuracy", "gradients", "diversity", "scores", "weights"):
             row = app.screen.query_one(f"#{name}").render_line(1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw import picture
+from ganterm.dashboard.draw.cells import Cells, padded
 from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach, smoothed
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import clock, measured, short, size, tick
@@ -110,6 +113,98 @@ def test_any_series_is_drawn_on_any_room(
         rows = draw_chart(Chart("t", lines, bounds, log), width, height)
     assert len(rows) == height
     assert all(row.cell_length == width for row in rows)
+
+
+def _dots_by_hand(low: np.ndarray, high: np.ndarray, top: int) -> set[tuple[int, int]]:
+    """(dot row, dot column) of all dots from high to low, on a scale of 0 to 1."""
+    places = [
+        [min(max(round((1 - float(end)) * top), 0), top) for end in (above, below)]
+        for below, above in zip(low, high, strict=True)
+        if np.isfinite(below) and np.isfinite(above)
+    ]
+    columns = [x for x, ends in enumerate(np.isfinite(low) & np.isfinite(high)) if ends]
+    return {(y, x) for x, (a, b) in zip(columns, places, strict=True) for y in range(a, b + 1)}
+
+
+def _line_by_hand(middle: np.ndarray, top: int) -> set[tuple[int, int]]:
+    """A line's dots, each column joined with the one before it."""
+    dots_set, before = set(), None
+    for x, value in enumerate(middle):
+        if not np.isfinite(value):
+            before = None
+            continue
+        place = min(max(round((1 - float(value)) * top), 0), top)
+        start = (
+            place if before is None or before == place else before + (1 if before < place else -1)
+        )
+        dots_set |= {(y, x) for y in range(min(start, place), max(start, place) + 1)}
+        before = place
+    return dots_set
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.integers(4, 30), st.integers(1, 9), st.integers(1, 3))
+def test_every_dot_is_where_a_loop_over_dots_puts_it(
+    seed: int, columns: int, rows: int, count: int
+) -> None:
+    random = np.random.default_rng(seed)
+    lines, layers = [], []
+    for letter, color in zip("DGM"[:count], (palette.D, palette.G, palette.CHANGE), strict=False):
+        mean = random.uniform(-0.2, 1.2, 2 * columns).astype(np.float32)
+        low, high = mean - random.random(), mean + random.random()
+        for series in (low, high, mean):
+            # The last column has a value, so that the letter at a line's end is beside the plot.
+            series[:-1][random.random(2 * columns - 1) < 0.1] = np.nan
+        envelope = Envelope(low, high, mean, 1, 2 * columns, 2 * columns)
+        lines.append(Line(letter, letter, color, envelope, 0.0))
+    top = 4 * rows - 1
+    layers += [
+        (_dots_by_hand(one.envelope.low, one.envelope.high, top), palette.BANDS[one.color])
+        for one in lines
+    ]
+    drawn: set[tuple[int, int]] = set()
+    for one in lines:
+        here = _line_by_hand(one.smooth, top)
+        drawn |= here
+        layers.append((here, one.color))
+    strips = draw_chart(Chart("t", lines, (0.0, 1.0)), columns + 8, rows + 1 + (rows >= 4))
+    cells = [[(c, s.style.color.name) for s in row for c in s.text] for row in strips]
+    bits = {(0, 0): 0, (1, 0): 1, (2, 0): 2, (0, 1): 3, (1, 1): 4, (2, 1): 5, (3, 0): 6, (3, 1): 7}
+    for y in range(rows):
+        for x in range(columns):
+            inside = {(4 * y + a, 2 * x + b): bit for (a, b), bit in bits.items()}
+            hit = [number for number, (layer, _) in enumerate(layers) if layer & inside.keys()]
+            char, color = cells[1 + y][6 + x]
+            if not hit:
+                assert not dots(char)
+                continue
+            shown, expected = layers[hit[-1]]
+            if hit[-1] >= count:
+                # A line takes the dots of those below it into its cell.
+                shown = set().union(*(layers[n][0] for n in hit if n >= count))
+            code = sum(1 << bit for place, bit in inside.items() if place in shown)
+            assert (ord(char), color) == (0x2800 + code, expected)
+
+
+@given(st.integers(0, 5), st.integers(1, 12), st.integers(0, 1000), st.integers(0, 2))
+def test_segments_hold_every_cell_and_none_could_be_joined(
+    rows: int, columns: int, seed: int, margin: int
+) -> None:
+    random = np.random.default_rng(seed)
+    looks = [palette.style(), palette.style(palette.D), palette.heading()]
+    chars = np.array(list(" ab⣿"))[random.integers(0, 4, (rows, columns))]
+    indices = random.integers(0, 3, (rows, columns))
+    made = Cells.of(chars, indices, looks).strips()
+    assert len(made) == rows
+    for y, row in enumerate(made):
+        cells = [(c, s.style) for s in row for c in s.text]
+        assert cells == [(chars[y, x], looks[indices[y, x]]) for x in range(columns)]
+        whole = padded(row, margin, 1)
+        blank = (" ", palette.style())
+        assert [(c, s.style) for s in whole for c in s.text] == [blank] * margin + cells + [blank]
+        for strip in (row, whole):
+            assert strip.cell_length == len(strip.text)
+            assert all(a.style != b.style for a, b in itertools.pairwise(strip))
 
 
 def test_bounds_hold_the_data_on_round_numbers_and_stay() -> None:

@@ -17,6 +17,7 @@ from ganterm import presets
 from ganterm.controls import KNOBS
 from ganterm.dashboard.app import ACTIONS
 from ganterm.data import DATASETS
+from ganterm.diagnosis.rule import rules
 from ganterm.losses import LOSSES
 from tests.terminal import GANTERM, Terminal
 
@@ -50,8 +51,11 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", PLAIN)
 def test_commands_without_a_dashboard_run(command: str, tmp_path: Path) -> None:
+    if "resume" in command:
+        before = run(COMMANDS[COMMANDS.index(command) - 1], tmp_path)
+        assert before.returncode == 0, before.stderr
     done = run(command, tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (3 if "--stop-on" in command else 0), done.stderr
     if "--json" in command:
         assert json.loads(done.stdout.splitlines()[-1])["state"] == "finished"
 
@@ -115,8 +119,26 @@ def test_every_key_preset_and_picture_is_there() -> None:
         assert "/presets/" in picture or (ROOT / picture).with_suffix(".svg").is_file()
     for loss in LOSSES:
         assert f"`{loss}`" in README
+    for rule in rules():
+        assert f"| `{rule.name}` |" in README
     for source in DATASETS:
         assert f"`{source}`" in README
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.loss_table" in c])
+def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -> None:
+    """As the README gives it, but for a few steps of two losses on the embedded digits."""
+    words = shlex.split(command.replace("--data-dir ../shared/data", ""))
+    words[0] = sys.executable
+    words += ["--losses", "hinge", "began", "--networks", "mlp", "--seeds", "1", "--steps", "3"]
+    words += ["--data", "mnist10k", "--jobs", "1", "--out", str(tmp_path / "table.jsonl")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| mlp, 3 |")]
+    assert [row.split("|")[2].strip() for row in rows] == ["`hinge`", "`began`"]
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.stdout == done.stdout
+    assert len((tmp_path / "table.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.quality" in c])

@@ -344,6 +344,21 @@ def test_torn_tails_are_mended(train: Train) -> None:
     assert not list(run.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["events.jsonl", "history/k.f4", "run.lock"])
+def test_a_link_out_of_the_run_directory_is_not_written_through(
+    train: Train, tmp_path: Path, name: str
+) -> None:
+    run = folder_of(train(steps=2))
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"no line feed")
+    (run / name).unlink()
+    (run / name).symlink_to(outside)
+    failure = resumed(run, 4).snapshot.failure
+    assert failure is not None and failure.mistake
+    assert "symbolic links" in failure.message
+    assert outside.read_bytes() == b"no line feed"
+
+
 def test_a_metric_that_came_later_has_no_values_before(train: Train) -> None:
     run = folder_of(train(steps=3))
     (run / "history" / "convergence.f4").unlink()
@@ -378,6 +393,7 @@ def test_foreign_lines_among_the_events_are_passed_over(train: Train) -> None:
         json.dumps(good | {"kind": "change", "key": "k", "from": 1, "to": "x", "by": 1}).encode(),
         json.dumps(good | {"kind": "data", "files": [], "why": ""}).encode(),
         json.dumps(good | {"kind": "resume", "checkpoint": "", "differs": [1]}).encode(),
+        json.dumps(good | {"kind": "refused", "key": [], "to": 1, "reason": ""}).encode(),
         json.dumps({"step": 1}).encode(),
     ]
     with (run / "events.jsonl").open("ab") as file:

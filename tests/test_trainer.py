@@ -414,3 +414,13 @@ def test_stopping_while_loading_leaves_nothing_and_is_no_failure(
 def test_a_run_says_how_often_it_is_looked_at(train: Train) -> None:
     assert train().snapshot.info.diagnose_every == 250
     assert train("run.diagnosis=0", name="off").snapshot.info.diagnose_every == 0
+
+
+def test_a_trap_is_told_at_the_start(train: Train) -> None:
+    # Points of the grid lie beyond 1 as well.
+    session = train("generator.output=tanh", preset="grid25", steps=2)
+    first, warning = events(session)[:2]
+    assert first["kind"] == "start"
+    assert (warning["kind"], warning["name"]) == ("alarm", "output_range")
+    assert (warning["step"], warning["severity"]) == (0, "warning")
+    assert session.snapshot.alarms[0].name == "output_range"

@@ -30,8 +30,8 @@ class Health:
 
 
 def ranked(alarms: tuple[Alarm, ...]) -> list[Alarm]:
-    """Alarms before warnings, the oldest of each first."""
-    return sorted(alarms, key=lambda alarm: (alarm.severity != "alarm", alarm.since))
+    """Alarms before warnings, a collapse before all, the oldest of each first."""
+    return sorted(alarms, key=lambda a: (a.severity != "alarm", a.name != "collapse", a.since))
 
 
 def health(snapshot: Snapshot) -> Health:
@@ -40,7 +40,9 @@ def health(snapshot: Snapshot) -> Health:
         worst = ranked(snapshot.alarms)[0]
         word = WORDS[worst.severity]
         title = clean(worst.title, 40)
-        return Health(worst.severity, f"{word} {title[:1].lower()}{title[1:]}", word.rstrip(":"))
+        if title[1:2].islower():
+            title = f"{title[0].lower()}{title[1:]}"
+        return Health(worst.severity, f"{word} {title}", word.rstrip(":"))
     every = snapshot.info.diagnose_every
     if snapshot.diagnosis.readings:
         return Health("healthy", "healthy", "healthy")

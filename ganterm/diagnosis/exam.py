@@ -158,6 +158,10 @@ class Exam:
         """Whether it can be taken on this run at all."""
         raise NotImplementedError
 
+    def comes_first(self, subject: Subject) -> bool:
+        """Whether it is taken in every round of this run."""
+        return self.first
+
     def take(self, look: Look) -> Findings:
         """Measure, between two iterations."""
         raise NotImplementedError

@@ -74,6 +74,10 @@ class Covering(Exam):
         """On any data."""
         return True
 
+    def comes_first(self, subject: Subject) -> bool:
+        """On pictures whose modes nothing else tells: the alarm of collapse goes by it."""
+        return subject.classifier is None and not subject.plane
+
     def take(self, look: Look) -> Findings:
         """Of as many fakes as there are reals."""
         reals, radii = _reals(look.subject)

@@ -32,12 +32,20 @@ def blocks(record: Record, *metrics: str) -> tuple[Steps, Values]:
         steps, values = record.rows(metric, BLOCK * BLOCKS)
         whole = len(values) // BLOCK
         cut = values[len(values) - whole * BLOCK :].astype(np.float64).reshape(whole, BLOCK)
-        few = np.isnan(cut).sum(axis=1) * 2 > BLOCK
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # Of blocks without any value.
-            medians.append(np.where(few, np.nan, np.nanmedian(cut, axis=1)))
+        medians.append(_medians(cut))
         steps = steps[len(steps) - whole * BLOCK :: BLOCK]
     return steps, np.stack(medians)
+
+
+def _medians(cut: Values) -> Values:
+    """Of each row of (b, BLOCK), (b,)."""
+    missing = np.isnan(cut)
+    if not missing.any():
+        return np.asarray(np.median(cut, axis=1))  # Many times faster than what minds NaN.
+    few = missing.sum(axis=1) * 2 > BLOCK
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # Of blocks without any value.
+        return np.where(few, np.nan, np.nanmedian(cut, axis=1))
 
 
 def began(flags: Flags, least: int) -> int | None:
@@ -57,7 +65,8 @@ def began(flags: Flags, least: int) -> int | None:
 def fresh(record: Record, name: str) -> float:
     """The newest reading of a measure; NaN without one, and where it is too old.
 
-    Too old: taken more than ROUNDS rounds before the newest.
+    Too old: taken more than ROUNDS rounds before the newest. Good to choose by, and for a word
+    beside; see ``taken``.
     """
     reading = record.diagnosis.readings.get(name)
     rounds = record.diagnosis.series.get("diversity_pixels")
@@ -70,7 +79,12 @@ def fresh(record: Record, name: str) -> float:
     return reading.value
 
 
-def first_fresh(record: Record, *names: str) -> float:
-    """Of several measures the first with a fresh value that is finite; NaN without any."""
-    found = (fresh(record, name) for name in names)
-    return next((value for value in found if np.isfinite(value)), float("nan"))
+def taken(record: Record, name: str) -> float:
+    """A measure's reading of this very round; NaN where it was not taken in it.
+
+    What is judged: one reading must not count twice because nothing newer is there.
+    """
+    reading = record.diagnosis.readings.get(name)
+    if reading is None or reading.step != record.diagnosis.step:
+        return float("nan")
+    return reading.value

@@ -78,16 +78,14 @@ def _features(subject: Subject) -> Known | None:
 
 
 class Vendi(Exam):
-    """The Vendi score in data space and in feature space, in % of that of reals."""
+    """The Vendi score in data space, in % of that of reals."""
 
+    first = True
     measures: ClassVar = {
         "vendi_pixels": Measure(
             "Vendi score",
             "%",
             f"effective number of different samples among {SAMPLES}, in % of that of reals",
-        ),
-        "vendi_features": Measure(
-            "Vendi score, features", "%", "the same of their features in a fixed network"
         ),
     }
 
@@ -96,13 +94,28 @@ class Vendi(Exam):
         return True
 
     def take(self, look: Look) -> Findings:
-        """Both; points are their own features."""
-        subject = look.subject
-        readings = {"vendi_pixels": relative_vendi(cloud(look.fakes[:SAMPLES]), _pixels(subject))}
-        if not subject.plane:
-            features = cloud(look.fake_features[:SAMPLES])
-            readings["vendi_features"] = relative_vendi(features, _features(subject))
-        return Findings(readings)
+        """Of SAMPLES fakes."""
+        fakes = cloud(look.fakes[:SAMPLES])
+        return Findings({"vendi_pixels": relative_vendi(fakes, _pixels(look.subject))})
 
 
-EXAMS = (Vendi(),)
+class VendiOfFeatures(Exam):
+    """The Vendi score in feature space, in % of that of reals."""
+
+    measures: ClassVar = {
+        "vendi_features": Measure(
+            "Vendi score, features", "%", "the same of their features in a fixed network"
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On pictures: points are their own features."""
+        return not subject.plane
+
+    def take(self, look: Look) -> Findings:
+        """Of SAMPLES fakes."""
+        fakes = cloud(look.fake_features[:SAMPLES])
+        return Findings({"vendi_features": relative_vendi(fakes, _features(look.subject))})
+
+
+EXAMS = (Vendi(), VendiOfFeatures())

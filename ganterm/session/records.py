@@ -26,7 +26,7 @@ _HEAD = ("step", "branch", "time", "kind")
 _NEEDED = {
     "change": ("key", "from", "to", "by"),
     "schedule": ("key", "from", "to", "by"),
-    "refused": ("reason",),
+    "refused": ("key", "to", "reason"),
     "alarm": ("name", "state", "message"),
     "error": ("message",),
     "note": ("text",),
@@ -154,6 +154,8 @@ def _round(line: bytes) -> dict[str, Any] | None:
 
 def _readable(kind: str, data: Mapping[str, Any]) -> bool:
     if not all(name in data for name in _NEEDED.get(kind, ())):
+        return False
+    if not isinstance(data.get("key", ""), str):
         return False
     if kind == "data":
         return isinstance(data["files"], list) and bool(data["files"])

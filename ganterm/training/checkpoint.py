@@ -23,6 +23,9 @@ TENSORS = "tensors.safetensors"
 STATE = "state.json"
 MANIFEST = "MANIFEST.json"
 
+# The evidence of an alarm may hold numpy's numbers.
+_JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+
 
 class FileEntry(BaseModel):
     """What a file of a checkpoint must be like."""
@@ -53,14 +56,14 @@ def save(
     """
     files = {
         TENSORS: pack_tensors(dict(tensors)),
-        STATE: orjson.dumps(state.model_dump(), option=orjson.OPT_INDENT_2),
+        STATE: orjson.dumps(state.model_dump(), option=_JSON),
     }
     entries = {
         file: FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         for file, content in files.items()
     }
     manifest = Manifest(format=FORMAT, own=own, files=entries)
-    files[MANIFEST] = orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2)
+    files[MANIFEST] = orjson.dumps(manifest.model_dump(), option=_JSON)
     # The last bytes of a disk are left to the logs.
     if shutil.disk_usage(folder).free < sum(map(len, files.values())):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

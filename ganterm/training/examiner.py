@@ -56,8 +56,8 @@ class Examiner:
             if subject is None
             else [deepcopy(exam) for exam in gathered(room, "EXAMS") if exam.fits(subject)]
         )
-        self._first = [exam for exam in exams if exam.first]
-        self._rest = [exam for exam in exams if not exam.first]
+        self._first = [exam for exam in exams if subject and exam.comes_first(subject)]
+        self._rest = [exam for exam in exams if exam not in self._first]
         self._costs: dict[Exam, float] = {}
         self._taken: defaultdict[Exam, float] = defaultdict(float)
         self._last_step, self._last_at = 0, 0.0
@@ -185,14 +185,13 @@ class Examiner:
 
 def _longer(series: Series | None, step: int, value: float) -> Series:
     """A series with one more reading; thinned in its older half where it grows too long."""
+    with np.errstate(over="ignore"):  # What a run that diverges gives may be inf in float32.
+        newest = np.array([value], np.float32)
     if series is None:
-        return Series(np.array([step], np.int64), np.array([value], np.float32))
+        return Series(np.array([step], np.int64), newest)
     steps, values = series
     kept = _kept(len(steps), KEPT)
-    return Series(
-        np.append(steps[kept], step).astype(np.int64),
-        np.append(values[kept], np.float32(value)).astype(np.float32),
-    )
+    return Series(np.append(steps[kept], step).astype(np.int64), np.append(values[kept], newest))
 
 
 def _trail(trail: ModeTrail | None, modes: Modes | None) -> ModeTrail | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def mend(run: Path) -> None:
 
 def _cut_torn_line(path: Path) -> None:
     """Cut the file behind its last line feed."""
-    with path.open("r+b") as file:
+    with _opened(path) as file:
         end = file.seek(0, os.SEEK_END)
         while end:
             start = max(0, end - _BLOCK)
@@ -53,6 +54,13 @@ def _level(folder: Path) -> None:
     count = min([rows.get("step.i8", 0), rows.get("branch.i4", 0), *rows.values()])
     for name, width in widths.items():
         if name in rows:
-            os.truncate(folder / name, count * width)
+            with _opened(folder / name) as file:
+                file.truncate(count * width)
         elif name.endswith(".f4"):
-            np.full(count, np.nan, "<f4").tofile(folder / name)
+            with (folder / name).open("xb") as file:
+                file.write(np.full(count, np.nan, "<f4").tobytes())
+
+
+def _opened(path: Path) -> BinaryIO:
+    """For reading and writing; OSError for a link, which may lead out of the run directory."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+b")

@@ -66,7 +66,11 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     if not launch.checkpoint:
         check_can_create(launch.runs_dir, launch.run_name)
         return _set_up(launch, tell, None)
-    lock = RunLock(launch.runs_dir / launch.run_name)
+    path = launch.runs_dir / launch.run_name
+    try:
+        lock = RunLock(path)
+    except OSError as error:
+        raise UserError(f"{clean(path)}: {error.strerror}; it cannot be written to") from None
     try:
         return _set_up(launch, tell, lock)
     except BaseException:

@@ -166,6 +166,8 @@ class Training:
         if self._skipped:
             self._event("data", files=list(self._skipped), why="skipped on loading")
         self._tell_how_it_begins()
+        # Nothing is measured yet, but some traps show in how the run is set up.
+        self._judge()
         self._pace.go()
         while self._last_step is None or self._step < self._last_step:
             self._keep()
@@ -263,6 +265,9 @@ class Training:
 
     def _obey(self) -> None:
         self._take_notes()
+        if self._stop_reason is not None:
+            # An alarm has ended the run; whoever asks for it now comes too late.
+            return
         coming = self._step + 1
         if coming in self._scheduled and self._schedule_done < coming:
             self._schedule_done = coming
@@ -367,14 +372,19 @@ class Training:
         self._drain()
         found = self._examiner.examine(self._step, self._pace.seconds, self._controls)
         self._directory.diagnosis(found, self._branch)
-        record = Record(self._step, self._controls, self._board.history, found, self._traits)
-        self._alarms.judge(record)
+        self._judge()
         for name, message in self._examiner.broken.items():
             if name not in self._alarms.raised:
                 told = f"the exam {name} failed and is not taken again: {clean(message, 200)}"
                 self._alarms.raise_(
                     Alarm(name, "Exam failed", told, self._step, self._step, "warning")
                 )
+
+    def _judge(self) -> None:
+        """What the alarms make of all that is known."""
+        known = self._examiner.diagnosis
+        history = self._board.history
+        self._alarms.judge(Record(self._step, self._controls, history, known, self._traits))
 
     def _picture(self) -> None:
         """Have the sample picture of this step written, once."""

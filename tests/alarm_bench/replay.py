@@ -81,7 +81,8 @@ def _with(known: Diagnosis, told: dict[str, Any]) -> Diagnosis:
         read = float("nan") if value is None else value
         readings[name] = Reading(read, step)
         steps, values = series.get(name, Series(np.empty(0, np.int64), np.empty(0, np.float32)))
-        series[name] = Series(np.append(steps, step), np.append(values, np.float32(read)))
+        with np.errstate(over="ignore"):
+            series[name] = Series(np.append(steps, step), np.append(values, np.float32(read)))
     modes, trail = known.modes, known.mode_trail
     if "modes" in told:
         raw = told["modes"]

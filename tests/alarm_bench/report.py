@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ganterm.diagnosis.rule import rules
 from tests.alarm_bench.replay import Told, replay
 from tests.alarm_bench.settings import Run
 from tests.alarm_bench.truth import Points, Verdict, others, read, verdict
@@ -43,14 +44,15 @@ def judged(runs: Iterable[Run], out: Path) -> list[Judged]:
 
 class Score(NamedTuple):
     """Of one alarm: runs that had it coming and those told; healthy runs and those with a false
-    alarm; steps from onset to alarm; alarms raised where nothing was wrong yet."""
+    alarm; runs otherwise unwell and those with a false alarm; steps from onset to alarm."""
 
     positive: int
     hit: int
     negative: int
     false: int
+    unwell: int
+    astray: int
     delays: list[int]
-    early: int
 
     def row(self, title: str) -> str:
         """A row of the table."""
@@ -58,7 +60,8 @@ class Score(NamedTuple):
         false = f"{self.false} of {self.negative}" + _percent(self.false, self.negative)
         delay = f"{statistics.median(self.delays):.0f}" if self.delays else "-"
         worst = f"{max(self.delays)}" if self.delays else "-"
-        return f"| {title} | {recall} | {false} | {delay} | {worst} | {self.early} |"
+        astray = f"{self.astray} of {self.unwell}" if self.unwell else "-"
+        return f"| {title} | {recall} | {false} | {astray} | {delay} | {worst} |"
 
 
 def _percent(part: int, whole: int) -> str:
@@ -66,8 +69,11 @@ def _percent(part: int, whole: int) -> str:
 
 
 def collapse(runs: list[Judged], unlabelled: bool) -> Score:
-    """Of the alarm ``collapse``; mixed runs are left out."""
-    hit, false, early, delays = 0, 0, 0, []
+    """Of the alarm ``collapse``; mixed runs are left out.
+
+    Astray, here: raised in a run that was to collapse, where it was not poor yet or no longer.
+    """
+    hit, astray, delays = 0, 0, []
     collapsed = [run for run in runs if run.truth.fate == "collapsed"]
     healthy = [run for run in runs if run.truth.fate == "healthy"]
     for run in collapsed:
@@ -76,10 +82,9 @@ def collapse(runs: list[Judged], unlabelled: bool) -> Score:
         if delay is not None:
             hit += 1
             delays.append(delay)
-        early += any(not _poor_at(run.points, alarm.raised) for alarm in told)
-    for run in healthy:
-        false += bool(_named(run, "collapse", unlabelled))
-    return Score(len(collapsed), hit, len(healthy), false, delays, early)
+        astray += any(not _poor_at(run.points, alarm.raised) for alarm in told)
+    false = sum(bool(_named(run, "collapse", unlabelled)) for run in healthy)
+    return Score(len(collapsed), hit, len(healthy), false, len(collapsed), astray, delays)
 
 
 def first_hit(told: list[Told], truth: Verdict) -> int | None:
@@ -93,18 +98,24 @@ def first_hit(told: list[Told], truth: Verdict) -> int | None:
 
 
 def other(runs: list[Judged], name: str) -> Score:
-    """Of another alarm; negative are the runs that never had it."""
-    hit, false, delays = 0, 0, []
+    """Of another alarm. Healthy are the runs that neither collapsed nor had anything else."""
+    delays = []
     positive = [run for run in runs if name in run.others]
-    negative = [run for run in runs if name not in run.others]
+    healthy = [run for run in runs if well(run)]
+    unwell = [run for run in runs if not well(run) and name not in run.others]
     for run in positive:
         told = _named(run, name, False)
         if told:
-            hit += 1
             delays.append(max(0, told[0].raised - run.others[name]))
-    for run in negative:
-        false += bool(_named(run, name, False))
-    return Score(len(positive), hit, len(negative), false, delays, 0)
+    false, astray = (
+        sum(bool(_named(run, name, False)) for run in some) for some in (healthy, unwell)
+    )
+    return Score(len(positive), len(delays), len(healthy), false, len(unwell), astray, delays)
+
+
+def well(run: Judged) -> bool:
+    """Whether nothing was wrong with a run."""
+    return run.truth.fate == "healthy" and not run.others
 
 
 def _named(run: Judged, name: str, unlabelled: bool) -> list[Told]:
@@ -125,17 +136,18 @@ def table(runs: list[Judged], half: str) -> str:
     lines = [
         f"{half}: {len(chosen)} runs, {mixed} of them mixed",
         "",
-        "| alarm | recall | runs with a false alarm | median delay, steps | worst | too early |",
+        "| alarm | recall | healthy runs with one | others with a false one "
+        "| median delay, steps | worst |",
         "|---|---|---|---|---|---|",
         collapse(chosen, False).row("collapse"),
         collapse(chosen, True).row("collapse, labels hidden"),
     ]
     lines += [other(chosen, name).row(name) for name in OTHERS]
-    healthy = [run for run in chosen if run.truth.fate == "healthy" and not run.others]
-    rest = sorted({alarm.name for run in chosen for alarm in run.told} - {"collapse", *OTHERS})
+    healthy = [run for run in chosen if well(run)]
+    rest = sorted(rule.name for rule in rules() if rule.name not in {"collapse", *OTHERS})
     for name in rest:
         false = sum(bool(_named(run, name, False)) for run in healthy)
-        lines.append(f"| {name} | - | {false} of {len(healthy)} | - | - | - |")
+        lines.append(f"| {name} | no truth | {false} of {len(healthy)} | - | - | - |")
     return "\n".join(lines)
 
 

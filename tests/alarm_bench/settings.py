@@ -153,6 +153,17 @@ SETTINGS = (
     Setting("d_dead_digits", "mnist_vanilla", 1200, 2, (), 600, {"lr_d": 1.0}),
     Setting("runaway_ring", "ring8", 1200, 2, (*_SMALL, *_FREE, "loss=wgan", "clip=10")),
     Setting("runaway_digits", "mnist_vanilla", 1200, 2, ("loss=hinge",), 600, {"lr_d": 0.1}),
+    Setting(
+        "diverging_ring",
+        "ring8",
+        800,
+        2,
+        (*_SMALL, *_FREE, "loss=wgan", "clip=10", *_rates("1e-2")),
+    ),
+    Setting("diverging_digits", "mnist_vanilla", 600, 2, ("loss=wgan", "clip=10", *_rates("5e-3"))),
+    Setting("mnist_wgan", "mnist_wgan", 3000, 2, ("data.name=mnist10k",)),
+    # Whether what looks like a collapse in its first thousands of steps is none in the end.
+    Setting("mnist_vanilla_long", "mnist_vanilla", 15_000),
 )
 
 

@@ -90,8 +90,9 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
 def _alarm(data: Mapping[str, Any]) -> tuple[str, Style]:
     """In short: its figures and remedies are in the list of alarms."""
     warning = data.get("severity") == "warning"
-    name = f"{'warning' if warning else 'ALARM'} {clean(data['name'], 30)}"
+    named = clean(data.get("title") or data["name"], 40)
+    name = f"{'warning' if warning else 'ALARM'} {named}"
     if data["state"] != "raised":
         return f"{name} cleared", style(palette.GOOD)
     color = palette.G if warning else palette.ALARM
-    return f"{name} raised: {clean(data['message'])}", style(color, bold=not warning)
+    return f"{name}: {clean(data['message'])}", style(color, bold=not warning)

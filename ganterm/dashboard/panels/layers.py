@@ -25,7 +25,7 @@ _COLORS = {"G": palette.G, "D": palette.D}
 _FIGURES = 7
 _DEAD = 6
 _LEAST_NAME = 6
-_SHORT = {"Linear": "lin", "BatchNorm": "bn", "ConvTranspose": "up", "Conv": "conv"}
+_SHORT = {"Linear": "", "BatchNorm": "bn", "ConvTranspose": "up", "Conv": "conv"}
 _MOST_NAME = 22
 _GRAVE = 0.5
 """Share of dead units from which on they are drawn as an alarm is."""
@@ -104,7 +104,7 @@ def _fitted(name: str, width: int, glyphs: Glyphs) -> str:
         return name
     _, _, told = name.rpartition(" ") if name.count(" ") < 2 else name.partition(" ")
     for long, short in _SHORT.items():
-        told = re.sub(rf"\b{long}[123]d\b|\b{long}\b", short, told)
+        told = re.sub(rf"\b{long}[123]d\b|\b{long}\b", short, told).strip()
     return _tail(told, width, glyphs)
 
 

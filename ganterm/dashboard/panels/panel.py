@@ -123,6 +123,9 @@ class Panel(Widget):
             if not isinstance(colors, ANSIToTruecolor):
                 background = self.background_colors[1]
                 rows = [row.apply_filter(colors, background) for row in rows]
+        if crop.width == width and all(row.cell_length == width for row in rows):
+            return rows
+        # Covered in part, or just resized and not drawn again yet.
         return [row.crop_extend(crop.x, crop.right, style()) for row in rows]
 
     def on_resize(self, event: events.Resize) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import fresh
+from ganterm.diagnosis.signs import taken
 
 SEEN = 4.0
 """Times as strong as in the data from which a checkerboard can be seen."""
@@ -23,7 +23,7 @@ class Checkerboard(Rule):
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the exam of the spectrum. What prints it is built in: no control removes it."""
-        strength = fresh(record, "checkerboard")
+        strength = taken(record, "checkerboard")
         if not math.isfinite(strength) or record.step < WARM_UP:
             return None
         if strength < (CLEAR if raised else SEEN):

@@ -3,7 +3,8 @@
 Which measure tells depends on the data. Pictures with labels: G's histogram over the modes. Points,
 which miss their modes by a little while they are learnt: how many different ones there are, their
 Vendi score. Pictures without labels: their Vendi score against its own past, since that of good
-pictures takes thousands of steps to rise and is not the same on all data.
+pictures takes thousands of steps to rise and is not the same on all data; and how much of the data
+they cover in a fixed network's features.
 
 Thresholds were chosen on one half of the runs of ``tests.alarm_bench``.
 """
@@ -22,26 +23,35 @@ from ganterm.session.findings import Modes, Remedy, Series, Steps
 
 WARM_UP = 500
 """Steps before which an untrained G may be all alike."""
-RISING = 1.3
-"""Times as varied as three rounds before: a G that still spreads, if it never has so far."""
-ROUNDS = 3
+AWAY = 1.8
+"""Distance to the data, in that of data among themselves, of samples that show nothing yet: good
+digits have 1.2, noise 2 and more."""
 
 
 class Bounds(NamedTuple):
-    """``poor``: at most, it is a collapse; ``rich``: at least, it is over; ``drop``: share of its
-    own best below which it is one, too (0: whatever its past)."""
+    """At most ``poor``, it is a collapse; above ``rich``, it is over. ``drop`` and ``regained``:
+    the same in shares of its own best, whichever is larger (0: whatever its past). A G that was
+    never above ``poor`` still spreads while it is ``rising`` times what it was ``rounds`` ago."""
 
     poor: float
     rich: float
+    rising: float = math.inf
+    rounds: int = 3
     drop: float = 0.0
+    regained: float = 0.0
 
 
-SHARE_OF_MODES = Bounds(0.5, 0.65)
+SHARE_OF_MODES = Bounds(0.5, 0.65, rising=1.5)
 """Of e to the minus KL: modes in effect, in shares of the data's; half of them gives a half."""
 VARIETY_OF_POINTS = Bounds(60, 75)
 """Of the Vendi score in % of that of reals; half of the modes gives 50 to 65."""
-VARIETY_OF_PICTURES = Bounds(20, 30, 0.4)
-DISTANCE = Bounds(45, 60)
+VARIETY_OF_PICTURES = Bounds(20, 30, rising=1.15, rounds=5, drop=0.6, regained=0.75)
+"""Of the same; good digits have 30 after 500 steps, 60 to 80 in the end, and never lost an eighth
+of their best; collapses fell to a third of it or less."""
+COVERED = Bounds(30, 45, rising=1.15, rounds=5, drop=0.5, regained=0.65)
+"""Of the coverage in %: 50 to 96 in healthy runs from step 500 on, at most 50 in collapsed ones.
+It sees what variety does not: a G of noise, and one of few but varied kinds."""
+DISTANCE = Bounds(45, 60, rising=1.1, rounds=5)
 """Of the mean distance in % of that of reals, where there is no Vendi score."""
 
 
@@ -61,18 +71,26 @@ class Collapse(Rule):
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the measure that tells on these data; see the module."""
-        seen = self._evidence(record)
-        if seen is None or record.step < WARM_UP:
-            return None
+        verdicts = [
+            self._verdict(record, seen, raised)
+            for seen in self._evidence(record)
+            if record.step >= WARM_UP and seen.series.steps[-1] == record.diagnosis.step
+        ]
+        found = next((verdict for verdict in verdicts if isinstance(verdict, Finding)), None)
+        if found is not None:
+            return found
+        return False if False in verdicts else None
+
+    def _verdict(self, record: Record, seen: Evidence, raised: bool) -> Finding | bool | None:
         (steps, values), bounds, _ = seen
-        bound = bounds.rich if raised else bounds.poor
         best = _best(steps, values)
-        if not raised and bounds.drop * best > bound:
-            bound = bounds.drop * best
+        bound = max(bounds.poor, bounds.drop * best)
+        if raised:
+            bound = max(bounds.rich, bounds.regained * best)
         poor = values <= bound
         if not poor[-1]:
             return False
-        if not raised and _still_spreads(steps, values, bound):
+        if not raised and _still_spreads(steps, values, bounds):
             return None
         return self._finding(record, seen, int(steps[began(poor, 1) or 0]))
 
@@ -92,44 +110,55 @@ class Collapse(Rule):
             weight,
         )
 
-    def _evidence(self, record: Record) -> Evidence | None:
-        """What there is to judge by; None where nothing fresh was measured."""
+    def _evidence(self, record: Record) -> list[Evidence]:
+        """What there is to judge by; nothing where nothing fresh was measured."""
         plane = record.traits.plane
         if not plane and math.isfinite(fresh(record, "mode_kl")):
             steps, kl = record.series("mode_kl")
             floor = fresh(record, "mode_kl_floor")
             above = np.maximum(kl - (floor if math.isfinite(floor) else 0), 0)
-            return Evidence(Series(steps, np.exp(-above)), SHARE_OF_MODES, "share_of_modes")
-        if math.isfinite(fresh(record, "vendi_pixels")):
-            bounds = VARIETY_OF_POINTS if plane else VARIETY_OF_PICTURES
-            return Evidence(record.series("vendi_pixels"), bounds, "vendi_pixels")
-        if math.isfinite(fresh(record, "diversity_pixels")):
-            return Evidence(record.series("diversity_pixels"), DISTANCE, "diversity_pixels")
-        return None
+            return [Evidence(Series(steps, np.exp(-above)), SHARE_OF_MODES, "share_of_modes")]
+        bounds = VARIETY_OF_POINTS if plane else VARIETY_OF_PICTURES
+        measures = [("vendi_pixels", bounds)]
+        if not plane:
+            measures.append(("coverage", COVERED))
+        if not math.isfinite(fresh(record, "vendi_pixels")):
+            measures[0] = ("diversity_pixels", DISTANCE)
+        return [
+            Evidence(record.series(name), bounds, name)
+            for name, bounds in measures
+            if math.isfinite(fresh(record, name))
+        ]
 
     @staticmethod
     def _finding(record: Record, seen: Evidence, since: int) -> Finding:
         value = float(seen.series.values[-1])
         evidence: dict[str, object] = {seen.told: float(f"{value:.3g}")}
-        told = []
+        head = "Samples are much alike"
+        if seen.told == "coverage":
+            head = f"Samples cover {value:.0f} % of the data"
         modes = record.diagnosis.modes
         if modes is not None and modes.samples and modes.step == record.diagnosis.step:
             left = int(modes.found.sum())
             if 2 * left <= len(modes.names) or seen.told == "share_of_modes":
-                told.append(_left(modes))
+                head = _left(modes)
                 evidence["modes_left"] = left
                 evidence["modes"] = len(modes.names)
                 evidence["lost"] = _names(modes, ~modes.found)
+        told = []
         for name, words in (
-            ("vendi_pixels", "{:.0f} % as many different samples as the data"),
-            ("diversity_pixels", "mean distance {:.0f} % of the data's"),
+            ("vendi_pixels", "variety {:.0f} % of the data's"),
+            ("diversity_pixels", "mean distance {:.0f} %"),
         ):
             reading = fresh(record, name)
             if math.isfinite(reading):
                 evidence[name] = float(f"{reading:.3g}")
                 told.append(words.format(reading))
-        sentence = "; ".join(told) + "."
-        return Finding(sentence[0].upper() + sentence[1:], evidence, since)
+        away = fresh(record, "nearest_ratio")
+        if away >= AWAY:
+            evidence["nearest_ratio"] = float(f"{away:.3g}")
+            told.append(f"and {away:.1f} times as far from the data as data are: not learnt yet")
+        return Finding(f"{head}; {', '.join(told)}." if told else f"{head}.", evidence, since)
 
 
 def _best(steps: Steps, values: np.ndarray) -> float:
@@ -138,19 +167,23 @@ def _best(steps: Steps, values: np.ndarray) -> float:
     return float(np.minimum(known[1:], known[:-1]).max()) if len(known) > 1 else 0.0
 
 
-def _still_spreads(steps: Steps, values: np.ndarray, bound: float) -> bool:
-    """Whether a G that was never rich is on its way: clearly better than some rounds before."""
-    known = values[steps >= WARM_UP]
-    if (known > bound).any():
+def _still_spreads(steps: Steps, values: np.ndarray, bounds: Bounds) -> bool:
+    """Whether a G that was never more than poor is on its way."""
+    if (values[steps >= WARM_UP] > bounds.poor).any() or len(values) <= bounds.rounds:
         return False
-    return len(values) > ROUNDS and values[-1] >= RISING * values[-1 - ROUNDS]
+    return bool(values[-1] >= bounds.rising * values[-1 - bounds.rounds])
+
+
+def _count(modes: Modes) -> str:
+    """Such as "3 of 10 digits"."""
+    plural = modes.kind + ("es" if modes.kind.endswith("s") else "s")
+    return f"{int(modes.found.sum())} of {len(modes.names):,} {plural}"
 
 
 def _left(modes: Modes) -> str:
     """Such as "3 of 10 digits left: 1, 7, 9"; where most samples are, if over half are left."""
     left = int(modes.found.sum())
-    plural = modes.kind + ("es" if modes.kind.endswith("s") else "s")
-    told = f"{left} of {len(modes.names):,} {plural} left"
+    told = f"{_count(modes)} left"
     if 2 * left <= len(modes.names):
         return f"{told}: {', '.join(_names(modes, modes.found))}"
     order = np.argsort(-modes.shares)
@@ -187,7 +220,7 @@ class LostModes(Rule):
             return False
         lost = _names(modes, ~modes.found)
         return Finding(
-            f"{left} of {len(modes.names):,} {modes.kind}s are left; lost: {', '.join(lost)}.",
+            f"{_count(modes)} are left; lost: {', '.join(lost)}.",
             {"modes_left": left, "modes": len(modes.names), "lost": lost},
         )
 

@@ -25,6 +25,7 @@ class Hopping(Rule):
 
     name = "mode_hopping"
     title = "Mode hopping"
+    severity = "warning"
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the shares of the modes in the newest rounds."""

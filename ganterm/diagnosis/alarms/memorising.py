@@ -6,7 +6,7 @@ import math
 
 from ganterm.diagnosis.cures import at_least, in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import fresh
+from ganterm.diagnosis.signs import taken
 from ganterm.session.findings import Remedy
 
 COPIES = 20.0
@@ -22,13 +22,13 @@ class Memorising(Rule):
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the share of fakes that are copies; points may lie where they like."""
-        copies = fresh(record, "memorised")
+        copies = taken(record, "memorised")
         if record.traits.plane or not math.isfinite(copies):
             return None
         if copies < (CLEAR if raised else COPIES):
             return False
         evidence = {"memorised": round(copies, 1)}
-        ratio = fresh(record, "nearest_ratio")
+        ratio = taken(record, "nearest_ratio")
         if math.isfinite(ratio):
             evidence["nearest_ratio"] = round(ratio, 3)
         return Finding(

@@ -6,7 +6,7 @@ import math
 
 from ganterm.diagnosis.cures import at_least, in_order, lower
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import fresh
+from ganterm.diagnosis.signs import taken
 from ganterm.session.findings import Remedy
 
 GAP = 0.6
@@ -24,7 +24,7 @@ class OverfittingD(Rule):
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the gap r_v between the reals D trains on and those held out."""
-        gap = fresh(record, "held_out_gap")
+        gap = taken(record, "held_out_gap")
         if not math.isfinite(gap):
             return None
         if gap < (CLEAR if raised else GAP):
