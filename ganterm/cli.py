@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import shutil
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import orjson
 
-from ganterm import __version__, presets
+from ganterm import __version__, presets, streams
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
@@ -45,11 +47,17 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+_colors = click.option(
+    "--color",
+    type=click.Choice(["auto", "truecolor", "256", "16", "none"]),
+    default="auto",
+    help="How many colours; auto looks at NO_COLOR, COLORTERM and TERM.",
+)
 _glyphs = click.option(
     "--glyphs",
-    type=click.Choice(["auto", "half", "ascii"]),
+    type=click.Choice(["auto", "half", "quadrant", "ascii"]),
     default="auto",
-    help="Pictures in half blocks or in letters.",
+    help="Pictures in half blocks, in finer quadrants, or in letters.",
 )
 _runs_dir = click.option(
     "--runs-dir", type=Path, default=Path("runs"), help="Where runs lie; default: ./runs"
@@ -78,6 +86,7 @@ def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="CMD",
             help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
         ),
+        _colors,
         _glyphs,
         click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
     )
@@ -157,16 +166,17 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
 @click.argument("run", required=False)
 @click.option("--readonly", is_flag=True, help="Look on; no key changes anything.")
 @_runs_dir
+@_colors
 @_glyphs
 @click.pass_context
 def attach_command(
-    ctx: click.Context, run: str | None, readonly: bool, runs_dir: Path, glyphs: Any
+    ctx: click.Context, run: str | None, readonly: bool, runs_dir: Path, color: Any, glyphs: Any
 ) -> None:
     """Watch and steer a live RUN (a name, a path, the beginning of an id) from any shell.
 
     Without RUN, the only one that lives.
     """
-    ctx.exit(_attach(listing.choose(run, runs_dir), readonly, glyphs))
+    ctx.exit(_attach(listing.choose(run, runs_dir), readonly, color, glyphs))
 
 
 @cli.command("runs")
@@ -236,9 +246,13 @@ def main() -> NoReturn:
         code = 130
     except BrokenPipeError:
         # Whoever read our output has left; Python would complain again at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute_stdout()
         code = 1
     sys.exit(code or 0)
+
+
+def _mute_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(message: str) -> None:
@@ -248,9 +262,11 @@ def _tell(message: str) -> None:
 
 
 def _train(options: dict[str, Any]) -> int:
-    chosen = options["preset"] or _welcome(options["headless"])
-    if chosen is None:
-        return 0
+    chosen = options["preset"]
+    if not chosen:
+        chosen, code = _welcome(options["headless"], options["color"])
+        if chosen is None:
+            return code
     overrides = list(options["overrides"])
     if options["seed"] is not None:
         overrides.append(f"run.seed={options['seed']}")
@@ -279,7 +295,7 @@ def _go(launch: Launch, options: dict[str, Any]) -> int:
         return _detach(launch)
     if options["headless"]:
         return _headless(launch, options["as_json"], options["debug"])
-    return _dashboard(launch, options["glyphs"], options["debug"])
+    return _dashboard(launch, options["color"], options["glyphs"], options["debug"])
 
 
 def _alarms_named(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -308,9 +324,9 @@ def _command(text: str) -> tuple[str, ...]:
     return parts
 
 
-def _welcome(headless: bool) -> str | None:
-    """The preset that the user chooses on the welcome screen, None where none is wanted."""
-    from ganterm.dashboard.terminal import check_terminal
+def _welcome(headless: bool, color: Any) -> tuple[str | None, int]:
+    """The preset that the user chooses on the welcome screen, or None and the exit code."""
+    from ganterm.dashboard.terminal import check_terminal, choose_colors
 
     known = ", ".join(presets.names())
     unsaid = UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
@@ -320,15 +336,21 @@ def _welcome(headless: bool) -> str | None:
         check_terminal()
     except UserError:
         raise unsaid from None
+    from ganterm.dashboard.line import Line
     from ganterm.dashboard.welcome import Choice, Welcome
 
     loaded = [presets.load(name) for name in presets.names()]
-    return Welcome(
-        [
-            Choice(name, preset.title, preset.about, preset.data.name, preset.time_on_cpu)
-            for name, preset in loaded
-        ]
-    ).run()
+    choices = [
+        Choice(name, preset.title, preset.about, preset.data.name, preset.time_on_cpu)
+        for name, preset in loaded
+    ]
+    line = Line()
+    app = Welcome(choices, line, choose_colors(color, os.environ))
+    stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
+    line.lost = stop.hang_up
+    chosen = app.run()
+    stop.done()
+    return chosen, stop.code or 0
 
 
 def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
@@ -344,59 +366,92 @@ def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
     session = LocalSession(launch)
     stop = SignalStop(session)
     session.start()
+    code = 0
     try:
-        code = headless.watch(session, reporter)
+        # Reports into a file or a pipe go on when the terminal is gone.
+        code = headless.watch(
+            session, reporter, until=stop.hung_up if sys.stdout.isatty() else None
+        )
     except BrokenPipeError:
-        session.stop("nobody reads the output")
-        session.ended.wait()
-        raise
+        if not stop.cause:
+            session.stop("nobody reads the output")
+            session.ended.wait()
+            raise
+        _mute_stdout()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        stop.hang_up("EIO")
     finally:
         reporter.close()
+    if stop.cause and not session.ended.is_set():
+        _go_on(session, stop)
     stop.done()
     return _ending(session, stop.code, code, debug)
 
 
-def _dashboard(launch: Launch, glyphs: Any, debug: bool) -> int:
-    from ganterm.dashboard.terminal import Rescue, check_terminal
+def _dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
+    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
 
     check_terminal()
-    rescue = Rescue()
     from ganterm.dashboard.app import Dashboard
-    from ganterm.dashboard.terminal import CountingDriver, choose_glyphs
+    from ganterm.dashboard.line import Line
 
     # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
     sys.setswitchinterval(SWITCH_SECONDS)
-    session = LocalSession(launch)
-    app = Dashboard(session, driver_class=CountingDriver)
-    app.use_glyphs(choose_glyphs(glyphs, app.console.color_system))
-
-    stop = SignalStop(session, app.say_goodbye, app.call_from_outside, rescue.restore)
-    session.start()
-    code = app.run()
+    line, colors = Line(), choose_colors(color, os.environ)
+    signs = choose_glyphs(glyphs, colors)
+    launches = [launch]
+    while True:
+        session = LocalSession(launches[-1])
+        again = partial(_again, session, launches)
+        app = Dashboard(session, signs, line, colors, again=again)
+        stop = SignalStop(session, app.say_goodbye, app.call_from_outside, line.restore)
+        line.lost = stop.hang_up
+        sittings = len(launches)
+        session.start()
+        code = app.run()
+        if len(launches) == sittings:
+            break
     if app.leaving_now:
         os._exit(130)
-    if code is None:
-        # Textual has told its error; nobody is left to watch, so the run is saved and ended.
-        session.stop("the dashboard failed")
-    if app.left_training:
-        stop = _go_on(session)
+    if stop.cause:
+        line.release()
+    if code is None or stop.cause:
+        _go_on(session, stop)
+    elif app.left_training:
+        _tell_how_to_reach(session.snapshot.info.name)
+        _tell("training goes on here, without a screen; ctrl+c stops and saves")
     session.ended.wait()
-    stop.done()
     last = session.snapshot
     if last.info.directory:
         _tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
-    return _ending(session, stop.code, 1 if code is None else code, debug)
+    ending = _ending(session, stop.code, 1 if code is None else code, debug)
+    # Only now: a terminal that does not read may hold up what is told.
+    stop.done()
+    return ending
 
 
-def _go_on(session: LocalSession) -> SignalStop:
-    """Train on without a screen, in the foreground; the shell's end does not end it."""
-    from ganterm.session.host import outlive_the_terminal
+def _again(session: LocalSession, launches: list[Launch]) -> None:
+    """Have the failed run of a session go on from its newest checkpoint; UserError if it cannot."""
+    launch = launches[-1]
+    resumed = runs.resumption(
+        Path(session.snapshot.info.directory), launch.steps, data_dir=launch.data_dir
+    )
+    launches.append(replace(resumed, stop_on=launch.stop_on, on_alarm=launch.on_alarm))
 
+
+def _go_on(session: LocalSession, stop: SignalStop) -> None:
+    """Train on without a screen: the terminal is gone, or the dashboard has failed."""
+    session.watch(0)
+    while not session.snapshot.info.directory and not session.ended.wait(0.1):
+        pass
+    if stop.cause:
+        streams.turn_away(session.snapshot.info.directory)
+    why = f"the terminal is gone ({stop.cause})" if stop.cause else "the dashboard failed"
+    _tell(f"{why} at step {session.snapshot.step:,}; training goes on without a screen")
     _tell_how_to_reach(session.snapshot.info.name)
-    _tell("training goes on here, without a screen; ctrl+c stops and saves")
-    stop = SignalStop(session)
-    outlive_the_terminal(session)
-    return stop
+    session.ended.wait()
 
 
 def _detach(launch: Launch) -> int:
@@ -421,19 +476,19 @@ def _tell_how_to_reach(name: str) -> None:
     _tell(f"to stop and save it: ganterm stop {name}")
 
 
-def _attach(pointer: Pointer, readonly: bool, glyphs: Any) -> int:
-    from ganterm.dashboard.terminal import Rescue, check_terminal
+def _attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
+    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
 
     check_terminal()
-    rescue = Rescue()
     session = RemoteSession(pointer, readonly)
     session.start()
     from ganterm.dashboard.app import Dashboard
-    from ganterm.dashboard.terminal import CountingDriver, choose_glyphs
+    from ganterm.dashboard.line import Line
 
-    app = Dashboard(session, driver_class=CountingDriver)
-    app.use_glyphs(choose_glyphs(glyphs, app.console.color_system))
-    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, rescue.restore)
+    line, colors = Line(), choose_colors(color, os.environ)
+    app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
+    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
+    line.lost = stop.hang_up
     code = app.run()
     session.close()
     stop.done()

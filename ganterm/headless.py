@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
@@ -42,14 +43,20 @@ class Reporter(Protocol):
         """Nothing more comes; called in any case."""
 
 
-def watch(session: LocalSession, reporter: Reporter, alone: bool = True) -> int:
+def watch(
+    session: LocalSession,
+    reporter: Reporter,
+    alone: bool = True,
+    until: threading.Event | None = None,
+) -> int:
     """Report until the session has ended; returns the exit code, 0, 1 or 2.
 
     A run that paused by itself, over a value that was not finite, is stopped: nobody is there to
-    mend it. Not ``alone``, it waits for whoever attaches.
+    mend it. Not ``alone``, it waits for whoever attaches. Returns sooner where ``until`` is set:
+    nobody reads the reports any more.
     """
     seen, waited, begun, code = 0, math.inf, False, 0
-    while True:
+    while until is None or not until.is_set():
         ended = session.ended.wait(LOOK_SECONDS)
         snapshot = session.snapshot
         events = session.events(seen)
@@ -73,6 +80,8 @@ def watch(session: LocalSession, reporter: Reporter, alone: bool = True) -> int:
         elif waited >= REPORT_SECONDS and snapshot.step:
             waited = 0.0
             reporter.report(snapshot)
+    else:
+        return code
     if begun:
         if snapshot.state in ENDED and snapshot.step:
             reporter.report(snapshot)

@@ -1,4 +1,10 @@
-"""SIGINT, SIGTERM and SIGHUP: the step is finished, all is saved, and the exit code says which."""
+"""What ends a run or its dashboard from outside: signals, and a terminal that is gone.
+
+SIGINT and SIGTERM: the step is finished, all is saved, and the exit code says which (130, 143).
+SIGHUP, or a terminal that answers with EIO or end of file, ends no training: only the screen, or
+the progress bar, goes; the process trains on without a terminal and prints into the log in the
+run directory. It ends at its last step or by another signal.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +13,11 @@ import signal
 import threading
 from collections.abc import Callable
 
+from ganterm import streams
 from ganterm.session.local import LocalSession
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+HUNG_UP = 129
 PATIENCE = 2.0
 """Seconds that the main thread gets to leave by itself once all is saved."""
 
@@ -17,40 +25,66 @@ PATIENCE = 2.0
 class SignalStop:
     """Turns the first signal into a stop of the session, the second into leaving now.
 
-    Handlers run in the main thread, which may be stuck in a write to a terminal that does not
-    read; a thread of its own therefore sees to it that the process ends once all is saved. Without
-    a session there is nothing to save. ``code`` is the exit code that a signal asked for.
-    ``goodbye`` is called before the session is stopped, ``leave`` once all is saved, ``rescue``
-    where the process must be ended by force.
+    Handlers run in the main thread, which may be busy; a thread of its own therefore sees to it
+    that the process ends once all is saved. Without a session there is nothing to save, and
+    nothing that would go on. ``code`` is the exit code that a signal asked for.
+
+    ``goodbye`` is called first, with what ended it ("SIGTERM", "EIO"); ``leave`` with the exit
+    code once all is saved, or at once where the terminal is gone; ``rescue`` where the process
+    must be ended by force. ``hung_up`` is set when the terminal is gone, ``cause`` says how.
     """
 
     def __init__(
         self,
         session: LocalSession | None,
-        goodbye: Callable[[], None] = lambda: None,
+        goodbye: Callable[[str], None] = lambda cause: None,
         leave: Callable[[int], None] = lambda code: None,
         rescue: Callable[[], None] = lambda: None,
     ) -> None:
         self.code: int | None = None
+        self.cause = ""
+        self.hung_up = threading.Event()
         self._goodbye = goodbye
         self._session = session
         self._leave = leave
         self._rescue = rescue
         self._main_is_done = threading.Event()
+        # A handler may interrupt the main thread while that one holds it.
+        self._lock = threading.RLock()
         for number in CODES:
             signal.signal(number, self._handle)
+        signal.signal(signal.SIGHUP, lambda *_: self.hang_up("SIGHUP"))
 
     def done(self) -> None:
-        """The main thread is leaving by itself; signals need no further care."""
+        """The main thread has nothing left to do that could hold it up."""
         self._main_is_done.set()
+
+    def hang_up(self, cause: str) -> None:
+        """The terminal is gone; may be called from any thread, and more than once."""
+        with self._lock:
+            if self.cause:
+                return
+            self.cause = cause
+        # Into the log only once nothing draws any more: it is no place for bars and frames.
+        streams.turn_away("")
+        self._goodbye(cause)
+        self.hung_up.set()
+        if self._session is None:
+            self.code = HUNG_UP
+            self._see_to_it_soon()
+        else:
+            self._leave(0)
 
     def _handle(self, number: int, _frame: object) -> None:
         if self.code is not None:
             self._out()
         self.code = CODES[signal.Signals(number)]
-        self._goodbye()
+        self._goodbye(signal.Signals(number).name)
         if self._session is not None:
             self._session.stop(signal.Signals(number).name)
+        self._see_to_it_soon()
+
+    def _see_to_it_soon(self) -> None:
         threading.Thread(target=self._see_to_it, name="ganterm-exit", daemon=True).start()
 
     def _see_to_it(self) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,7 @@ from ganterm import presets
 from ganterm.session import pointer
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
+from tests.terminal import GANTERM, Start, Terminal
 
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("ganterm", deadline=None)
@@ -62,3 +64,19 @@ def train(launch: Callable[..., Launch]) -> Train:
         return session
 
     return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start ganterm with a tiny preset on a terminal of its own, run "r"."""
+    opened: list[Terminal] = []
+    small = [part for override in TINY for part in ("--set", override)]
+
+    def make(*arguments: str, **options: Any) -> Terminal:
+        command = [*GANTERM, "--preset", "mnist_mlp", "--run", "r", "--device", "cpu", *small]
+        opened.append(Terminal([*command, *arguments], tmp_path, **options))
+        return opened[-1]
+
+    yield make
+    for terminal in opened:
+        terminal.close()

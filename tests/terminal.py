@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -19,6 +21,7 @@ from typing import Any
 import pyte
 
 GANTERM = [sys.executable, "-m", "ganterm"]
+_ON_BEFORE = {"7", "25"}
 
 
 class Terminal:
@@ -30,12 +33,14 @@ class Terminal:
         folder: Path,
         columns: int = 80,
         rows: int = 24,
+        controlling: bool = True,
         **environment: str,
     ) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.slave = slave
         self.settings = termios.tcgetattr(slave)
+        take = (lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None
         known = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONUTF8": "1"}
         kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLORTERM")}
         self.process = subprocess.Popen(
@@ -45,9 +50,9 @@ class Terminal:
             stderr=slave,
             cwd=folder,
             env={**kept, **known, **environment},
-            # A session of its own with this terminal as its own: a hang-up then reaches it.
+            # A session of its own; with this terminal as its own a hang-up reaches it as SIGHUP.
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=take,  # noqa: PLW1509
         )
         self.raw = b""
         self._screen = pyte.Screen(columns, rows)
@@ -72,6 +77,11 @@ class Terminal:
             # pyte does not know Kitty's keyboard protocol and takes its tail for text.
             self._stream.feed(chunk.replace(b"\x1b[<u", b"").replace(b"\x1b[>1u", b""))
 
+    def read_raw(self, seconds: float) -> None:
+        """Take what comes within a while, without a look at it: for what no screen would hold."""
+        if select.select([self.master], [], [], seconds)[0]:
+            self.raw += os.read(self.master, 65_536)
+
     def until(self, condition: Callable[[Terminal], Any], seconds: float = 60) -> None:
         """Read until the condition holds; fails with the screen where it never does."""
         end = time.monotonic() + seconds
@@ -87,6 +97,17 @@ class Terminal:
         """Send a signal to the program."""
         self.process.send_signal(number)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Have another size, which the program is told of."""
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._screen.resize(rows, columns)
+
+    def hang_up(self) -> None:
+        """Go as a dropped connection does; the program has no terminal from then on."""
+        for handle in (self.slave, self.master):
+            os.close(handle)
+        self.master = self.slave = -1
+
     def wait(self, seconds: float = 30) -> int:
         """Read until the program has ended; returns its exit code."""
         self.until(lambda _: self.process.poll() is not None, seconds)
@@ -99,4 +120,30 @@ class Terminal:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
         for handle in (self.master, self.slave):
-            os.close(handle)
+            if handle >= 0:
+                os.close(handle)
+
+
+Start = Callable[..., Terminal]
+
+
+def events(folder: Path, run: str = "r") -> list[dict[str, Any]]:
+    """The events of a run, as they stand in its directory now."""
+    lines = (folder / "runs" / run / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def running(terminal: Terminal) -> bool:
+    """Whether a run is seen to be under way."""
+    return "running" in terminal.text and "Samples raw" in terminal.text
+
+
+def assert_restored(terminal: Terminal) -> None:
+    """Every mode is as it was before, and so are the settings of the device."""
+    left: dict[str, str] = {}
+    for number, switch in re.findall(rb"\x1b\[\?(\d+)([hl])", terminal.raw):
+        left[number.decode()] = switch.decode()
+    assert left.pop("1049") == "l"
+    assert {n: "h" if n in _ON_BEFORE else "l" for n in left} == left
+    assert terminal.raw.count(b"\x1b[>") <= terminal.raw.count(b"\x1b[<u")
+    assert termios.tcgetattr(terminal.slave) == terminal.settings

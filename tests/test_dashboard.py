@@ -20,12 +20,16 @@ from ganterm.dashboard.app import ACTIONS, Dashboard
 from ganterm.dashboard.budget import LEVELS, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.panels.charts import LossChart
 from ganterm.dashboard.panels.controls import listed
+from ganterm.dashboard.panels.events import EventsPanel
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.panels.samples import SamplesPanel
+from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import QuitScreen
+from ganterm.errors import UserError
 from ganterm.session.board import Board
 from ganterm.session.findings import Alarm
 from ganterm.session.metrics import METRICS
@@ -751,3 +755,91 @@ async def test_an_autoencoding_ds_convergence_measure_stands_beside_the_losses(
         ends = [losses.render_line(row).text.rstrip()[-2:] for row in range(1, losses.size.height)]
     assert (" M " in head) == measured
     assert any("M" in end for end in ends) == measured
+
+
+async def test_a_panel_that_fails_says_so_in_its_place_and_the_rest_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> list[Any]:
+        raise ZeroDivisionError("nothing\x1b]52;c;eA==\x07 left")
+
+    board = running(step=77)
+    async with shown(board) as (app, pilot):
+        monkeypatch.setattr(LossChart, "draw", fail)
+        monkeypatch.setattr(EventsPanel, "inputs", fail)
+        board.snapshot = replace(board.snapshot, step=78)
+        for _ in range(3):
+            app.tick()
+            await pilot.pause(0.3)
+        text = screen_text(app)
+        assert "losses: error" in text
+        assert "ZeroDivisionError: nothing^[]52" in text
+        assert "events: error" in text
+        assert "step      78" in text
+        assert "D accuracy" in text
+        assert [data["text"] for kind, data in board.notes if kind == "note"] == [
+            f"error in panel {name}: ZeroDivisionError: nothing^[]52;c;eA==^G left"
+            for name in ("losses", "events")
+        ]
+        monkeypatch.undo()
+        board.snapshot = replace(board.snapshot, step=79)
+        app.tick()
+        await pilot.pause(0.3)
+        app.tick()
+        assert "losses: error" not in screen_text(app)
+
+
+async def test_an_error_in_a_tick_or_a_key_is_told_once_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such luck")
+
+    board = running()
+    async with shown(board) as (app, pilot):
+        monkeypatch.setattr(CockpitScreen, "show", fail)
+        board.snapshot = replace(board.snapshot, step=500)
+        for _ in range(3):
+            app.tick()
+            await pilot.pause()
+        monkeypatch.undo()
+        monkeypatch.setattr(Dashboard, "action_zoom", fail)
+        await pilot.press("z", "z")
+        told = [data["text"] for kind, data in board.notes if kind == "note"]
+        assert told == [
+            "error in the dashboard: RuntimeError: no such luck",
+            "error in action zoom: RuntimeError: no such luck",
+        ]
+        await pilot.press("space")
+        assert list(board.commands) == [Pause()]
+
+
+async def test_restart_is_for_failed_runs_and_says_why_it_cannot() -> None:
+    board = running()
+    asked: list[bool] = []
+
+    def again() -> None:
+        asked.append(True)
+        if len(asked) == 1:
+            raise UserError("there is no checkpoint")
+
+    app = Dashboard(board, again=again)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("R")
+        assert not asked
+        board.pin(Event(250, 0, TIME, "checkpoint", {"path": "x"}))
+        board.snapshot = replace(board.snapshot, state="failed", failure=Failure("out of memory"))
+        app.tick()
+        await pilot.pause(0.3)
+        assert "R goes on from the newest checkpoint" in screen_text(app)
+        await pilot.press("R")
+        assert "there is no checkpoint" in notices(app)
+        await pilot.press("R")
+    assert app.return_value == 0
+    assert len(asked) == 2
+
+
+async def test_ctrl_z_says_that_it_would_stop_the_training() -> None:
+    async with shown(running()) as (app, pilot):
+        await pilot.press("ctrl+z")
+        assert "Ctrl+Z would stop the training" in notices(app)

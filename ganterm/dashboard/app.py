@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
 from ganterm.controls import KNOBS, ControlError, Value, parse_assignment
-from ganterm.dashboard import palette
+from ganterm.dashboard.base import TerminalApp
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.driver import TerminalDriver
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.line import Line
 from ganterm.dashboard.looking import Looking
 from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.panels.samples import SamplesPanel
@@ -28,7 +29,8 @@ from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import Answer, QuitScreen
 from ganterm.dashboard.steering import Steering
-from ganterm.dashboard.terminal import CountingDriver
+from ganterm.dashboard.terminal import Colors
+from ganterm.errors import UserError
 from ganterm.session.findings import Remedy
 from ganterm.session.protocol import (
     ENDED,
@@ -46,6 +48,7 @@ from ganterm.session.protocol import (
     Unpause,
     ViewName,
 )
+from ganterm.text import clean
 
 SPANS = (None, 2000, 200)
 """Rows that the charts show: all, or the newest so many."""
@@ -72,6 +75,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("1", "1", "body('overview')", "the overview"),
     ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes, layers, readings"),
     ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
+    ("R", "R", "restart", "after a failure: go on from the newest checkpoint"),
     ("question_mark", "?", "help", "this help"),
     ("q,ctrl+q", "q", "quit", "end the run, or leave it training; asked first"),
 )
@@ -91,14 +95,18 @@ def _bindings() -> list[BindingType]:
         for key, _, action, does in ACTIONS
     ]
     made.append(Binding("ctrl+c", "interrupt", "stop", show=False, priority=True))
+    made.append(Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True))
     return made
 
 
-class Dashboard(App[int]):
+class Dashboard(TerminalApp[int]):
     """Shows a session and steers it; ``run`` returns the process's exit code.
 
-    ``leaving_now`` is set where the user would not wait for the last save, ``left_training`` where
-    the run is to go on without a screen.
+    ``suspends``: whether ctrl+z may stop this process, which is so where it trains nothing itself.
+    ``again``: called when the user wants a failed run to go on from its newest checkpoint; raises
+    UserError where it cannot. ``leaving_now`` is set where the user would not wait for the last
+    save, ``left_training`` where the run is to go on without a screen. No error in drawing ends the
+    app: it is shown in its panel's place, or told.
     """
 
     TITLE = "ganterm"
@@ -106,11 +114,22 @@ class Dashboard(App[int]):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
-    def __init__(self, session: Session, glyphs: Glyphs | None = None, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        session: Session,
+        glyphs: Glyphs | None = None,
+        line: Line | None = None,
+        colors: Colors = "truecolor",
+        suspends: bool = False,
+        again: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(line, colors)
         self.session = session
         self.leaving_now = False
         self.left_training = False
+        self._suspends = suspends
+        self._again = again
+        self._crashes: set[str] = set()
         self.use_glyphs(glyphs or Glyphs())
         self._steering = Steering(session)
         self._budget = Budget()
@@ -122,7 +141,6 @@ class Dashboard(App[int]):
         self._exit_code: int | None = None
         self._rung: set[tuple[str, int]] | None = None
         self._cockpit = CockpitScreen()
-        self._event_loop: asyncio.AbstractEventLoop | None = None
 
     def get_default_screen(self) -> Screen[Any]:
         """The cockpit."""
@@ -130,9 +148,8 @@ class Dashboard(App[int]):
 
     def on_mount(self) -> None:
         """Ask for samples and begin to tick."""
-        self._event_loop = asyncio.get_running_loop()
-        self.register_theme(palette.THEME)
-        self.theme = "ganterm"
+        if self.line is not None:
+            self.line.caught_up = partial(self.call_soon, self._repaint)
         self.session.watch(SAMPLES_PER_S)
         self.session.note("attach", screen=f"{self.size.width}x{self.size.height}")
         self.set_interval(1 / CHARTS_PER_S, self.tick)
@@ -140,9 +157,17 @@ class Dashboard(App[int]):
 
     def tick(self) -> None:
         """Look at the session, draw what changed, leave where there is nothing left to watch."""
-        budget = self._budget
+        try:
+            self._tick()
+        except Exception as error:  # noqa: BLE001 - the run matters more than its picture
+            self.crashed("the dashboard", error)
+
+    def _tick(self) -> None:
+        budget, line = self._budget, self.line
         snapshot = self.session.snapshot
-        budget.tick(CountingDriver.bytes_sent, judged=snapshot.state != "loading")
+        behind, stalled = (line.behind, line.stalled) if line is not None else (False, False)
+        judged = snapshot.state != "loading" and not stalled
+        budget.tick(line.sent if line is not None else 0, judged, behind)
         events = self.session.events()
         self._ring(snapshot)
         self._steering.settle(snapshot, events[self._events_seen :])
@@ -160,7 +185,7 @@ class Dashboard(App[int]):
         now_shown = (snapshot, len(events), asked, self._zoom, view, budget.cost, told)
         # A last tick may come when the screens are gone already.
         screens = self.screen_stack if self._cockpit.is_mounted else []
-        unseen = not screens or isinstance(screens[-1], HelpScreen)
+        unseen = not screens or isinstance(screens[-1], HelpScreen) or behind
         sample, shown = snapshot.sample, self._sample_shown
         turned = sample is None or shown is None or sample.view != shown.view
         samples_due = budget.due(samples_per_s) or snapshot.state in ENDED
@@ -179,6 +204,12 @@ class Dashboard(App[int]):
         if self._rung is not None and raised - self._rung:
             self.bell()
         self._rung = raised
+
+    def _repaint(self) -> None:
+        """The terminal reads again, and has not seen all that was drawn: draw all of it anew."""
+        self._shown = ()
+        self.tick()
+        self.refresh()
 
     def _show(self, snapshot: Snapshot, fresh: bool = False) -> None:
         if fresh:
@@ -354,6 +385,7 @@ class Dashboard(App[int]):
         """Everything explained."""
         keys = [(shown, does) for _, shown, _, does in ACTIONS]
         keys += [("ctrl+p", "command palette"), ("ctrl+c", "end the run; asks first")]
+        keys += [("ctrl+z", "suspend, where this process does not train")]
         self.push_screen(HelpScreen(self.session.snapshot.controls, keys))
 
     async def action_quit(self) -> None:
@@ -402,10 +434,48 @@ class Dashboard(App[int]):
         self._glyphs = glyphs
         self.set_class(not glyphs.unicode, "ascii")
 
-    def call_from_outside(self, code: int) -> None:
-        """Leave with an exit code; may be called from any thread, and does not wait."""
-        if self._event_loop is not None and not self._event_loop.is_closed():
-            self._event_loop.call_soon_threadsafe(self.exit, code)
+    def crashed(self, where: str, error: Exception) -> None:
+        """Tell, once, of an error of the dashboard's own, which the run has nothing to do with."""
+        told = f"{where}: {clean(f'{type(error).__name__}: {error}', 200)}"
+        if told not in self._crashes:
+            self._crashes.add(told)
+            self.session.note("note", text=f"error in {told}")
+            self.notify(f"Error in {told}", severity="error", markup=False, timeout=10)
+
+    async def run_action(self, *args: Any, **options: Any) -> bool:
+        """Do what a key means; an error in it is told and ends nothing."""
+        try:
+            return await super().run_action(*args, **options)
+        except Exception as error:  # noqa: BLE001 - the run matters more than a key
+            self.crashed(f"action {args[0]}", error)
+            return True
+
+    def action_suspend_process(self) -> None:
+        """Ctrl+Z: stop this process until it is continued, where that does not stop training."""
+        driver = self._driver
+        if not self._suspends:
+            self.notify(
+                "Ctrl+Z would stop the training too; q leaves or ends it.",
+                severity="warning",
+                timeout=5,
+            )
+        elif isinstance(driver, TerminalDriver):
+            driver.suspend()
+
+    def action_restart(self) -> None:
+        """Go on from the newest checkpoint, after a failure."""
+        if self.session.snapshot.state != "failed":
+            self.notify("R is for a run that failed.", timeout=3)
+        elif self._again is None:
+            name = clean(self.session.snapshot.info.name)
+            self.notify(f"Not from here: ganterm resume {name}", markup=False, timeout=5)
+        else:
+            try:
+                self._again()
+            except UserError as error:
+                self.notify(str(error), severity="error", markup=False, timeout=8)
+                return
+            self.exit(0)
 
     def submit(self, command: Command) -> None:
         """Hand a command to the trainer, as long as there is one that takes it."""
@@ -472,11 +542,13 @@ class Dashboard(App[int]):
         self.left_training = True
         self.exit(code)
 
-    def say_goodbye(self) -> None:
-        """Log that this watcher leaves, and what watching has cost; any thread may call it."""
+    def say_goodbye(self, cause: str = "") -> None:
+        """Log that this watcher leaves, why where the user did not say so, and what watching has
+        cost; any thread may call it."""
         cost = self._budget.cost
         self.session.note(
             "detach",
+            **({"cause": cause} if cause else {}),
             ticks=self._budget.measured_ticks,
             busy_s=round(self._budget.busy, 3),
             ui_share=round(cost.share, 4),

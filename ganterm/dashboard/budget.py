@@ -60,11 +60,14 @@ class Budget:
         """Whether what is drawn ``per_s`` times a second is to be drawn in this tick."""
         return self.ticks % max(1, round(CHARTS_PER_S / per_s)) == 0
 
-    def tick(self, bytes_sent: int, judged: bool = True) -> None:
-        """Count a tick; ``bytes_sent`` is the total so far. What is not judged costs no rate."""
+    def tick(self, bytes_sent: int, judged: bool = True, behind: bool = False) -> None:
+        """Count a tick; ``bytes_sent`` is the total so far. What is not judged costs no rate.
+
+        ``behind``: the terminal has not taken yet what was drawn before, as on a slow link.
+        """
         now = time.perf_counter()
         self.ticks += 1
-        self._late += now - self._last > LATE / CHARTS_PER_S
+        self._late += behind or now - self._last > LATE / CHARTS_PER_S
         slept, self._last = now - self._last > _ASLEEP, now
         if slept or not judged:
             # Nothing can be said of a time in which the process was stopped, or still loading.

@@ -1,65 +1,19 @@
-"""What the terminal can do, the driver that counts what it is sent, and its last rescue."""
+"""What the terminal can do: whether it can show a dashboard at all, in which colours and signs."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import termios
-from typing import Any, Literal
-
-from textual.drivers.linux_driver import LinuxDriver
+from collections.abc import Mapping
+from typing import Literal
 
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.errors import UserError
 
 LEAST_SIZE = (60, 20)
-GlyphChoice = Literal["auto", "half", "ascii"]
-
-_RESTORE = (
-    "\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
-    "\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
-)
-
-
-class CountingDriver(LinuxDriver):
-    """Textual's own driver, which also counts the bytes that it sends.
-
-    SIGCONT is obeyed after a suspension only: each other one would start two more threads that
-    compete for the keys, and job control or a debugger may send it any time.
-    """
-
-    bytes_sent = 0
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        signal.signal(signal.SIGCONT, self._continue)
-
-    def write(self, data: str) -> None:
-        """Send ``data`` to the terminal."""
-        CountingDriver.bytes_sent += len(data.encode())
-        super().write(data)
-
-    def _continue(self, *_: object) -> None:
-        if self._must_signal_resume:
-            self.resume_application_mode()
-
-
-class Rescue:
-    """The terminal's settings from before the dashboard, to be put back when all else failed."""
-
-    def __init__(self) -> None:
-        self._settings = termios.tcgetattr(sys.stdin.fileno())
-
-    def restore(self) -> None:
-        """Put the terminal back without waiting for it, whatever state Textual is in."""
-        try:
-            terminal = sys.stderr.fileno()
-            os.set_blocking(terminal, False)
-            os.write(terminal, _RESTORE.encode())
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._settings)
-        except (OSError, termios.error):
-            return  # The terminal is gone: nothing is left to be restored.
+GlyphChoice = Literal["auto", "half", "quadrant", "ascii"]
+ColorChoice = Literal["auto", "truecolor", "256", "16", "none"]
+Colors = Literal["truecolor", "256", "16", "none"]
 
 
 def check_terminal() -> None:
@@ -78,23 +32,41 @@ def check_terminal() -> None:
         )
     columns, rows = os.get_terminal_size(sys.__stderr__.fileno())  # type: ignore[union-attr]
     least_columns, least_rows = LEAST_SIZE
-    if (columns, rows) != (0, 0) and (columns < least_columns or rows < least_rows):
+    # A zero says that the terminal does not know.
+    if 0 < columns < least_columns or 0 < rows < least_rows:
         raise UserError(
             f"the terminal is {columns}x{rows}; the dashboard needs at least "
             f"{least_columns}x{least_rows} (80x24 is comfortable), or use --headless"
         )
 
 
-def choose_glyphs(choice: GlyphChoice, color_system: str | None) -> Glyphs:
+def choose_colors(choice: ColorChoice, environment: Mapping[str, str]) -> Colors:
+    """How many colours to use; ``auto`` looks at NO_COLOR, COLORTERM and TERM.
+
+    An empty NO_COLOR does not count (no-color.org). A TERM that says nothing has 16 colours.
+    """
+    if choice != "auto":
+        return choice
+    if environment.get("NO_COLOR"):
+        return "none"
+    term = environment.get("TERM", "").lower()
+    if environment.get("COLORTERM", "").lower() in ("truecolor", "24bit") or "direct" in term:
+        return "truecolor"
+    if "256" in term or "kitty" in term:
+        return "256"
+    return "none" if term.startswith("vt") or term.endswith("-m") else "16"
+
+
+def choose_glyphs(choice: GlyphChoice, colors: Colors) -> Glyphs:
     """The characters to draw with; ``auto`` looks at the locale and at the number of colours.
 
     Sixteen colours have four greys, which no digit survives; letters of a ramp do.
     """
     if choice == "ascii":
         return Glyphs(unicode=False, pictures="ascii")
+    if choice != "auto":
+        return Glyphs(pictures=choice)
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower().replace("-", "")
-    if choice == "half":
-        return Glyphs()
-    many_colors = color_system in ("truecolor", "256") and not os.environ.get("NO_COLOR")
     unicode = encoding == "utf8"
+    many_colors = colors in ("truecolor", "256")
     return Glyphs(unicode=unicode, pictures="half" if unicode and many_colors else "ascii")

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ganterm.dashboard import palette
+from ganterm.dashboard.base import TerminalApp
+from ganterm.dashboard.line import Line
+from ganterm.dashboard.terminal import Colors
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Choice:
     time: str
 
 
-class Welcome(App[str]):
+class Welcome(TerminalApp[str]):
     """Returns the name of the chosen preset, None where the user leaves."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -44,8 +47,13 @@ class Welcome(App[str]):
         ("ctrl+c", "quit", "leave"),
     ]
 
-    def __init__(self, choices: Sequence[Choice]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        line: Line | None = None,
+        colors: Colors = "truecolor",
+    ) -> None:
+        super().__init__(line, colors)
         self._choices = choices
 
     def compose(self) -> ComposeResult:
@@ -56,11 +64,6 @@ class Welcome(App[str]):
             yield Static(heading)
             yield OptionList(*(Option(_shown(choice), id=choice.name) for choice in self._choices))
             yield Static(id="about", markup=False)
-
-    def on_mount(self) -> None:
-        """Look as the dashboard does."""
-        self.register_theme(palette.THEME)
-        self.theme = "ganterm"
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say more of the preset under the cursor."""

@@ -88,16 +88,6 @@ def write_into(log: Path) -> None:
     os.close(nothing)
 
 
-def outlive_the_terminal(session: LocalSession) -> None:
-    """Let the end of the shell be no reason to stop; what is printed then goes into the log."""
-
-    def cut_loose(*_: object) -> None:
-        directory = session.snapshot.info.directory
-        write_into(Path(directory) / LOG if directory else Path(os.devnull))
-
-    signal.signal(signal.SIGHUP, cut_loose)
-
-
 def main() -> int:
     """Train; the exit code is that of a headless run."""
     launch = Launch.unpacked(sys.stdin.buffer.read())

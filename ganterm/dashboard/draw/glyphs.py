@@ -8,10 +8,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Glyphs:
-    """``unicode``: braille, blocks and rules; ``pictures``: half blocks or a ramp of letters."""
+    """``unicode``: braille, blocks and rules; ``pictures``: half blocks (two pixels a cell),
+    quadrants (four, of two colours) or a ramp of letters."""
 
     unicode: bool = True
-    pictures: Literal["half", "ascii"] = "half"
+    pictures: Literal["half", "quadrant", "ascii"] = "half"
+
+    @property
+    def wide(self) -> int:
+        """Pixels of a picture across a cell."""
+        return 2 if self.pictures == "quadrant" else 1
 
     @property
     def marker(self) -> str:

@@ -1,4 +1,4 @@
-"""Pictures in character cells: two pixels a cell in half blocks, or a ramp of letters."""
+"""Pictures in character cells: half blocks, quadrants, or a ramp of letters."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ ENOUGH = 16
 _GREYS = 16
 _LEVELS = 6  # Of each colour channel, as in the 256-colour cube.
 _RAMP = np.array(list(" .:-=+*#%@"))
+# By the quarters that are lit: 1 upper left, 2 upper right, 4 lower left, 8 lower right.
+_QUADRANTS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,12 @@ def fit(columns: int, rows: int, native: int, most: int, enough: int = ENOUGH) -
     return Grid(min(across, most), min(down, -(-most // across)), size)
 
 
-def resized(images: NDArray[np.uint8], pixels: int) -> NDArray[np.float32]:
-    """Pictures (n, h, w, c) brought to ``pixels`` x ``pixels`` by averaging areas."""
-    down, across = _averaging(images.shape[1], pixels), _averaging(images.shape[2], pixels)
+def resized(images: NDArray[np.uint8], pixels: int, wide: int = 1) -> NDArray[np.float32]:
+    """Pictures (n, h, w, c) brought to ``pixels`` rows of ``wide`` times as many columns.
+
+    Each pixel is the average of the area that it covers.
+    """
+    down, across = _averaging(images.shape[1], pixels), _averaging(images.shape[2], wide * pixels)
     rows = np.tensordot(images.astype(np.float32), down, axes=(1, 1))
     both = np.tensordot(rows, across, axes=(1, 1))
     return np.ascontiguousarray(both.transpose(0, 2, 3, 1))
@@ -69,26 +74,29 @@ def _averaging(source: int, target: int) -> NDArray[np.float32]:
     return (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def mosaic(images: NDArray[np.uint8], grid: Grid) -> NDArray[np.float32]:
-    """The first samples side by side as one picture (height, width, c), missing ones black."""
-    shown = resized(images[: grid.count], grid.pixels)
-    size, channels = grid.pixels, shown.shape[3]
-    whole = np.zeros((grid.count, size, size, channels), np.float32)
+def mosaic(images: NDArray[np.uint8], grid: Grid, wide: int = 1) -> NDArray[np.float32]:
+    """The first samples side by side as one picture (height, ``wide`` x width, c).
+
+    Missing ones are black.
+    """
+    shown = resized(images[: grid.count], grid.pixels, wide)
+    _, tall, broad, channels = shown.shape
+    whole = np.zeros((grid.count, tall, broad, channels), np.float32)
     whole[: len(shown)] = shown
-    tiles = whole.reshape(grid.down, grid.across, size, size, channels)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * size, grid.across * size, channels)
+    tiles = whole.reshape(grid.down, grid.across, tall, broad, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * tall, grid.across * broad, channels)
 
 
 def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs) -> Cells:
     """A picture (height, width, 1 or 3) of values 0..255, two pixel rows to a cell row.
 
-    NaN is the panel's own ground.
+    A cell is ``glyphs.wide`` pixels across. NaN is the panel's own ground.
     """
     if len(picture) % 2:
         picture = np.concatenate([picture, np.full_like(picture[:1], np.nan)])
     if glyphs.pictures == "ascii":
         return _letters(picture)
-    return _half_blocks(picture)
+    return _quadrants(picture) if glyphs.pictures == "quadrant" else _half_blocks(picture)
 
 
 def _letters(picture: NDArray[np.float32]) -> Cells:
@@ -101,25 +109,62 @@ def _letters(picture: NDArray[np.float32]) -> Cells:
 
 
 def _half_blocks(picture: NDArray[np.float32]) -> Cells:
-    levels = _GREYS if picture.shape[2] == 1 else _LEVELS
-    count = levels ** picture.shape[2]
-    steps = np.round(np.nan_to_num(picture) * ((levels - 1) / 255)).clip(0, levels - 1)
+    return _blocks(
+        np.full((len(picture) // 2, picture.shape[1]), "▀"), picture[0::2], picture[1::2]
+    )
+
+
+def _quadrants(picture: NDArray[np.float32]) -> Cells:
+    """Of the four pixels of a cell, those above the middle of its strongest channel in front."""
+    if picture.shape[1] % 2:
+        picture = np.concatenate([picture, np.full_like(picture[:, :1], np.nan)], axis=1)
+    height, width, channels = picture.shape
+    quarters = picture.reshape(height // 2, 2, width // 2, 2, channels)
+    quarters = quarters.transpose(0, 2, 1, 3, 4).reshape(height // 2, width // 2, 4, channels)
+    ground = np.isnan(quarters[..., 0])
+    known = np.nan_to_num(quarters)
+    low, high = known.min(axis=2), known.max(axis=2)
+    strongest = (high - low).argmax(axis=2)[..., None]
+    middle = np.take_along_axis(low + high, strongest, axis=2) / 2
+    lit = np.greater(np.take_along_axis(known, strongest[..., None], axis=3)[..., 0], middle)
+    # Where a picture ends within a cell, the ground is the second colour.
+    ends_here = np.any(ground, axis=2, keepdims=True)
+    lit = np.where(ends_here, ~ground, lit)
+    count = lit.sum(axis=2)[..., None]
+    front = (known * lit[..., None]).sum(axis=2) / np.maximum(count, 1)
+    behind = (known * ~lit[..., None]).sum(axis=2) / np.maximum(4 - count, 1)
+    behind = np.where(ends_here, np.nan, behind)
+    front = np.where(count, front, behind)
+    return _blocks(_QUADRANTS[lit @ np.array([1, 2, 4, 8])], front, behind)
+
+
+def _blocks(
+    chars: NDArray[np.str_], front: NDArray[np.float32], behind: NDArray[np.float32]
+) -> Cells:
+    """Characters (rows, columns) in colours (rows, columns, c), no more of them than are cheap."""
+    levels = _GREYS if front.shape[2] == 1 else _LEVELS
+    count = levels ** front.shape[2]
+    fore, back = _codes(front, levels), _codes(behind, levels)
+    pairs = fore * (count + 1) + back
+    known, indices = np.unique(pairs, return_inverse=True)
+    styles = [_pair(*divmod(pair, count + 1), levels) for pair in known.tolist()]
+    return Cells.of(np.where(fore == back, " ", chars), indices.reshape(pairs.shape), styles)
+
+
+def _codes(pixels: NDArray[np.float32], levels: int) -> NDArray[np.intp]:
+    """A number for each colour, the greatest for the ground."""
+    steps = np.round(np.nan_to_num(pixels) * ((levels - 1) / 255)).clip(0, levels - 1)
     steps = steps.astype(np.intp)
     codes = steps[:, :, 0]
     for channel in range(1, steps.shape[2]):
         codes = codes * levels + steps[:, :, channel]
-    codes = np.where(np.isnan(picture[:, :, 0]), count, codes)
-    pairs = codes[0::2] * (count + 1) + codes[1::2]
-    known, indices = np.unique(pairs, return_inverse=True)
-    styles = [_pair(*divmod(pair, count + 1), levels) for pair in known.tolist()]
-    chars = np.where(codes[0::2] == codes[1::2], " ", "▀")
-    return Cells.of(chars, indices.reshape(pairs.shape), styles)
+    return np.where(np.isnan(pixels[:, :, 0]), levels ** steps.shape[2], codes)
 
 
 @cache
-def _pair(upper: int, lower: int, levels: int) -> Style:
-    """A half block's style: the upper pixel in front, the lower one behind."""
-    return Style(color=_color(upper, levels), bgcolor=_color(lower, levels))
+def _pair(front: int, behind: int, levels: int) -> Style:
+    """The style of a cell of two colours."""
+    return Style(color=_color(front, levels), bgcolor=_color(behind, levels))
 
 
 def _color(code: int, levels: int) -> str:

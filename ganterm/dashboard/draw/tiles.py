@@ -93,17 +93,19 @@ def draw_table(
     else:
         chosen = np.arange(table.across)
     places = np.arange(count)[:, None] * in_row + chosen
-    size, label = table.pixels, label_width(labels)
-    tiles = resized(images[places.ravel()], size).reshape(count, table.across, size, size, -1)
-    strips = tiles.transpose(0, 2, 1, 3, 4).reshape(count, size, table.across * size, -1)
+    size, label, wide = table.pixels, label_width(labels), glyphs.wide
+    tiles = resized(images[places.ravel()], size, wide)
+    tiles = tiles.reshape(count, table.across, size, wide * size, -1)
+    strips = tiles.transpose(0, 2, 1, 3, 4).reshape(count, size, table.across * wide * size, -1)
     bank = label + table.across * size + _BANK_GAP
     down = min(table.down, count)
-    height = down * size + down * size % 2
-    canvas = np.full((height, table.banks * bank - _BANK_GAP, strips.shape[3]), np.nan, np.float32)
+    height, width = down * size + down * size % 2, wide * (table.banks * bank - _BANK_GAP)
+    canvas = np.full((height, width, strips.shape[3]), np.nan, np.float32)
     written = []
     for row, strip in enumerate(strips):
         left, top = row // table.down * bank, row % table.down * size
-        canvas[top : top + size, left + label : left + label + strip.shape[1]] = strip
+        start = wide * (left + label)
+        canvas[top : top + size, start : start + strip.shape[1]] = strip
         if row < len(labels):
             written.append(((top + size // 2) // 2, left, labels[row]))
     cells = draw_picture(canvas, glyphs)
@@ -145,14 +147,15 @@ def draw_pairs(
     """Pictures (n, h, w, c), each with its other and a word below the two."""
     size, count = pairs.pixels, min(len(first), pairs.count)
     axis = 1 if pairs.stacked else 2
-    both = np.concatenate([resized(p[:count], size) for p in (first, second)], axis=axis)
+    sized = [resized(pictures[:count], size, glyphs.wide) for pictures in (first, second)]
+    both = np.concatenate(sized, axis=axis)
     wide, tall = _pair_size(size, pairs.stacked)
     gap = 0 if pairs.stacked else _PAIR_GAP
     cells = Cells(pairs.down * tall, pairs.across * wide - gap)
     for place, picture in enumerate(both):
         top, left = place // pairs.across * tall, place % pairs.across * wide
         cells.inset(draw_picture(picture, glyphs), top, left)
-        word = f"{words[place]:^{picture.shape[1]}}"
+        word = f"{words[place]:^{picture.shape[1] // glyphs.wide}}"
         cells.write(top + tall - 1, left, word, style(palette.DIM))
     return cells
 
@@ -162,4 +165,4 @@ def draw_grid(
 ) -> Cells:
     """As many of the pictures (n, h, w, c) as fit, drawn larger where ``enough`` do."""
     grid = fit(columns, rows, images.shape[2], len(images), enough)
-    return draw_picture(mosaic(images, grid), glyphs)
+    return draw_picture(mosaic(images, grid, glyphs.wide), glyphs)

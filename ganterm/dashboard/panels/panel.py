@@ -9,9 +9,11 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ganterm.dashboard.draw.cells import padded
+from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells, padded
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
+from ganterm.text import clean
 
 _NEAR = 3
 
@@ -39,7 +41,29 @@ class Panel(Widget):
         return frame
 
     def show(self, frame: Frame) -> None:
-        """Draw a frame and have the rows that changed painted."""
+        """Draw a frame and have the rows that changed painted; an error is drawn in their place."""
+        try:
+            self._draw_and_paint(frame)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the others must live
+            self.show_error(error)
+
+    def show_error(self, error: Exception) -> None:
+        """What went wrong, where the panel would be."""
+        self.app.crashed(f"panel {self.id}", error)  # type: ignore[attr-defined]
+        width = self.outer_size.width - self.gutter.width
+        height = self.outer_size.height - self.gutter.height
+        cells = Cells(max(0, height), max(0, width))
+        cells.title(f"{self.id}: error")
+        told = clean(f"{type(error).__name__}: {error}", 2 * max(1, width))
+        for row in range(2):
+            look = style(palette.ALARM)
+            cells.write(1 + row, 0, told[row * width : (row + 1) * width], look)
+        self._inputs = None
+        self._strips = cells.strips()
+        self._padded = [padded(row, self.gutter.left, self.gutter.right) for row in self._strips]
+        self.refresh()
+
+    def _draw_and_paint(self, frame: Frame) -> None:
         self._frame = frame
         (width, height), gutter = self.outer_size, self.gutter
         width, height = width - gutter.width, height - gutter.height

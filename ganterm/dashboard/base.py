@@ -1,0 +1,97 @@
+"""What every app of ours has in common: the line to the terminal, and its colours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
+from textual.filter import LineFilter, Monochrome
+
+from ganterm.dashboard import palette
+from ganterm.dashboard.driver import driver_on
+from ganterm.dashboard.line import Line
+from ganterm.dashboard.terminal import Colors
+
+Result = TypeVar("Result")
+
+_DARK, _BRIGHT = 0.35, 0.5
+"""Brightness (0..1) below which text is dim, and above which a ground is shown reversed."""
+
+
+class Plain(LineFilter):
+    """No colour at all: what is dark becomes dim, what lies on a bright ground is reversed."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments, with attributes in place of colours."""
+        return [
+            Segment(text, style and _without_color(style), control)
+            for text, style, control in segments
+        ]
+
+
+@lru_cache(1024)
+def _without_color(style: Style) -> Style:
+    def brightness(color: Any, unknown: float) -> float:
+        return unknown if color is None else Color.from_rich_color(color).brightness
+
+    return Style(
+        bold=style.bold or None,
+        dim=brightness(style.color, 1.0) < _DARK or None,
+        underline=style.underline or None,
+        reverse=style.reverse or brightness(style.bgcolor, 0.0) > _BRIGHT or None,
+    )
+
+
+class TerminalApp(App[Result]):
+    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one."""
+
+    def __init__(self, line: Line | None = None, colors: Colors = "truecolor") -> None:
+        super().__init__(driver_class=None if line is None else driver_on(line))
+        self.line = line
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._asked_to_leave: Callable[[], None] = lambda: None
+        self.no_color = colors == "none"
+        self._plain = [Plain()] if self.no_color else []
+        self.console = Console(
+            # Without colours there are attributes still, which Rich sends with any system.
+            color_system={"16": "standard", "none": "standard"}.get(colors, colors),  # type: ignore[arg-type]
+            no_color=False,
+            file=self.console.file,
+            force_terminal=True,
+            legacy_windows=False,
+            markup=True,
+            highlight=False,
+            emoji=False,
+            safe_box=False,
+        )
+        # Each frame of an animation is bytes on the link, and time taken from training.
+        self.animation_level = "none"
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters, but NO_COLOR is our own matter."""
+        filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome)]
+        return [*filters, *self._plain]
+
+    def call_from_outside(self, result: Result | None) -> None:
+        """Leave with this result; may be called from any thread, any time, and does not wait."""
+        self._asked_to_leave = partial(self.exit, result)
+        self.call_soon(self._asked_to_leave)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Have the app's own thread call something, if the app runs; any thread may ask."""
+        if self._event_loop is not None and not self._event_loop.is_closed():
+            self._event_loop.call_soon_threadsafe(callback)
+
+    def on_load(self) -> None:
+        """Look like ganterm; leave at once where that was asked for before the app ran."""
+        self._event_loop = asyncio.get_running_loop()
+        self._asked_to_leave()
+        self.register_theme(palette.THEME)
+        self.theme = "ganterm"

@@ -1,0 +1,44 @@
+"""Where the process writes to once its terminal is gone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+LOG = "host.log"
+
+
+def turn_away(directory: str) -> None:
+    """Turn those of descriptors 0 to 2 that are a terminal, or nothing, away from it.
+
+    Input becomes the null device and output the log in the run directory, the null device too
+    where ``directory`` is "" or takes no log; no write to them can fail any more. Those that are
+    a file or a pipe stay what they are. Call it again once there is a directory.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    log = _opened(directory) if directory else nowhere
+    for descriptor, new in ((0, nowhere), (1, log), (2, log)):
+        if _is_terminal_or_nothing(descriptor, nowhere):
+            os.dup2(new, descriptor)
+    for handle in {nowhere, log}:
+        if handle > 2:
+            os.close(handle)
+
+
+def _opened(directory: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    try:
+        return os.open(Path(directory) / LOG, flags, 0o644)
+    except OSError:
+        # Training matters more than what would be printed.
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def _is_terminal_or_nothing(descriptor: int, nowhere: int) -> bool:
+    """A terminal that hung up does not say that it is one, but it is a character device still."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return True
+    return stat.S_ISCHR(found.st_mode) or os.path.samestat(found, os.fstat(nowhere))
