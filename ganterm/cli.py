@@ -417,11 +417,13 @@ def _dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
         os._exit(130)
     if stop.cause:
         line.release()
-    if code is None or stop.cause:
-        _go_on(session, stop)
-    elif app.left_training:
+    if app.left_training:
         _tell_how_to_reach(session.snapshot.info.name)
         _tell("training goes on here, without a screen; ctrl+c stops and saves")
+        while not stop.cause and not session.ended.wait(0.2):
+            pass
+    if code is None or stop.cause:
+        _go_on(session, stop)
     session.ended.wait()
     last = session.snapshot
     if last.info.directory:

@@ -127,6 +127,7 @@ class Dashboard(TerminalApp[int]):
         self.session = session
         self.leaving_now = False
         self.left_training = False
+        self._gone = False
         self._suspends = suspends
         self._again = again
         self._crashes: set[str] = set()
@@ -545,6 +546,9 @@ class Dashboard(TerminalApp[int]):
     def say_goodbye(self, cause: str = "") -> None:
         """Log that this watcher leaves, why where the user did not say so, and what watching has
         cost; any thread may call it."""
+        if self._gone:
+            return
+        self._gone = True
         cost = self._budget.cost
         self.session.note(
             "detach",
