@@ -171,7 +171,8 @@ def stall(start: Start, folder: Path, seconds: float) -> None:
     after = step_now(folder)
     # Twenty steps a second are a tenth of what even a busy machine does.
     assert after - before > 20 * seconds
-    assert memory_mb(pid) - memory < 40
+    # Training itself takes some more in its first minute: exams, and the history of its rows.
+    assert memory_mb(pid) - memory < 100
     terminal.press("?")
     terminal.until(lambda t: "esc closes" in t.text)
     terminal.press("\x1b")
