@@ -27,7 +27,8 @@ SHARED = ROOT.parent / "shared" / "data"
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 OURS = [command for command in COMMANDS if command.startswith("ganterm")]
-WATCHED = [c for c in OURS if "--preset" in c and "--headless" not in c]
+UNWATCHED = ("--headless", "--detach")
+WATCHED = [c for c in OURS if "--preset" in c and not any(o in c for o in UNWATCHED)]
 PLAIN = [c for c in OURS if c not in WATCHED and c != "ganterm bench"]
 
 
@@ -51,10 +52,14 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", PLAIN)
 def test_commands_without_a_dashboard_run(command: str, tmp_path: Path) -> None:
-    if "resume" in command:
-        before = run(COMMANDS[COMMANDS.index(command) - 1], tmp_path)
+    name = re.match(r"ganterm (?:resume|stop) (\w+)", command)
+    if name:
+        (begins,) = [c for c in COMMANDS if f"--run {name[1]}" in c]
+        before = run(begins, tmp_path)
         assert before.returncode == 0, before.stderr
     done = run(command, tmp_path)
+    if "--detach" in command:
+        assert run(f"ganterm stop {command.rsplit(maxsplit=1)[-1]}", tmp_path).returncode == 0
     assert done.returncode == (3 if "--stop-on" in command else 0), done.stderr
     if "--json" in command:
         assert json.loads(done.stdout.splitlines()[-1])["state"] == "finished"
@@ -123,6 +128,18 @@ def test_every_key_preset_and_picture_is_there() -> None:
         assert f"| `{rule.name}` |" in README
     for source in DATASETS:
         assert f"`{source}`" in README
+
+
+def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
+    """As the README gives it, for one short run on points, whose losses run away."""
+    commands = [command for command in COMMANDS if "tests.alarm_bench" in command]
+    assert [command.split()[3] for command in commands] == ["collect", "examine", "report"]
+    for command in commands:
+        words = shlex.split(command)
+        words = [sys.executable, *words[1:-1], str(tmp_path), "--only", "diverging_ring-0"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert "| divergence | 1 of 1 (100 %) |" in done.stdout
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.loss_table" in c])

@@ -47,9 +47,10 @@ def main() -> None:
         from tests.alarm_bench.examine import examine
         from tests.alarm_bench.strong import judge
 
-        print(f"the judge of digits: {judge(args.out, args.data_dir).accuracy:.2%} right")
-        work = partial(examine, out=args.out, data_dir=args.data_dir)
         chosen = [run for run in chosen if (args.out / run.name / "done.json").exists()]
+        if any(run.setting.preset.startswith("mnist") for run in chosen):
+            print(f"the judge of digits: {judge(args.out, args.data_dir).accuracy:.2%} right")
+        work = partial(examine, out=args.out, data_dir=args.data_dir)
     began = time.time()
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
         for done in as_completed([pool.submit(work, run) for run in chosen]):
