@@ -16,6 +16,7 @@ from ganterm import presets
 from ganterm.data import DATASETS
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, Progress
+from ganterm.session import runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Snapshot
@@ -87,7 +88,7 @@ def train_preset(
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_every_preset_trains_and_keeps_its_counters(
+def test_every_preset_trains_and_resumes_its_counters(
     name: str, train_preset: Callable[..., tuple[Snapshot, Path]]
 ) -> None:
     snapshot, folder = train_preset(name)
@@ -106,6 +107,13 @@ def test_every_preset_trains_and_keeps_its_counters(
     assert state["counters"]["g_updates"] == 3 * l
     assert state["counters"]["samples_seen"] == 3 * k * 8
     assert state["controls"] == preset.controls.table()
+    session = LocalSession(runs.resumption(folder, 4))
+    session.start()
+    assert session.ended.wait(120)
+    last = session.snapshot
+    assert (last.state, last.step) == ("finished", 4), last.failure
+    counted = (last.counters.d_updates, last.counters.g_updates, last.counters.samples_seen)
+    assert counted == (4 * k, 4 * l, 4 * k * 8)
 
 
 @pytest.mark.parametrize("name", [n for n in presets.names() if presets.load(n)[1].schedule])

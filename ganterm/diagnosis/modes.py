@@ -69,7 +69,6 @@ def floor(modes: int, samples: int) -> float:
 class KnownModes(Exam):
     """Modes found, and how evenly: exactly for mixtures, by the classifier for labelled data."""
 
-    first = True
     measures: ClassVar = {
         "modes": Measure(
             "modes found", "", "modes G makes at least a tenth of the data's share of"
@@ -90,6 +89,10 @@ class KnownModes(Exam):
     def fits(self, subject: Subject) -> bool:
         """Where the modes are known and can be told apart."""
         return subject.modes is not None or subject.classifier is not None
+
+    def comes_first(self, subject: Subject) -> bool:
+        """Not where thousands of samples are needed."""
+        return A_MODE * len(subject.classes) <= LOOKED_AT
 
     def take(self, look: Look) -> Findings:
         """Of LOOKED_AT samples, or more where there are very many modes."""
