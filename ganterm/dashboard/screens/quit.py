@@ -43,7 +43,7 @@ class QuitScreen(ModalScreen[Answer]):
 
     def compose(self) -> ComposeResult:
         """The question, and a key for each answer."""
-        stop, leave = ("s", "stop and save"), ("l", "leave it training, and close the dashboard")
+        stop, leave = ("s", "stop and save"), ("l", "leave it training")
         if self._attached:
             answers = [(f"enter, {leave[0]}", leave[1]), stop]
             answers += [("esc, c", "cancel"), ("ctrl+c", "leave it training")]
