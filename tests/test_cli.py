@@ -234,10 +234,11 @@ def test_version_and_help() -> None:
 
 
 def test_the_bench_prints_ratios(tmp_path: Path) -> None:
-    done = ganterm(tmp_path, "bench", "--preset", "ring8", "--rounds", "2", "--seconds", "1")
+    done = ganterm(tmp_path, "bench", "--preset", "ring8", "--rounds", "2", "--seconds", "2")
     assert done.returncode == 0, done.stderr
     for ratio in (
         "dashboard / headless  ",
+        "headless / without diagnosis  ",
         "headless / tutorial  ",
         "headless / tutorial, torch's",
     ):
