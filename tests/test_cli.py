@@ -84,9 +84,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = subprocess.Popen([*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -99,6 +97,19 @@ def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int
     checkpoints = tmp_path / "runs" / "r" / "checkpoints"
     assert (checkpoints / (checkpoints / "LATEST").read_text().strip() / "MANIFEST.json").exists()
     assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["state"] == "stopped"
+
+
+def test_a_hang_up_ends_neither_the_run_nor_what_is_written_into_a_pipe(tmp_path: Path) -> None:
+    process = subprocess.Popen([*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    reports = (line for line in process.stdout if line.startswith("step ") and "d_loss" in line)
+    next(reports)
+    process.send_signal(signal.SIGHUP)
+    for _ in range(3):
+        next(reports)
+    process.send_signal(signal.SIGTERM)
+    assert "stopped at step" in process.stdout.read()
+    assert process.wait(30) == 143
 
 
 def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
