@@ -9,7 +9,6 @@ import pytest
 from hypothesis import settings
 
 from ganterm import presets
-from ganterm.session import pointer
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from tests.terminal import GANTERM, Start, Terminal
@@ -26,13 +25,14 @@ Train = Callable[..., LocalSession]
 
 @pytest.fixture(autouse=True)
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A runtime directory of the test's own, so that no live run of the user's is in sight.
+    """Runtime and cache directories of the test's own, so that no live run of the user's is in
+    sight, of processes that the test starts neither.
 
     Not below ``tmp_path``, which may be too long for a socket.
     """
     with tempfile.TemporaryDirectory(prefix="gt-") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        monkeypatch.setattr(pointer, "user_cache_path", lambda name: Path(folder) / "cache")
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{folder}/cache")
         yield Path(folder)
 
 
