@@ -61,7 +61,7 @@ class Examiner:
         self._costs: dict[Exam, float] = {}
         self._taken: defaultdict[Exam, float] = defaultdict(float)
         self._last_step, self._last_at = 0, 0.0
-        self._seen_at, self._worked = 0.0, 0.0
+        self._seen_at, self._worked, self._last_worked = 0.0, 0.0, 0.0
         self.broken: dict[str, str] = {}
         measures = {name: told for exam in exams for name, told in exam.measures.items()}
         self.diagnosis = Diagnosis(measures=measures, note=note)
@@ -91,7 +91,11 @@ class Examiner:
             waited = waited or seconds - self._last_at >= SECONDS
         if not waited or not self._first:
             return False
-        return self._share >= 1 or self._first_purse() >= self._cost(self._first)
+        cost = self._cost(self._first)
+        # What can be afforded every so often is taken then, whatever the slow first round cost.
+        waited = self._worked - self._last_worked >= SECONDS
+        timely = waited and cost <= FIRST_SHARE * self._share * SECONDS
+        return self._share >= 1 or timely or self._first_purse() >= cost
 
     def examine(self, step: int, seconds: float, controls: Controls) -> Diagnosis:
         """One round: the first exams, then of the rest what can be afforded."""
@@ -115,7 +119,7 @@ class Examiner:
                 if self._share < 1 and self._rest_purse() < self._costs.get(exam, 0.0):
                     break
                 self._take(exam, look)
-        self._last_step, self._last_at = step, seconds
+        self._last_step, self._last_at, self._last_worked = step, seconds, self._worked
         cost = sum(self._taken.values()) / max(self._worked, 1e-9)
         self.diagnosis = replace(self.diagnosis, step=step, cost=cost)
         return self.diagnosis
@@ -130,8 +134,9 @@ class Examiner:
             (self._first if exam in self._first else self._rest).remove(exam)
         took = time.perf_counter() - began
         # A first time is slow; what one costs is what it costs from then on.
-        known = self._costs.get(exam)
-        self._costs[exam] = took if known is None else 0.5 * (known + took)
+        if self._taken[exam]:
+            known = self._costs.get(exam)
+            self._costs[exam] = took if known is None else 0.5 * (known + took)
         self._taken[exam] += took
 
     def _note(self, found: Findings, step: int) -> None:
