@@ -7,6 +7,7 @@ import errno
 import os
 import shlex
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -490,11 +491,22 @@ def _attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
 
     session.start()
     line, colors = Line(), choose_colors(color, os.environ)
-    app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
-    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-    line.lost = stop.hang_up
-    code = app.run()
-    session.close()
+    signs = choose_glyphs(glyphs, colors)
+    while True:
+        launches: list[Launch] = []
+        again = None if readonly else partial(_again_elsewhere, session, launches)
+        app = Dashboard(session, signs, line, colors, suspends=True, again=again)
+        stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
+        line.lost = stop.hang_up
+        code = app.run()
+        session.close()
+        if not launches:
+            break
+        found = _resumed_elsewhere(launches[0])
+        if isinstance(found, int):
+            return found
+        session = RemoteSession(found)
+        session.start()
     stop.done()
     last = session.snapshot
     name, where = clean(last.info.name), clean(last.info.directory)
@@ -504,6 +516,24 @@ def _attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
         _tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
     code = 1 if code is None else code
     return stop.code if stop.code is not None else code
+
+
+def _again_elsewhere(session: RemoteSession, launches: list[Launch]) -> None:
+    """Have a run whose process has failed go on in another one; UserError if it cannot."""
+    launches.append(runs.resumption(Path(session.snapshot.info.directory)))
+
+
+def _resumed_elsewhere(launch: Launch) -> Pointer | int:
+    """The pointer to a run that now goes on in the background, or the exit code."""
+    from ganterm.session import detach
+
+    # Interrupted here, the process that begins is ended again.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    started = detach.start(launch, lambda doing: _tell(f"{doing} ..."))
+    if started.failure:
+        _tell(started.failure)
+        return started.code
+    return detach.pointer_to(started)
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
