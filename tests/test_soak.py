@@ -25,6 +25,7 @@ MINUTES = float(os.environ.get("GANTERM_SOAK_MINUTES", "30"))
 WARM_UP_MINUTES = 5.0
 """In which torch, the exams and the history come to the memory that they need."""
 VISIT_SECONDS = 25.0
+PATIENCE = 180.0
 WAYS = ("q", "hang up", "kill")
 OPTIONS = ("--preset", "mnist_mlp", "--seed", "3", "--device", "cpu")
 
@@ -74,11 +75,11 @@ def look(folder: Path, name: str, process: psutil.Process, began: float) -> Look
 def visit(folder: Path, way: str) -> None:
     """Attach for a while, change the view and a control back and forth, and leave in some way."""
     terminal = Terminal([*GANTERM, "attach", "watched"], folder, 120, 36)
-    terminal.until(running)
+    terminal.until(running, PATIENCE)
     terminal.press("v?")
-    terminal.until(lambda t: "esc closes" in t.text)
+    terminal.until(lambda t: "esc closes" in t.text, PATIENCE)
     terminal.press("\x1b")
-    terminal.until(lambda t: "Gradient norm" in t.text)
+    terminal.until(lambda t: "esc closes" not in t.text, PATIENCE)
     terminal.press("p")
     # Nobody reads for a while.
     time.sleep(VISIT_SECONDS / 2)
@@ -87,12 +88,12 @@ def visit(folder: Path, way: str) -> None:
         terminal.read_raw(0.1)
     if way == "q":
         terminal.press("q")
-        terminal.until(lambda t: "leave it training" in t.text)
+        terminal.until(lambda t: "leave it training" in t.text, PATIENCE)
         terminal.press("l")
-        assert terminal.wait() == 0
+        assert terminal.wait(PATIENCE) == 0
     elif way == "hang up":
         terminal.hang_up()
-        terminal.process.wait(timeout=30)
+        terminal.process.wait(timeout=PATIENCE)
     terminal.close()
 
 
