@@ -11,9 +11,12 @@ import os
 import pickle
 import random
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,14 +37,14 @@ from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Counters, SaveCheckpoint, SetControl
 from ganterm.session.runs import CheckpointName
-from ganterm.training import checkpoint, keeper, restore, retention
+from ganterm.training import checkpoint, keeper, restore, retention, rundir
 from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS
 from ganterm.training.keeper import Keeper, News, Wish
 from ganterm.training.restore import Unusable
 from ganterm.training.state import RunState, architecture
 from tests.conftest import TINY
 from tests.test_resume import flip, resumed
-from tests.test_trainer import events, until
+from tests.test_trainer import events, rows, until
 
 FILES = (TENSORS, STATE, MANIFEST)
 RUN = "an id"
@@ -579,6 +582,58 @@ def test_a_full_disk_is_told_tried_again_and_harms_nothing(
     assert kinds == ["start", "checkpoint", "alarm", "checkpoint", "alarm", "stop"]
     own = [e["own"] for e in events(session) if e["kind"] == "checkpoint"]
     assert own == [True, True], "a wish is not forgotten"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "ganterm-test", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_and_has_room_again(
+    launch: Callable[..., Launch], small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(rundir, "RETRY_SECONDS", 0.2)
+    session = LocalSession(replace(launch(steps=None), runs_dir=small_disk / "runs"))
+    session.start()
+    until(lambda: session.snapshot.step > 3)
+    session.submit(SaveCheckpoint())
+    run = Path(session.snapshot.info.directory)
+    until(lambda: runs.newest(run) is not None)
+    before = runs.newest(run)
+    assert before is not None
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while ballast.write(bytes(1 << 12)):
+            pass
+    session.submit(SaveCheckpoint())
+    raised = {"checkpoint", "recording"}
+    until(lambda: raised <= {alarm.name for alarm in session.snapshot.alarms})
+    assert all("No space left" in alarm.message for alarm in session.snapshot.alarms)
+    at = session.snapshot.step
+    until(lambda: session.snapshot.step > at + 100)
+    assert runs.newest(run) == before
+    restore.read(run, before, run_id(run))
+    (small_disk / "ballast").unlink()
+    until(lambda: runs.newest(run) != before)
+    until(lambda: not session.snapshot.alarms)
+    session.stop("test")
+    assert session.ended.wait(60)
+    last = session.snapshot.step
+    assert [row["step"] for row in rows(session)] == list(range(1, last + 1))
+    assert np.fromfile(run / "history" / "step.i8", "<i8").tolist() == list(range(1, last + 1))
+    for name in runs.checkpoints(run):
+        restore.read(run, name, run_id(run))
+    assert not list(run.rglob("*.tmp"))
+    again = LocalSession(runs.resumption(run, last + 2))
+    again.start()
+    assert again.ended.wait(60) and again.snapshot.state == "finished"
 
 
 def test_the_last_bytes_of_a_disk_are_left_to_the_logs(
