@@ -416,10 +416,12 @@ def _save_for_ever(run: Path, acknowledged: Any) -> None:
         acknowledged.value = step
 
 
-def test_whatever_the_moment_of_a_kill_the_newest_checkpoint_is_whole(run: Path) -> None:
+def kill_savers(run: Path, count: int, seed: int) -> None:
+    """Processes that save for ever are killed; what each leaves must be whole, and no older than
+    what it had acknowledged."""
     processes = multiprocessing.get_context("fork")
-    draws = random.Random(0)
-    for _ in range(12):
+    draws = random.Random(seed)
+    for _ in range(count):
         shutil.rmtree(run / "checkpoints")
         (run / "checkpoints").mkdir()
         acknowledged = processes.Value("q", 0)
@@ -434,6 +436,53 @@ def test_whatever_the_moment_of_a_kill_the_newest_checkpoint_is_whole(run: Path)
         assert restore.read(run, name, RUN).tensors["weights"][0] == name.step
         for other in runs.checkpoints(run):
             restore.read(run, other, RUN)
+
+
+def test_whatever_the_moment_of_a_kill_the_newest_checkpoint_is_whole(run: Path) -> None:
+    kill_savers(run, 20, seed=0)
+
+
+@pytest.mark.slow
+def test_of_200_kills_none_harms_a_checkpoint(run: Path) -> None:
+    kill_savers(run, 200, seed=1)
+
+
+@pytest.mark.parametrize("kind", ["write", "fsync", "replace", "rename", "mkdir"])
+def test_whichever_call_to_the_disk_fails_what_was_there_stays(
+    run: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Each call of that kind, the first to the last, fails once; without a failure it is saved."""
+    save(run, 1)
+    place = os if kind == "fsync" else Path
+    name = {"write": "open"}.get(kind, kind)
+    plain = getattr(place, name)
+    for failing in range(100):
+        calls = iter(range(100))
+
+        def call(*arguments: Any, failing: int = failing, calls: Any = calls, **more: Any) -> Any:
+            if next(calls) == failing:
+                raise OSError(errno.EIO, "Input/output error")
+            return plain(*arguments, **more)
+
+        step = 2 + failing
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, call)
+            try:
+                save(run, step)
+                break
+            except OSError:
+                pass
+        newest = runs.newest(run)
+        assert newest is not None
+        # What failed behind the rename is there, though nobody was told that it is.
+        assert newest.step in (1, step)
+        restore.read(run, newest, RUN)
+        assert not list(run.rglob("*.tmp"))
+        shutil.rmtree(run / "checkpoints")
+        (run / "checkpoints").mkdir()
+        save(run, 1)
+    assert failing > 0
+    assert runs.newest(run) == CheckpointName(0, step)
 
 
 # --- retention ----------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ganterm.dashboard.line import MOST_WAITING, Line
@@ -23,7 +25,9 @@ from tests.terminal import GANTERM, Start, Terminal, assert_restored, events, ru
 
 STALL_SECONDS = 5.0
 LONG_STALL_SECONDS = 60.0
-HANG_UPS = int(os.environ.get("GANTERM_HANG_UPS", "20"))
+HANG_UPS = 100
+HOSTS, CLIENTS = 5, 20
+"""So many more: clients of another process, at each of so many trainers."""
 
 
 def steps_logged(folder: Path) -> list[int]:
@@ -149,6 +153,14 @@ def hang_up_at_a_random_moment(start: Start, folder: Path, chance: random.Random
     found = events(folder)
     assert [event["state"] for event in found if event["kind"] == "stop"] == ["finished"]
     assert (folder / "runs" / "r" / "checkpoints" / "LATEST").exists()
+    assert_no_orphans(terminal)
+
+
+def assert_no_orphans(terminal: Terminal) -> None:
+    """Nothing is left of the session that the terminal's program had."""
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            assert os.getsid(pid) != terminal.process.pid
 
 
 def test_a_hang_up_while_it_loads(start: Start, tmp_path: Path) -> None:
@@ -159,6 +171,39 @@ def test_a_hang_up_while_it_loads(start: Start, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(HANG_UPS))
 def test_hang_ups_at_random_moments(start: Start, tmp_path: Path, seed: int) -> None:
     hang_up_at_a_random_moment(start, tmp_path, random.Random(seed))
+
+
+def harm_a_client(folder: Path, chance: random.Random) -> None:
+    """Attach, and go without a word at any moment, the loading included."""
+    command = [*GANTERM, "attach", "r"]
+    terminal = Terminal(command, folder, controlling=chance.random() < 0.6)
+    end = time.monotonic() + chance.uniform(0, 3)
+    while time.monotonic() < end:
+        terminal.read_raw(0.05)
+    way = chance.choice((signal.SIGKILL, signal.SIGHUP, None))
+    if way is None:
+        terminal.hang_up()
+    else:
+        terminal.signal(way)
+    terminal.process.wait(timeout=60)
+    assert_no_orphans(terminal)
+    terminal.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(HOSTS))
+def test_clients_that_go_at_random_moments(start: Start, tmp_path: Path, seed: int) -> None:
+    terminal, chance = start("--headless"), random.Random(seed)
+    terminal.until(lambda t: (tmp_path / "runs" / "r" / "metrics.jsonl").exists())
+    for _ in range(CLIENTS):
+        before = step_now(tmp_path)
+        harm_a_client(tmp_path, chance)
+        terminal.until(partial(has_reached, tmp_path, before + 20))
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 143
+    assert_no_orphans(terminal)
+    assert_no_step_lost(tmp_path)
+    assert [event["kind"] for event in events(tmp_path)].count("stop") == 1
 
 
 def comes_back(terminal: Terminal, after: int) -> float:
