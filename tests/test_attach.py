@@ -20,10 +20,11 @@ from ganterm import presets
 from ganterm.session import detach, listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
 from ganterm.session.pointer import Pointer, pointers
 from ganterm.session.protocol import Pause
 from tests.aged import age
-from tests.conftest import TINY
+from tests.conftest import TINY, Train
 from tests.terminal import GANTERM, Terminal, assert_restored
 
 SETS = [part for text in TINY for part in ("--set", text)]
@@ -274,20 +275,18 @@ WAYS_OUT: dict[str, tuple[Callable[[Terminal], None], int]] = {
 
 
 def test_every_way_out_of_an_attached_dashboard_restores_the_terminal(
-    tmp_path: Path, ended: list[int]
+    tmp_path: Path, live: LocalSession
 ) -> None:
-    pointer = detached(tmp_path, "a", ended)
     for way, (leave, code) in WAYS_OUT.items():
         command = [sys.executable, "-c", FAILING] if leave is close_help else GANTERM
-        terminal = Terminal([*command, "attach", "a"], tmp_path, 120, 36)
+        terminal = Terminal([*command, "attach"], tmp_path, 120, 36)
         terminal.until(lambda t: "attached" in t.text and "running" in t.text)
         leave(terminal)
         assert terminal.wait() == code, f"{way}: {terminal.text}"
         assert_restored(terminal)
         terminal.close()
-        goes_on(tmp_path / "runs" / "a")
-    assert psutil.Process(pointer.pid).is_running()
-    assert ganterm(tmp_path, "stop", "a").returncode == 0
+        goes_on(tmp_path / "runs" / "run")
+    assert not live.ended.is_set()
 
 
 def test_two_dashboards_see_each_others_changes_and_when_the_trainer_is_silent(
@@ -331,9 +330,10 @@ def test_two_dashboards_see_each_others_changes_and_when_the_trainer_is_silent(
         terminal.close()
 
 
-def test_foreign_things_among_runs_are_listed_as_what_they_are(tmp_path: Path) -> None:
-    made = ganterm(tmp_path, *TRAIN, "--run", "good", "--headless", "--steps", "5")
-    assert made.returncode == 0, made.stderr
+def test_foreign_things_among_runs_are_listed_as_what_they_are(
+    tmp_path: Path, train: Train
+) -> None:
+    train(name="good")
     folder = tmp_path / "runs"
     about = (folder / "good" / "run.json").read_text()
     for name, content in {

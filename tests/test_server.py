@@ -53,17 +53,6 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-@pytest.fixture
-def live(launch: Make) -> Iterator[LocalSession]:
-    """A run that trains, and can be reached."""
-    session = LocalSession(launch(steps=None))
-    session.start()
-    until(lambda: session.snapshot.step and pointers())
-    yield session
-    session.stop("the test is over")
-    assert session.ended.wait(60)
-
-
 @contextmanager
 def attached(readonly: bool = False) -> Iterator[RemoteSession]:
     """A client of the only live run."""
@@ -105,6 +94,7 @@ def test_a_client_sees_what_the_trainer_shows(live: LocalSession) -> None:
         session.submit(Pause())
         until(lambda: session.snapshot.state == "paused" and session.snapshot.sample is not None)
         until(lambda: session.history.rows == session.snapshot.step == live.snapshot.step)
+        until(lambda: len(session.events()) == len(live.events()))
         here, there = live.snapshot, session.snapshot
         assert there.info == replace(here.info, directory=str(Path(here.info.directory).resolve()))
         assert (there.controls, there.counters) == (here.controls, here.counters)
