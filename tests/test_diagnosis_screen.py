@@ -10,10 +10,11 @@ import pytest
 from textual.widgets import OptionList
 
 from ganterm.controls import Controls
-from ganterm.dashboard.app import ACTIONS, Dashboard
+from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.health import health
+from ganterm.dashboard.keys import ACTIONS
 from ganterm.dashboard.panels.banner import BannerPanel
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.screens.alarms import AlarmsScreen
