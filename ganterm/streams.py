@@ -1,12 +1,33 @@
-"""Where the process writes to once its terminal is gone."""
+"""What the process writes to: its own words on stderr, and where to once nobody reads them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import sys
 from pathlib import Path
 
+import click
+
 LOG = "host.log"
+
+
+def tell(message: str) -> None:
+    """Say something to the user, on stderr."""
+    show(f"ganterm: {message}")
+
+
+def show(text: str) -> None:
+    """Put a text of one or more lines on stderr."""
+    # A terminal that is gone takes no message, and the exit code matters more.
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def mute_stdout() -> None:
+    """Have stdout, whose reader has left, swallow what comes, so that Python does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def turn_away(directory: str) -> None:
