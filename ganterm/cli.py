@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 import orjson
 
-from ganterm import __version__, presets, streams, watching
+from ganterm import __version__, interrupts, presets, streams, watching
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
@@ -22,7 +22,7 @@ from ganterm.session import listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import Stop
-from ganterm.streams import tell
+from ganterm.streams import say, show, tell
 from ganterm.text import clean, nearest
 
 
@@ -123,14 +123,15 @@ def cli(ctx: click.Context, **options: Any) -> None:
 def presets_command(name: str | None) -> None:
     """List the presets, or show one as TOML."""
     if name is not None:
-        click.echo(presets.find(name).read_text(), nl=False)
+        presets.load(name)
+        say(presets.content(presets.find(name)).decode("utf-8-sig").rstrip("\n"))
         return
     width = max(map(len, presets.names()))
     for known in presets.names():
         _, preset = presets.load(known)
         source = DATASETS[preset.data.name]
         data = f"{source.name}, {source.size}"
-        click.echo(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+        say(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
 
 
 @cli.command("resume")
@@ -182,9 +183,9 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
             click.echo(orjson.dumps(asdict(listed)))
     elif found:
         for line in listing.lines(found):
-            click.echo(line)
+            say(line)
     else:
-        click.echo(f"no runs in {clean(runs_dir)}, and none is live")
+        say(f"no runs in {clean(runs_dir)}, and none is live")
 
 
 @cli.command("stop")
@@ -206,7 +207,7 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     elif last.failure is not None:
         tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
-        click.echo(f"{name} {last.state} at step {last.step:,}, saved in {where}")
+        say(f"{name} {last.state} at step {last.step:,}, saved in {where}")
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
@@ -223,24 +224,37 @@ def bench_command(preset: str, rounds: int, seconds: float) -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    debug = "--debug" in sys.argv
+    interrupts.take()
+    streams.fill()
     try:
-        code = cli.main(standalone_mode=False)
-    except UserError as error:
-        if debug:
-            traceback.print_exc()
-        tell(str(error))
-        code = 2
-    except click.ClickException as error:
-        tell(error.format_message().replace("\n", " "))
-        code = 2
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has left; Python would complain again at its exit.
+    except Exception as error:  # noqa: BLE001 - no traceback without --debug
+        code = _told(error)
+    sys.exit(code)
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if "--debug" in sys.argv:
+        show("".join(traceback.format_exception(error)))
+    if isinstance(error, UserError):
+        tell(str(error))
+        return 2
+    if isinstance(error, click.ClickException):
+        tell(clean(error.format_message(), 600))
+        return 2
+    if isinstance(error, OSError) and error.filename is None:
+        # What has no name is our output. Python would complain again at its exit.
         streams.mute_stdout()
-        code = 1
-    sys.exit(code or 0)
+        if not isinstance(error, BrokenPipeError):
+            tell(f"the output cannot be written: {error.strerror}")
+        return 1
+    why = clean(f"{type(error).__name__}: {error}", 400)
+    tell(f"unexpected {why}; --debug shows where")
+    return 1
 
 
 def _train(options: dict[str, Any]) -> int:

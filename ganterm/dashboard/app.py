@@ -304,7 +304,7 @@ class Dashboard(TerminalApp[int]):
                 name, value = parse_assignment(press[1:])
                 self.session.snapshot.controls.with_(name, value)
             except ControlError as error:
-                self.notify(str(error), severity="error", markup=False)
+                self.notify(str(error), severity="error")
                 return
             self._told(name, self._steering.ask(name, value, "alarm"))
             return
@@ -312,7 +312,7 @@ class Dashboard(TerminalApp[int]):
         if press in actions:
             self.call_later(self.run_action, actions[press])
         else:
-            self.notify(f"There is no key {press}.", severity="error", markup=False)
+            self.notify(f"There is no key {press}.", severity="error")
 
     def _told(self, name: str, asked: bool) -> None:
         """Say so where a remedy has nothing left to change."""
@@ -375,7 +375,7 @@ class Dashboard(TerminalApp[int]):
         except OSError as error:
             self.notify(f"Not saved: {error.strerror}", severity="error")
             return
-        self.notify(f"Saved {Path(path).name}", markup=False, timeout=3)
+        self.notify(f"Saved {Path(path).name}", timeout=3)
 
     def action_zoom(self) -> None:
         """The charts' next span."""
@@ -441,7 +441,7 @@ class Dashboard(TerminalApp[int]):
         if told not in self._crashes:
             self._crashes.add(told)
             self.session.note("note", text=f"error in {told}")
-            self.notify(f"Error in {told}", severity="error", markup=False, timeout=10)
+            self.notify(f"Error in {told}", severity="error", timeout=10)
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
         """Do what a key means; an error in it is told and ends nothing."""
@@ -469,12 +469,12 @@ class Dashboard(TerminalApp[int]):
             self.notify("R is for a run that failed.", timeout=3)
         elif self._again is None:
             name = clean(self.session.snapshot.info.name)
-            self.notify(f"Not from here: ganterm resume {name}", markup=False, timeout=5)
+            self.notify(f"Not from here: ganterm resume {name}", timeout=5)
         else:
             try:
                 self._again()
             except UserError as error:
-                self.notify(str(error), severity="error", markup=False, timeout=8)
+                self.notify(str(error), severity="error", timeout=8)
                 return
             self.exit(0)
 

@@ -18,6 +18,7 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.driver import driver_on
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.terminal import Colors
+from ganterm.text import clean_lines
 
 Result = TypeVar("Result")
 
@@ -73,6 +74,10 @@ class TerminalApp(App[Result]):
         )
         # Each frame of an animation is bytes on the link, and time taken from training.
         self.animation_level = "none"
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Tell something in a corner; no word of it is markup."""
+        super().notify(clean_lines(message), **{**options, "markup": False})
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters, but NO_COLOR is our own matter."""
