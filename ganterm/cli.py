@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import shlex
 import shutil
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import orjson
 
-from ganterm import __version__, presets, streams
+from ganterm import __version__, interrupts, presets, streams, watching
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
 from ganterm.session import listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
-from ganterm.session.local import LocalSession
-from ganterm.session.pointer import Pointer
 from ganterm.session.protocol import Stop
-from ganterm.signals import SignalStop
+from ganterm.streams import say, show, tell
 from ganterm.text import clean, nearest
-
-SWITCH_SECONDS = 0.0005
 
 
 class _Group(click.Group):
@@ -131,14 +123,15 @@ def cli(ctx: click.Context, **options: Any) -> None:
 def presets_command(name: str | None) -> None:
     """List the presets, or show one as TOML."""
     if name is not None:
-        click.echo(presets.find(name).read_text(), nl=False)
+        presets.load(name)
+        say(presets.content(presets.find(name)).decode("utf-8-sig").rstrip("\n"))
         return
     width = max(map(len, presets.names()))
     for known in presets.names():
         _, preset = presets.load(known)
         source = DATASETS[preset.data.name]
         data = f"{source.name}, {source.size}"
-        click.echo(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+        say(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
 
 
 @cli.command("resume")
@@ -176,7 +169,7 @@ def attach_command(
 
     Without RUN, the only one that lives.
     """
-    ctx.exit(_attach(listing.choose(run, runs_dir), readonly, color, glyphs))
+    ctx.exit(watching.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
 
 
 @cli.command("runs")
@@ -190,9 +183,9 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
             click.echo(orjson.dumps(asdict(listed)))
     elif found:
         for line in listing.lines(found):
-            click.echo(line)
+            say(line)
     else:
-        click.echo(f"no runs in {clean(runs_dir)}, and none is live")
+        say(f"no runs in {clean(runs_dir)}, and none is live")
 
 
 @cli.command("stop")
@@ -210,11 +203,11 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     last, name = session.snapshot, clean(session.snapshot.info.name)
     where = clean(last.info.directory)
     if not ended:
-        _tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
+        tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
     elif last.failure is not None:
-        _tell(f"{name}: {clean(last.failure.message, 400)}")
+        tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
-        click.echo(f"{name} {last.state} at step {last.step:,}, saved in {where}")
+        say(f"{name} {last.state} at step {last.step:,}, saved in {where}")
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
@@ -231,40 +224,43 @@ def bench_command(preset: str, rounds: int, seconds: float) -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    debug = "--debug" in sys.argv
+    interrupts.take()
+    streams.fill()
     try:
-        code = cli.main(standalone_mode=False)
-    except UserError as error:
-        if debug:
-            traceback.print_exc()
-        _tell(str(error))
-        code = 2
-    except click.ClickException as error:
-        _tell(error.format_message().replace("\n", " "))
-        code = 2
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has left; Python would complain again at its exit.
-        _mute_stdout()
-        code = 1
-    sys.exit(code or 0)
+    except Exception as error:  # noqa: BLE001 - no traceback without --debug
+        code = _told(error)
+    sys.exit(code)
 
 
-def _mute_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _tell(message: str) -> None:
-    # A terminal that is gone takes no message, and the exit code matters more.
-    with contextlib.suppress(OSError):
-        click.echo(f"ganterm: {message}", err=True)
+def _told(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if "--debug" in sys.argv:
+        show("".join(traceback.format_exception(error)))
+    if isinstance(error, UserError):
+        tell(str(error))
+        return 2
+    if isinstance(error, click.ClickException):
+        tell(clean(error.format_message(), 600))
+        return 2
+    if isinstance(error, OSError) and error.filename is None:
+        # What has no name is our output. Python would complain again at its exit.
+        streams.mute_stdout()
+        if not isinstance(error, BrokenPipeError):
+            tell(f"the output cannot be written: {error.strerror}")
+        return 1
+    why = clean(f"{type(error).__name__}: {error}", 400)
+    tell(f"unexpected {why}; --debug shows where")
+    return 1
 
 
 def _train(options: dict[str, Any]) -> int:
     chosen = options["preset"]
     if not chosen:
-        chosen, code = _welcome(options["headless"], options["color"])
+        chosen, code = watching.welcome(options["headless"], options["color"])
         if chosen is None:
             return code
     overrides = list(options["overrides"])
@@ -292,10 +288,10 @@ def _go(launch: Launch, options: dict[str, Any]) -> int:
     if options["detach"] and options["headless"]:
         raise UserError("--detach or --headless, not both: detached, a run needs no screen either")
     if options["detach"]:
-        return _detach(launch)
+        return watching.detach(launch)
     if options["headless"]:
-        return _headless(launch, options["as_json"], options["debug"])
-    return _dashboard(launch, options["color"], options["glyphs"], options["debug"])
+        return watching.headless(launch, options["as_json"], options["debug"])
+    return watching.dashboard(launch, options["color"], options["glyphs"], options["debug"])
 
 
 def _alarms_named(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -322,199 +318,3 @@ def _command(text: str) -> tuple[str, ...]:
             "shell, so for pipes give a script or sh -c '...'"
         )
     return parts
-
-
-def _welcome(headless: bool, color: Any) -> tuple[str | None, int]:
-    """The preset that the user chooses on the welcome screen, or None and the exit code."""
-    from ganterm.dashboard.terminal import check_terminal, choose_colors
-
-    known = ", ".join(presets.names())
-    unsaid = UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
-    if headless:
-        raise unsaid
-    try:
-        check_terminal()
-    except UserError:
-        raise unsaid from None
-    from ganterm.dashboard.line import Line
-    from ganterm.dashboard.welcome import Choice, Welcome
-
-    loaded = [presets.load(name) for name in presets.names()]
-    choices = [
-        Choice(name, preset.title, preset.about, preset.data.name, preset.time_on_cpu)
-        for name, preset in loaded
-    ]
-    line = Line()
-    app = Welcome(choices, line, choose_colors(color, os.environ))
-    stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
-    line.lost = stop.hang_up
-    chosen = app.run()
-    stop.done()
-    return chosen, stop.code or 0
-
-
-def _headless(launch: Launch, as_json: bool, debug: bool) -> int:
-    from ganterm import headless
-
-    reporter: headless.Reporter
-    if as_json:
-        reporter = headless.JsonReporter()
-    elif sys.stderr.isatty() and sys.stdout.isatty():
-        reporter = headless.BarReporter(launch.steps)
-    else:
-        reporter = headless.PlainReporter()
-    session = LocalSession(launch)
-    stop = SignalStop(session)
-    session.start()
-    code = 0
-    try:
-        # Reports into a file or a pipe go on when the terminal is gone.
-        code = headless.watch(
-            session, reporter, until=stop.hung_up if sys.stdout.isatty() else None
-        )
-    except BrokenPipeError:
-        if not stop.cause:
-            session.stop("nobody reads the output")
-            session.ended.wait()
-            raise
-        _mute_stdout()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        stop.hang_up("EIO")
-    finally:
-        reporter.close()
-    if stop.cause and not session.ended.is_set():
-        _go_on(session, stop)
-    stop.done()
-    return _ending(session, stop.code, code, debug)
-
-
-def _dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
-    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
-
-    check_terminal()
-    from ganterm.dashboard.app import Dashboard
-    from ganterm.dashboard.line import Line
-
-    # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    line, colors = Line(), choose_colors(color, os.environ)
-    signs = choose_glyphs(glyphs, colors)
-    launches = [launch]
-    while True:
-        session = LocalSession(launches[-1])
-        again = partial(_again, session, launches)
-        app = Dashboard(session, signs, line, colors, again=again)
-        stop = SignalStop(session, app.say_goodbye, app.call_from_outside, line.restore)
-        line.lost = stop.hang_up
-        sittings = len(launches)
-        session.start()
-        code = app.run()
-        if len(launches) == sittings:
-            break
-    if app.leaving_now:
-        os._exit(130)
-    if stop.cause:
-        line.release()
-    if app.left_training:
-        _tell_how_to_reach(session.snapshot.info.name)
-        _tell("training goes on here, without a screen; ctrl+c stops and saves")
-        while not stop.cause and not session.ended.wait(0.2):
-            pass
-    if code is None or stop.cause:
-        _go_on(session, stop)
-    session.ended.wait()
-    last = session.snapshot
-    if last.info.directory:
-        _tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
-    ending = _ending(session, stop.code, 1 if code is None else code, debug)
-    # Only now: a terminal that does not read may hold up what is told.
-    stop.done()
-    return ending
-
-
-def _again(session: LocalSession, launches: list[Launch]) -> None:
-    """Have the failed run of a session go on from its newest checkpoint; UserError if it cannot."""
-    launch = launches[-1]
-    resumed = runs.resumption(
-        Path(session.snapshot.info.directory), launch.steps, data_dir=launch.data_dir
-    )
-    launches.append(replace(resumed, stop_on=launch.stop_on, on_alarm=launch.on_alarm))
-
-
-def _go_on(session: LocalSession, stop: SignalStop) -> None:
-    """Train on without a screen: the terminal is gone, or the dashboard has failed."""
-    session.watch(0)
-    while not session.snapshot.info.directory and not session.ended.wait(0.1):
-        pass
-    if stop.cause:
-        streams.turn_away(session.snapshot.info.directory)
-    why = f"the terminal is gone ({stop.cause})" if stop.cause else "the dashboard failed"
-    _tell(f"{why} at step {session.snapshot.step:,}; training goes on without a screen")
-    _tell_how_to_reach(session.snapshot.info.name)
-    session.ended.wait()
-
-
-def _detach(launch: Launch) -> int:
-    from ganterm.session import detach
-
-    if detach.logout_kills():
-        _tell(
-            "systemd will end this run when you log out (KillUserProcesses=yes); instead:\n"
-            "  loginctl enable-linger; systemd-run --user --scope ganterm ... --detach"
-        )
-    started = detach.start(launch, lambda doing: _tell(f"{doing} ..."))
-    if started.failure:
-        _tell(started.failure)
-        return started.code
-    _tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
-    _tell_how_to_reach(launch.run_name)
-    return 0
-
-
-def _tell_how_to_reach(name: str) -> None:
-    _tell(f"to watch and steer it: ganterm attach {name}")
-    _tell(f"to stop and save it: ganterm stop {name}")
-
-
-def _attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
-    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
-
-    check_terminal()
-    session = RemoteSession(pointer, readonly)
-    session.start()
-    from ganterm.dashboard.app import Dashboard
-    from ganterm.dashboard.line import Line
-
-    line, colors = Line(), choose_colors(color, os.environ)
-    app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
-    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-    line.lost = stop.hang_up
-    code = app.run()
-    session.close()
-    stop.done()
-    last = session.snapshot
-    name, where = clean(last.info.name), clean(last.info.directory)
-    if session.ended.is_set():
-        _tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
-    else:
-        _tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
-    code = 1 if code is None else code
-    return stop.code if stop.code is not None else code
-
-
-def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
-    """Tell why a run failed; the exit code, a signal's before all others, 3 for --stop-on."""
-    for event in session.events(session.snapshot.info.events_before):
-        if event.kind == "resume" and event.data["differs"]:
-            _tell(f"not bit-exact: {', '.join(event.data['differs'])}")
-    failure = session.snapshot.failure
-    if failure is not None:
-        if debug and failure.trace:
-            click.echo(failure.trace, err=True)
-        _tell(failure.message)
-        code = 2 if failure.mistake else 1
-    elif session.snapshot.stopped_by:
-        code = 3
-    return signalled if signalled is not None else code

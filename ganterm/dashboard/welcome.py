@@ -61,8 +61,9 @@ class Welcome(TerminalApp[str]):
         with Vertical():
             heading = Text("ganterm", style=f"bold {palette.D}")
             heading.append("   what shall be trained?   (enter trains, q leaves)", palette.DIM)
-            yield Static(heading)
-            yield OptionList(*(Option(_shown(choice), id=choice.name) for choice in self._choices))
+            yield Static(heading, markup=False)
+            options = (Option(_shown(choice), id=choice.name) for choice in self._choices)
+            yield OptionList(*options, markup=False)
             yield Static(id="about", markup=False)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:

@@ -18,6 +18,7 @@ from ganterm.controls import KNOBS, ControlError
 from ganterm.session.history import History
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
+from ganterm.text import clean_data
 
 BLOCK = 1 << 18
 """Rows that are read at a time."""
@@ -127,8 +128,8 @@ def _column(path: Path, kind: str) -> NDArray[Any]:
 def event_of(line: bytes) -> Event | None:
     """The event of a line, None where a watcher could not show it."""
     try:
-        table = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        table = clean_data(orjson.loads(line))
+    except ValueError:
         return None
     if not isinstance(table, dict) or not all(name in table for name in _HEAD):
         return None
