@@ -14,6 +14,7 @@ from ganterm.presets import Preset, parse_toml
 from ganterm.text import clean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MOST_STEPS = 10**15
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
@@ -43,6 +44,8 @@ class Launch:
                 f"--device '{clean(self.device, 40)}' is not known; "
                 "valid: auto, cpu, cuda, cuda:N, mps"
             )
+        if self.steps is not None and not 0 < self.steps <= MOST_STEPS:
+            raise UserError(f"--steps: 1 to {MOST_STEPS:,} are possible")
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise UserError(f"--data-dir {clean(self.data_dir)}: there is no such folder")
         if not self.run_name:
