@@ -188,10 +188,12 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
 
     check_terminal()
     session = RemoteSession(pointer, readonly)
-    session.start()
+    session.connect()
+    # Loaded while the run answers and its files are read.
     from ganterm.dashboard.app import Dashboard
     from ganterm.dashboard.line import Line
 
+    session.start()
     line, colors = Line(), choose_colors(color, os.environ)
     app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
     stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)

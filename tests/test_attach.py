@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import psutil
 import pytest
@@ -20,6 +21,8 @@ from ganterm.session import detach, listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.pointer import Pointer, pointers
+from ganterm.session.protocol import Pause
+from tests.aged import age
 from tests.conftest import TINY
 from tests.terminal import GANTERM, Terminal
 
@@ -225,3 +228,44 @@ def test_a_logout_that_would_kill_the_run_is_foreseen(
     monkeypatch.setattr(detach, "_CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert detach.logout_kills() == (kills == "yes" and scope == "session-3.scope")
+
+
+BRAILLE = [chr(code) for code in range(0x2801, 0x2900)]
+OPENINGS = 7
+
+
+def seconds_until_drawn(folder: Path, run: str) -> float:
+    """From the start of `ganterm attach` until the charts' curves have been sent."""
+    began = time.perf_counter()
+    terminal = Terminal([*GANTERM, "attach", run], folder, 120, 36)
+    while sum(map(terminal.raw.decode(errors="ignore").count, BRAILLE)) < 150:
+        terminal.read_raw(0.02)
+        assert time.perf_counter() - began < 60
+    seconds = time.perf_counter() - began
+    terminal.close()
+    return seconds
+
+
+@pytest.mark.slow
+def test_a_million_steps_are_drawn_about_as_soon_as_a_thousand(
+    tmp_path: Path, ended: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"short": 1_000, "long": 1_000_000}
+    for name, step in names.items():
+        assert (
+            ganterm(tmp_path, *TRAIN, "--run", name, "--headless", "--steps", "20").returncode == 0
+        )
+        age(tmp_path / "runs" / name, step)
+        done = ganterm(tmp_path, "resume", name, "--detach")
+        assert done.returncode == 0, done.stderr
+        ended.append(pointed(name).pid)
+        session = RemoteSession(pointed(name))
+        session.start()
+        answer = session.answer(session.ask(Pause()), 60)
+        assert answer is not None and not answer.refused
+        session.close()
+    taken = [[seconds_until_drawn(tmp_path, name) for name in names] for _ in range(OPENINGS)]
+    short, long = np.median(taken, axis=0)
+    with capsys.disabled():
+        print(f"\nattached and drawn after {short:.2f} s (1,000 steps), {long:.2f} s (1,000,000)")
+    assert long < 1.5 * short

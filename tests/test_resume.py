@@ -22,11 +22,12 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
 from ganterm.errors import UserError
 from ganterm.session import runs
+from ganterm.session.columns import read_history
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
-from ganterm.session.records import read_events, read_history
+from ganterm.session.records import read_events
 from ganterm.training import checkpoint
 from ganterm.training.state import RunState
 from tests.conftest import TINY, Train

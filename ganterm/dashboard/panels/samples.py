@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from textual.strip import Strip
-
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -45,22 +43,22 @@ class SamplesPanel(Panel):
 
     rows_shown = 1
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """A title row, then the picture, in the middle of what is left."""
         whole = Cells(height, width)
         sample = frame.snapshot.sample
         if sample is None:
             whole.title("Samples")
-            return whole.strips()
+            return whole
         _title(whole, frame, sample)
         if height < 3:
-            return whole.strips()
+            return whole
         body = self._body(frame.snapshot, sample, frame.glyphs, width, height - 1)
         rows, columns = body.size
         body = body if rows < height and columns <= width else body.cut(height - 1, width)
         rows, columns = body.size
         whole.inset(body, 1 + (height - 1 - rows) // 2, (width - columns) // 2)
-        return whole.strips()
+        return whole
 
     def _body(
         self, snapshot: Snapshot, sample: Sample, glyphs: Glyphs, width: int, height: int
