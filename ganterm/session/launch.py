@@ -10,11 +10,10 @@ from pathlib import Path
 import orjson
 
 from ganterm.errors import UserError
-from ganterm.presets import Preset, parse_toml
+from ganterm.presets import MOST_STEPS, Preset, parse_toml
 from ganterm.text import clean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-MOST_STEPS = 10**15
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
