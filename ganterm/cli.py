@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import orjson
 
-from ganterm import __version__, interrupts, presets, streams, watching
+from ganterm import __version__, arguments, interrupts, presets, streams, watching
+from ganterm.arguments import PATH, WORD
 from ganterm.data import DATASETS
-from ganterm.diagnosis.rule import alarm_names
 from ganterm.errors import UserError
 from ganterm.session import listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import Stop
 from ganterm.streams import say, show, tell
-from ganterm.text import clean, nearest
+from ganterm.text import clean, json_line, nearest
 
 
 class _Group(click.Group):
@@ -39,75 +34,32 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-_colors = click.option(
-    "--color",
-    type=click.Choice(["auto", "truecolor", "256", "16", "none"]),
-    default="auto",
-    help="How many colours; auto looks at NO_COLOR, COLORTERM and TERM.",
-)
-_glyphs = click.option(
-    "--glyphs",
-    type=click.Choice(["auto", "half", "quadrant", "ascii"]),
-    default="auto",
-    help="Pictures in half blocks, in finer quadrants, or in letters.",
-)
-_runs_dir = click.option(
-    "--runs-dir", type=Path, default=Path("runs"), help="Where runs lie; default: ./runs"
-)
-
-
-def _watching(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of how a run is watched."""
-    options = (
-        click.option(
-            "--headless", is_flag=True, help="No dashboard: progress on a tty, else lines."
-        ),
-        click.option(
-            "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
-        ),
-        click.option("--detach", is_flag=True, help="Train in the background; attach any time."),
-        click.option(
-            "--stop-on",
-            multiple=True,
-            metavar="ALARM",
-            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable.",
-        ),
-        click.option(
-            "--on-alarm",
-            default="",
-            metavar="CMD",
-            help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
-        ),
-        _colors,
-        _glyphs,
-        click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @click.group(
     cls=_Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="ganterm")
-@click.option("--preset", metavar="NAME|FILE", help="What to train; see `ganterm presets`.")
+@click.option(
+    "--preset", type=WORD, metavar="NAME|FILE", help="What to train; see `ganterm presets`."
+)
 @click.option(
     "--set",
     "overrides",
     multiple=True,
+    type=WORD,
     metavar="KEY=VALUE",
     help="Override a control (k=2) or any preset value (data.name=mnist). Repeatable.",
 )
 @click.option("--seed", type=int, help="Same seed, same device: same weights.")
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--device", type=WORD, default="auto", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps.")
-@click.option("--data-dir", type=Path, help="Where data sets lie, in torchvision's layout.")
-@_runs_dir
-@click.option("--run", "run_name", default="", help="The run's name; default: preset and time.")
-@_watching
+@click.option("--data-dir", type=PATH, help="Where data sets lie, in torchvision's layout.")
+@arguments.runs_dir
+@click.option(
+    "--run", "run_name", type=WORD, default="", help="The run's name; default: preset and time."
+)
+@arguments.watching
 @click.pass_context
 def cli(ctx: click.Context, **options: Any) -> None:
     """A terminal cockpit for training GANs: watch and steer G and D live.
@@ -119,7 +71,7 @@ def cli(ctx: click.Context, **options: Any) -> None:
 
 
 @cli.command("presets")
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=WORD)
 def presets_command(name: str | None) -> None:
     """List the presets, or show one as TOML."""
     if name is not None:
@@ -135,13 +87,15 @@ def presets_command(name: str | None) -> None:
 
 
 @cli.command("resume")
-@click.argument("run")
+@click.argument("run", type=WORD)
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps, all together.")
-@click.option("--from", "checkpoint", metavar="CHECKPOINT", help="Not from the newest one.")
-@click.option("--device", help="Default: as before.")
-@click.option("--data-dir", type=Path, help="Default: as before.")
-@_runs_dir
-@_watching
+@click.option(
+    "--from", "checkpoint", type=WORD, metavar="CHECKPOINT", help="Not from the newest one."
+)
+@click.option("--device", type=WORD, help="Default: as before.")
+@click.option("--data-dir", type=PATH, help="Default: as before.")
+@arguments.runs_dir
+@arguments.watching
 @click.pass_context
 def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
     """Go on with RUN, a name or a path, from its last checkpoint, exactly."""
@@ -156,11 +110,11 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
 
 
 @cli.command("attach")
-@click.argument("run", required=False)
+@click.argument("run", required=False, type=WORD)
 @click.option("--readonly", is_flag=True, help="Look on; no key changes anything.")
-@_runs_dir
-@_colors
-@_glyphs
+@arguments.runs_dir
+@arguments.colors
+@arguments.glyphs
 @click.pass_context
 def attach_command(
     ctx: click.Context, run: str | None, readonly: bool, runs_dir: Path, color: Any, glyphs: Any
@@ -173,14 +127,14 @@ def attach_command(
 
 
 @cli.command("runs")
-@_runs_dir
+@arguments.runs_dir
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 def runs_command(runs_dir: Path, as_json: bool) -> None:
     """List runs and their state: those in a folder, and the live ones wherever they are."""
     found = listing.listed(runs_dir)
     if as_json:
         for listed in found:
-            click.echo(orjson.dumps(asdict(listed)))
+            click.echo(json_line(listed.table()))
     elif found:
         for line in listing.lines(found):
             say(line)
@@ -189,8 +143,8 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
 
 
 @cli.command("stop")
-@click.argument("run")
-@_runs_dir
+@click.argument("run", type=WORD)
+@arguments.runs_dir
 @click.option("--timeout", type=click.FloatRange(0), default=60.0, help="Seconds; default: 60")
 @click.pass_context
 def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -> None:
@@ -212,7 +166,9 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
 
 
 @cli.command("bench")
-@click.option("--preset", default="mnist_mlp", metavar="NAME|FILE", help="What to measure with.")
+@click.option(
+    "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
+)
 @click.option("--rounds", type=click.IntRange(1, 100), default=12, help="Turns of each program.")
 @click.option("--seconds", type=click.FloatRange(0.5, 60), default=2.0, help="Length of a turn.")
 def bench_command(preset: str, rounds: int, seconds: float) -> None:
@@ -275,8 +231,8 @@ def _train(options: dict[str, Any]) -> int:
         options["data_dir"],
         options["runs_dir"],
         options["run_name"],
-        _alarms_named(options["stop_on"]),
-        _command(options["on_alarm"]),
+        arguments.alarms(options["stop_on"]),
+        arguments.command(options["on_alarm"]),
     )
     return _go(launch, options)
 
@@ -292,29 +248,3 @@ def _go(launch: Launch, options: dict[str, Any]) -> int:
     if options["headless"]:
         return watching.headless(launch, options["as_json"], options["debug"])
     return watching.dashboard(launch, options["color"], options["glyphs"], options["debug"])
-
-
-def _alarms_named(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of alarms; UserError for one that is none."""
-    known = alarm_names()
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"--stop-on '{clean(name, 40)}': there is no such alarm; "
-                f"{nearest(name, known)} (all: {', '.join(known)})"
-            )
-    return names
-
-
-def _command(text: str) -> tuple[str, ...]:
-    """A command and its arguments; UserError where it is none that could be run."""
-    try:
-        parts = tuple(shlex.split(text))
-    except ValueError as error:
-        raise UserError(f"--on-alarm {clean(text, 60)}: {error}") from None
-    if parts and shutil.which(parts[0]) is None:
-        raise UserError(
-            f"--on-alarm: there is no program '{clean(parts[0], 60)}' here; it is run without a "
-            "shell, so for pipes give a script or sh -c '...'"
-        )
-    return parts

@@ -8,14 +8,13 @@ import threading
 from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import ENDED, Event, Snapshot, Stop
-from ganterm.text import clean, clean_lines
+from ganterm.text import clean, clean_lines, json_line
 
 LOOK_SECONDS = 0.1
 REPORT_SECONDS = 1.0
@@ -149,7 +148,7 @@ class JsonReporter:
         """Nothing is left open."""
 
     def _put(self, kind: str, **data: Any) -> None:
-        self._out.write(orjson.dumps({"kind": kind, **data}, option=orjson.OPT_APPEND_NEWLINE))
+        self._out.write(json_line({"kind": kind, **data}).encode() + b"\n")
         self._out.flush()
 
 

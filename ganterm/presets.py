@@ -26,6 +26,7 @@ from ganterm.text import clean, nearest
 # key's length (a 40 kB key took 14 s), and line length bounds that.
 MAX_BYTES = 16 * 1024
 MAX_LINE = 512
+MOST_STEPS = 10**15
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,7 +49,7 @@ class OptimizerSection(_Section):
     momentum: float = Field(0.0, ge=0, lt=1)
     alpha: float = Field(0.99, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
-    clip_value: float = Field(0.0, ge=0)
+    clip_value: float = Field(0.0, ge=0, le=1e6)
 
 
 class RunSection(_Section):
@@ -69,13 +70,13 @@ class RunSection(_Section):
     diagnose_every: int = Field(250, ge=1, le=1_000_000)
     classifier: bool = True
     checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
-    checkpoint_mb: int = Field(2048, ge=1)
+    checkpoint_mb: int = Field(2048, ge=1, le=1 << 40)
 
 
 class ScheduledChange(_Section):
     """Changes of controls that first act in the iteration that completes as ``step``."""
 
-    step: int = Field(ge=1)
+    step: int = Field(ge=1, le=MOST_STEPS)
     set: dict[str, str | int | float] = Field(min_length=1)
 
 
@@ -85,8 +86,8 @@ class ExpectedSection(_Section):
     ``minutes`` 0 where nobody has trained it on a CPU to the end.
     """
 
-    steps: int = Field(ge=1)
-    minutes: float = Field(0.0, ge=0)
+    steps: int = Field(ge=1, le=MOST_STEPS)
+    minutes: float = Field(0.0, ge=0, le=1e6)
 
 
 class Preset(_Section):
@@ -104,7 +105,7 @@ class Preset(_Section):
     optimizer: OptimizerSection = OptimizerSection()
     controls: Controls = Controls()
     run: RunSection = RunSection()
-    schedule: list[ScheduledChange] = []
+    schedule: list[ScheduledChange] = Field([], max_length=1000)
     expected: ExpectedSection | None = None
 
     @classmethod

@@ -60,6 +60,7 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             )
             yield _Line(
                 placeholder="name value",
+                restrict="[ -~]*",
                 suggester=SuggestFromList(COMPLETIONS, case_sensitive=True),
                 id="line",
             )
