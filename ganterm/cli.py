@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ganterm import __version__, arguments, interrupts, presets, streams, watching
+from ganterm import __version__, arguments, attaching, interrupts, presets, streams, watching
 from ganterm.arguments import PATH, WORD
 from ganterm.data import DATASETS
 from ganterm.errors import UserError
@@ -123,7 +123,7 @@ def attach_command(
 
     Without RUN, the only one that lives.
     """
-    ctx.exit(watching.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
+    ctx.exit(attaching.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
 
 
 @cli.command("runs")

@@ -1,4 +1,4 @@
-"""The ways in which a run is watched: headless, in the dashboard, detached, attached.
+"""The ways in which a run that is trained here is watched: headless, in the dashboard, detached.
 
 Each takes the terminal it is given, leaves it as it was and returns the exit code. Screens are
 imported only where one is shown, torch by the trainer alone.
@@ -18,10 +18,8 @@ from ganterm import presets, streams
 from ganterm.errors import UserError
 from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
 from ganterm.session import runs
-from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
-from ganterm.session.pointer import Pointer
 from ganterm.signals import SignalStop
 from ganterm.streams import tell
 from ganterm.text import clean
@@ -180,35 +178,6 @@ def detach(launch: Launch) -> int:
 def _tell_how_to_reach(name: str) -> None:
     tell(f"to watch and steer it: ganterm attach {name}")
     tell(f"to stop and save it: ganterm stop {name}")
-
-
-def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
-    """Show a live run of another process in the dashboard."""
-    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
-
-    check_terminal()
-    session = RemoteSession(pointer, readonly)
-    session.connect()
-    # Loaded while the run answers and its files are read.
-    from ganterm.dashboard.app import Dashboard
-    from ganterm.dashboard.line import Line
-
-    session.start()
-    line, colors = Line(), choose_colors(color, os.environ)
-    app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
-    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-    line.lost = stop.hang_up
-    code = app.run()
-    session.close()
-    stop.done()
-    last = session.snapshot
-    name, where = clean(last.info.name), clean(last.info.directory)
-    if session.ended.is_set():
-        tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
-    else:
-        tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
-    code = 1 if code is None else code
-    return stop.code if stop.code is not None else code
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
