@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -28,8 +29,8 @@ from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
-from ganterm.session.records import read_events
-from ganterm.training import checkpoint
+from ganterm.session.records import event_of, read_events
+from ganterm.training import checkpoint, restore
 from ganterm.training.state import RunState
 from tests.conftest import TINY, Train
 from tests.terminal import GANTERM
@@ -573,6 +574,48 @@ def test_a_killed_run_resumes_through_the_command_line(tmp_path: Path, train: Tr
     assert command[:4] == ["ganterm", "resume", "runs/r", "--from"]
     mended = resumed(run, goal + 5, checkpoint=command[4])
     assert mended.snapshot.state == "finished"
+
+
+KILLS = 30
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
+    tmp_path: Path, train: Train
+) -> None:
+    """SIGKILL at random moments, each after a save that was told; nothing of it is ever undone."""
+    run, draws, told_of = tmp_path / "runs" / "r", random.Random(4), 0
+    words = [*TRAIN, *OFTEN, "--seed", "3"]
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [*GANTERM, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        saved_one = False
+        while not saved_one:
+            line = process.stdout.readline()
+            assert line, "it has ended by itself"
+            saved_one = b"checkpoint checkpoints/" in line
+        time.sleep(draws.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.stdout.read()
+        process.wait()
+        lines = (run / "events.jsonl").read_bytes().splitlines()
+        acknowledged = [e for e in map(event_of, lines) if e is not None and e.kind == "checkpoint"]
+        assert acknowledged[-1].step >= told_of
+        told_of = int(acknowledged[-1].data["path"].partition("step_")[2][:10])
+        newest = runs.newest(run)
+        assert newest is not None and newest.step >= told_of
+        for name in runs.checkpoints(run):
+            restore.read(run, name, runs.about(run).id)
+        words = ["resume", "r", "--headless", "--steps", str(10**7)]
+    goal = newest.step + 20
+    last = folder_of(resumed(run, goal))
+    whole = folder_of(train("run.seed=3", steps=goal, name="whole"))
+    first, second = saved(last), saved(whole)
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    steps, values = read_history(run, 1, goal).view.newest("d_loss", 10**6)
+    assert len(steps) == goal and np.isfinite(values).all()
 
 
 @pytest.mark.parametrize("differs", [[], ["torch 2.6 -> 2.7", "\x1b]52;"]])
