@@ -22,7 +22,16 @@ BEST = "BEST"
 class _Kept:
     name: CheckpointName
     own: bool
+    cfid: float | None
     bytes: int
+
+
+def best_cfid(run: Path) -> float | None:
+    """That of the best checkpoint so far, whichever branch it is of; None where there is none."""
+    folder = run / "checkpoints"
+    name = CheckpointName.parse(_pointed(folder, BEST) or "")
+    known = None if name is None else _looked_at(folder, name)
+    return None if known is None else known.cfid
 
 
 def prune(run: Path, megabytes: int) -> list[CheckpointName]:
@@ -63,7 +72,8 @@ def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
         manifest = Manifest.model_validate_json((folder / str(name) / MANIFEST).read_bytes())
     except (OSError, ValidationError):
         return None
-    return _Kept(name, manifest.own, sum(entry.bytes for entry in manifest.files.values()))
+    size = sum(entry.bytes for entry in manifest.files.values())
+    return _Kept(name, manifest.own, manifest.cfid, size)
 
 
 def _pointed(folder: Path, pointer: str) -> str | None:
