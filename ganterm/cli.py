@@ -55,9 +55,10 @@ _colors = click.option(
 )
 _glyphs = click.option(
     "--glyphs",
-    type=click.Choice(["auto", "half", "quadrant", "ascii"]),
+    type=click.Choice(["auto", "half", "quadrant", "ascii", "kitty", "sixel"]),
     default="auto",
-    help="Pictures in half blocks, in finer quadrants, or in letters.",
+    help="Pictures in half blocks, in finer quadrants, in letters, or in the terminal's own pixels "
+    "by Kitty's protocol or Sixel; auto asks the terminal.",
 )
 _runs_dir = click.option(
     "--runs-dir", type=Path, default=Path("runs"), help="Where runs lie; default: ./runs"

@@ -114,8 +114,8 @@ def test_quadrants_have_the_same_cells_and_twice_the_detail() -> None:
     stripes = np.zeros((4, 28, 28, 1), np.uint8)
     stripes[:, :, ::2] = 255
     grid = Grid(2, 2, 14)
-    halves = draw_picture(mosaic(stripes, grid), Glyphs())
-    quadrants = draw_picture(mosaic(stripes, grid, QUADRANTS.wide), QUADRANTS)
+    halves = draw_picture(mosaic(stripes, grid, Glyphs()), Glyphs())
+    quadrants = draw_picture(mosaic(stripes, grid, QUADRANTS), QUADRANTS)
     assert halves.size == quadrants.size == (14, 28)
     # At 14 pixels a picture the stripes are a grey; at 28 they are seen.
     assert len(np.unique(seen(quadrants))) == 2
@@ -124,12 +124,12 @@ def test_quadrants_have_the_same_cells_and_twice_the_detail() -> None:
 
 
 def table(images: Any, glyphs: Glyphs) -> Any:
-    fitted = fit_table(30, 7, 14, 1, 2, 2)
+    fitted = fit_table(30, 7, 14, 1, 2, 2, glyphs)
     return draw_table(images[:2], 2, ("a",), fitted, glyphs)
 
 
 def pairs(images: Any, glyphs: Glyphs) -> Any:
-    fitted = fit_pairs(28, 15, 14, 2)
+    fitted = fit_pairs(28, 15, 14, 2, glyphs)
     return draw_pairs(images[:2], images[2:], ("1", "2"), fitted, glyphs)
 
 

@@ -16,7 +16,9 @@ from textual.filter import LineFilter, Monochrome
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.driver import driver_on
+from ganterm.dashboard.graphics import Graphics
 from ganterm.dashboard.line import Line
+from ganterm.dashboard.overlay import OverCells
 from ganterm.dashboard.terminal import Colors
 
 Result = TypeVar("Result")
@@ -50,11 +52,17 @@ def _without_color(style: Style) -> Style:
 
 
 class TerminalApp(App[Result]):
-    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one."""
+    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one.
+
+    ``question`` is put to the terminal once its screen is ours; ``answered`` is told what it said.
+    ``pictures`` are what lies over the cells.
+    """
 
     def __init__(self, line: Line | None = None, colors: Colors = "truecolor") -> None:
         super().__init__(driver_class=None if line is None else driver_on(line))
         self.line = line
+        self.question = ""
+        self.pictures: OverCells = OverCells()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._asked_to_leave: Callable[[], None] = lambda: None
         self.no_color = colors == "none"
@@ -78,6 +86,9 @@ class TerminalApp(App[Result]):
         """Textual's filters, but NO_COLOR is our own matter."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome)]
         return [*filters, *self._plain]
+
+    def answered(self, graphics: Graphics) -> None:
+        """The terminal has said what it can show."""
 
     def call_from_outside(self, result: Result | None) -> None:
         """Leave with this result; may be called from any thread, any time, and does not wait."""
