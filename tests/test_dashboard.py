@@ -460,7 +460,7 @@ async def test_what_is_kept_from_frame_to_frame_is_what_would_be_drawn_afresh(
             for panel in app.screen.query(Panel):
                 if not panel.display or not panel.size or panel._frame is None:
                     continue
-                afresh = panel.draw(panel._frame, *panel.size)
+                afresh = panel.draw(panel._frame, *panel.size).strips()
                 shown_now = [panel.render_line(y) for y in range(panel.size.height)]
                 assert looks(shown_now) == looks(afresh), panel.id
                 whole = panel.outer_size.region
@@ -705,7 +705,7 @@ def test_every_view_is_drawn_on_any_room(
     frame = Frame(snapshot, board.history, glyphs=glyphs)
     told = {"real": "real", "nearest": "fake", "samples": painter}
     for width, height in [(42, 19), (58, 29), (84, 52), (1, 1), (9, 4), (29, 3), (30, 60)]:
-        strips = SamplesPanel().draw(frame, width, height)
+        strips = SamplesPanel().draw(frame, width, height).strips()
         assert [strip.cell_length for strip in strips] == [width] * height
         text = "\n".join(strip.text for strip in strips)
         assert glyphs.unicode or text.isascii()

@@ -263,7 +263,7 @@ async def test_a_warning_is_calmer_than_an_alarm() -> None:
     def ground(alarm: Alarm) -> Any:
         panel = BannerPanel()
         board = diagnosed(alarms=(alarm,))
-        first = panel.draw(Frame(board.snapshot, board.history), 80, 2)[0]
+        first = panel.draw(Frame(board.snapshot, board.history), 80, 2).strips()[0]
         assert first.text.split()[:2] == (["■", "ALARM"] if alarm is COLLAPSE else ["▲", "watch:"])
         return next(iter(first)).style.bgcolor.name
 

@@ -46,7 +46,7 @@ def dots(char: str) -> int:
 
 def test_a_constant_line_is_one_row_of_dots_at_its_height() -> None:
     chart = Chart("t", [line(np.full(40, 0.5))], (0.0, 1.0))
-    rows = text(draw_chart(chart, 28, 12))
+    rows = text(draw_chart(chart, 28, 12).strips())
     plot = [row[6:26] for row in rows[1:11]]
     filled = [index for index, row in enumerate(plot) if any(map(dots, row))]
     assert filled in ([4], [5])
@@ -59,7 +59,7 @@ def test_a_spike_reaches_the_top_of_the_band() -> None:
     low, high = values.astype(np.float32), values.astype(np.float32).copy()
     high[30] = 1.0
     one = Line("D", "D", palette.D, Envelope(low, high, low, 1, 60, 60), 0.0)
-    rows = text(draw_chart(Chart("t", [one], (0.0, 1.0)), 38, 8))
+    rows = text(draw_chart(Chart("t", [one], (0.0, 1.0)), 38, 8).strips())
     column = 6 + 15
     assert all(dots(row[column]) for row in rows[1:7])
 
@@ -69,7 +69,7 @@ def test_marks_and_labels_are_on_the_chart(glyphs: Glyphs) -> None:
     columns = plot_columns(58, glyphs)
     mark = [(columns // 2 + 1, "k")]
     chart = Chart("Losses", [line(np.zeros(columns))], (0.0, 2.0), marks=mark, glyphs=glyphs)
-    rows = text(draw_chart(chart, 58, 9))
+    rows = text(draw_chart(chart, 58, 9).strips())
     assert rows[0].startswith("Losses")
     assert rows[1][6 + 25] == "k"
     assert rows[2][6 + 25] == glyphs.marker
@@ -88,7 +88,7 @@ def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
         marks=[(20, "k")],
         glyphs=ASCII,
     )
-    drawn = text(draw_chart(chart, 50, 12))
+    drawn = text(draw_chart(chart, 50, 12).strips())
     pictures = random.integers(0, 255, (28, 56, 1)).astype(np.float32)
     drawn += text(draw_picture(pictures, ASCII).strips())
     points = random.normal(size=(50, 2)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_any_series_is_drawn_on_any_room(
     lines = [line(np.resize(np.array(values), plot_columns(width, Glyphs())))]
     with np.errstate(over="ignore", invalid="ignore"):
         bounds = reach(lines, log, None)
-        rows = draw_chart(Chart("t", lines, bounds, log), width, height)
+        rows = draw_chart(Chart("t", lines, bounds, log), width, height).strips()
     assert len(rows) == height
     assert all(row.cell_length == width for row in rows)
 
@@ -167,7 +167,7 @@ def test_every_dot_is_where_a_loop_over_dots_puts_it(
         here = _line_by_hand(one.smooth, top)
         drawn |= here
         layers.append((here, one.color))
-    strips = draw_chart(Chart("t", lines, (0.0, 1.0)), columns + 8, rows + 1 + (rows >= 4))
+    strips = draw_chart(Chart("t", lines, (0.0, 1.0)), columns + 8, rows + 1 + (rows >= 4)).strips()
     cells = [[(c, s.style.color.name) for s in row for c in s.text] for row in strips]
     bits = {(0, 0): 0, (1, 0): 1, (2, 0): 2, (0, 1): 3, (1, 1): 4, (2, 1): 5, (3, 0): 6, (3, 1): 7}
     for y in range(rows):

@@ -20,15 +20,15 @@ _ATTRIBUTES = "\x1b[c"
 QUESTION = _KITTY + _CELL_SIZE + _ATTRIBUTES
 """Every terminal answers the last part, and in order: once that has come, no more will."""
 
+# No key is told in any of these forms, whatever stands within.
 _ANSWER = re.compile(
-    r"\x1b_G(?P<kitty>[^\x1b]{0,200})\x1b\\"
-    r"|\x1b\[6;(?P<height>\d{1,5});(?P<width>\d{1,5})t"
-    r"|\x1b\[\?(?P<attributes>[\d;]{1,80})c"
+    r"\x1b_(?P<kitty>[^\x1b]{0,200})\x1b\\"
+    r"|\x1b\[(?P<report>[\d;]{0,40})t"
+    r"|\x1b\[\?(?P<attributes>[\d;]{0,80})c"
 )
-_BEGUN = re.compile(
-    r"\x1b(?:_(?:G[^\x1b]{0,200}\x1b?)?|\[(?:6(?:;\d{0,5}){0,2}|\?[\d;]{0,80})?)?\Z", re.DOTALL
-)
+_BEGUN = re.compile(r"\x1b(?:_[^\x1b]{0,200}\x1b?|\[(?:\??[\d;]{0,80})?)?\Z")
 """An answer of which the rest is still to come, or a key that begins like one."""
+_CELL_REPORT = re.compile(r"6;(\d{1,5});(\d{1,5})")
 _SIXEL = "4"
 _PATIENCE = 0.25
 """Seconds for which the end of the app waits for answers, so that no shell finds them typed."""
@@ -84,9 +84,11 @@ class Answers:
     def _take(self, answer: re.Match[str]) -> str:
         told = self.graphics
         if answer["kitty"] is not None:
-            told = replace(told, kitty=answer["kitty"].endswith(";OK"))
-        elif answer["width"] is not None:
-            told = replace(told, cell=believed(int(answer["width"]), int(answer["height"])))
+            told = replace(told, kitty=answer["kitty"][:1] == "G" and answer["kitty"][-3:] == ";OK")
+        elif answer["report"] is not None:
+            size = _CELL_REPORT.fullmatch(answer["report"])
+            cell = believed(int(size[2]), int(size[1])) if size else None
+            told = replace(told, cell=cell)
         else:
             # The first number is the kind of terminal, the others are what it can do.
             told = replace(told, sixel=_SIXEL in answer["attributes"].split(";")[1:])

@@ -21,7 +21,7 @@ class Pictures(OverCells):
         self._line = line
         self._overlay = Overlay()
         self._graphics = Graphics()
-        cockpit.samples.painted = self._overlay.painted
+        cockpit.samples.composed = self._overlay.painted
 
     def choose(self, glyphs: Glyphs) -> None:
         """Draw with these from the next frame on, or in pixels where they would be better."""

@@ -65,6 +65,23 @@ class Cells:
         rows, columns = self.chars.shape
         return rows, columns
 
+    @property
+    def looks(self) -> list[Style]:
+        """The styles, each at the index that stands for it."""
+        return list(self._known)
+
+    @property
+    def text(self) -> str:
+        """All characters, row after row."""
+        return np.ascontiguousarray(self.chars, "<U1").tobytes().decode("utf-32-le")
+
+    def differs(self, other: Cells) -> NDArray[np.bool_]:
+        """Where this grid does not look like another one of its size."""
+        numbers = np.array([other._known.get(look, -1) for look in self._known])
+        chars, others = (np.ascontiguousarray(grid.chars, "<U1") for grid in (self, other))
+        written: NDArray[np.bool_] = chars.view(np.uint32) != others.view(np.uint32)
+        return written | (numbers[self.styles] != other.styles)
+
     def index(self, look: Style) -> int:
         """The number that stands for a style in this grid."""
         return self._known.setdefault(look, len(self._known))
@@ -110,24 +127,16 @@ class Cells:
         self.styles[where] = self.index(look)
 
     def strips(self) -> list[Strip]:
-        """One Strip a row."""
-        return strips(self.chars, self.styles, list(self._known))
-
-
-def strips(
-    chars: NDArray[np.str_], indices: NDArray[np.intp], styles: Sequence[Style]
-) -> list[Strip]:
-    """Rows of (rows, columns) characters with style indices, as run-length Strips."""
-    rows, columns = chars.shape
-    text = np.ascontiguousarray(chars, "<U1").tobytes().decode("utf-32-le")
-    turns = np.ones((rows, columns), bool)
-    turns[:, 1:] = indices[:, 1:] != indices[:, :-1]
-    starts = np.flatnonzero(turns)
-    looks = [styles[index] for index in indices.ravel()[starts].tolist()]
-    places = [*starts.tolist(), rows * columns]
-    segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
-    ends = np.count_nonzero(turns, axis=1).cumsum().tolist()
-    return [Strip(segments[a:b], columns) for a, b in pairwise([0, *ends])]
+        """One Strip a row, with a segment for each run of one style."""
+        (rows, columns), text, styles = self.size, self.text, self.looks
+        turns = np.ones((rows, columns), bool)
+        turns[:, 1:] = self.styles[:, 1:] != self.styles[:, :-1]
+        starts = np.flatnonzero(turns)
+        looks = [styles[index] for index in self.styles.ravel()[starts].tolist()]
+        places = [*starts.tolist(), rows * columns]
+        segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
+        ends = np.count_nonzero(turns, axis=1).cumsum().tolist()
+        return [Strip(segments[a:b], columns) for a, b in pairwise([0, *ends])]
 
 
 def padded(row: Strip, left: int, right: int) -> Strip:

@@ -9,7 +9,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from ganterm.dashboard import palette
-from ganterm.dashboard.draw.cells import Cells, Inlay
+from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.draw.scatter import draw_scatter
@@ -46,44 +46,36 @@ TITLES: dict[ViewName, str] = {
 class SamplesPanel(Panel):
     """The sample picture; drawn anew only when there is a new one.
 
-    ``rows_shown``: how many rows of the last table it had room for. ``inlays``: what of the last
-    frame is to be shown in the terminal's own pixels, by its place in the panel's content; none
-    where ``in_cells`` says that pictures are to be drawn in characters. ``painted`` is told
-    whenever cells of the panel are painted, and so lie over what was there.
+    ``rows_shown``: how many rows of the last table it had room for. ``in_cells``: draw pictures in
+    characters, whatever the terminal can show. ``composed`` is called when Textual paints cells of
+    the panel, and so over what lay there.
     """
 
     rows_shown = 1
     in_cells = False
-    inlays: tuple[Inlay, ...] = ()
-    _size_drawn = (0, 0)
-    painted: Callable[[], None] = staticmethod(lambda: None)
+    composed: Callable[[], None] = staticmethod(lambda: None)
+    _awaits_composing = False
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """A title row, then the picture, in the middle of what is left."""
-        self._size_drawn = width, height
+        self._awaits_composing = True
         whole = Cells(height, width)
         sample = frame.snapshot.sample
         if sample is None:
             whole.title("Samples")
-        else:
-            _title(whole, frame, sample)
-        if sample is not None and height >= 3:
-            glyphs = frame.glyphs.cells if self.in_cells else frame.glyphs
-            size = frame.cost.picture
-            room = _part(width, size, _LEAST_COLUMNS), _part(height - 1, size, _LEAST_ROWS)
-            body = self._body(frame.snapshot, sample, glyphs, *room)
-            rows, columns = body.size
-            body = body if rows < height and columns <= width else body.cut(height - 1, width)
-            rows, columns = body.size
-            whole.inset(body, 1 + (height - 1 - rows) // 2, (width - columns) // 2)
-        before, self.inlays = self.inlays, tuple(whole.inlays)
-        if [inlay.place for inlay in before] != [inlay.place for inlay in self.inlays]:
-            # Even where no cell is another: they clear what lay over them.
-            self.refresh()
-        elif self.inlays:
-            # The picture goes with a frame of cells, so that one must be sent.
-            self.refresh_rows([0])
-        return whole.strips()
+            return whole
+        _title(whole, frame, sample)
+        if height < 3:
+            return whole
+        glyphs = frame.glyphs.cells if self.in_cells else frame.glyphs
+        size = frame.cost.picture
+        room = _part(width, size, _LEAST_COLUMNS), _part(height - 1, size, _LEAST_ROWS)
+        body = self._body(frame.snapshot, sample, glyphs, *room)
+        rows, columns = body.size
+        body = body if rows < height and columns <= width else body.cut(height - 1, width)
+        rows, columns = body.size
+        whole.inset(body, 1 + (height - 1 - rows) // 2, (width - columns) // 2)
+        return whole
 
     def inputs(self, frame: Frame) -> object:
         """The frame, and what pictures are made of."""
@@ -96,20 +88,27 @@ class SamplesPanel(Panel):
             if self._frame is not None:
                 self.show(self._frame)
 
+    def _paint(self, before: Cells, cells: Cells) -> bool:
+        # Where pictures in pixels come, go or move, all cells must be sent, which clear the old.
+        places = [[inlay.place for inlay in grid.inlays] for grid in (before, cells)]
+        self._awaits_composing = places[0] != places[1] or not super()._paint(before, cells)
+        return not self._awaits_composing
+
     def placed(self) -> list[Placed]:
         """The pictures in pixels and where on the screen they lie; none that has no room there."""
         left, top, width, height = self.content_region
         columns, rows = self.app.size
-        fits = (
-            (width, height) == self._size_drawn and left + width <= columns and top + height < rows
-        )
-        if not fits or not self.is_on_screen:
+        # On the last row of the screen, a picture might scroll it.
+        fits = left + width <= columns and top + height < rows and self.is_on_screen
+        cells = self._cells
+        if cells is None or cells.size != (height, width) or self._awaits_composing or not fits:
             return []
-        return [Placed(inlay, top + inlay.row, left + inlay.column) for inlay in self.inlays]
+        return [Placed(inlay, top + inlay.row, left + inlay.column) for inlay in cells.inlays]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows of a part of the panel."""
-        self.painted()
+        self._awaits_composing = False
+        self.composed()
         return super().render_lines(crop)
 
     def _body(

@@ -168,3 +168,4 @@ class CockpitScreen(Screen[None]):
                     panel.show(frame)
                 except Exception as error:  # noqa: BLE001 - one panel's trouble is not the others'
                     panel.show_error(error)
+        self.app.send()  # type: ignore[attr-defined]
