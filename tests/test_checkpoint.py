@@ -70,7 +70,7 @@ def some_state(step: int, branch: int = 0, **other: Any) -> RunState:
                 Alarm(
                     "nonfinite",
                     "Not finite",
-                    "a \x1b[31m",
+                    "a message",
                     since=3,
                     raised=4,
                     evidence={"tensor": "D loss", "worst": 1.5},

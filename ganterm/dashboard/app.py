@@ -238,7 +238,7 @@ class Dashboard(SessionApp):
         try:
             told = self._steering.obey(remedy.press, "alarm")
         except ControlError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.notify(str(error), severity="error")
             return
         if told:
             self.notify(told, timeout=3)
@@ -298,7 +298,7 @@ class Dashboard(SessionApp):
         except OSError as error:
             self.notify(f"Not saved: {error.strerror}", severity="error")
             return
-        self.notify(f"Saved {Path(path).name}", markup=False, timeout=3)
+        self.notify(f"Saved {Path(path).name}", timeout=3)
 
     def action_zoom(self) -> None:
         """The charts' next span."""
@@ -322,12 +322,12 @@ class Dashboard(SessionApp):
             self.notify("R is for a run that failed.", timeout=3)
         elif self._again is None:
             name = clean(self.session.snapshot.info.name)
-            self.notify(f"Not from here: ganterm resume {name}", markup=False, timeout=5)
+            self.notify(f"Not from here: ganterm resume {name}", timeout=5)
         else:
             try:
                 self._again()
             except UserError as error:
-                self.notify(str(error), severity="error", markup=False, timeout=8)
+                self.notify(str(error), severity="error", timeout=8)
                 return
             self.exit(0)
 

@@ -25,6 +25,7 @@ from ganterm.dashboard.graphics import Graphics
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.overlay import OverCells
 from ganterm.dashboard.terminal import Colors
+from ganterm.text import clean_lines
 
 Result = TypeVar("Result")
 
@@ -141,11 +142,14 @@ class TerminalApp(App[Result]):
         self._driver.flush()
 
     def notify(self, message: str, *, timeout: float | None = None, **options: Any) -> None:
-        """Textual's toasts, of which it is remembered how long one lies over the panels."""
+        """Tell something in a corner; no word of it is markup.
+
+        How long it lies over the panels is remembered, for they are not ours to paint meanwhile.
+        """
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
         until = time.monotonic() + seconds + _TOAST_SECONDS
         self._toasted_until = max(self._toasted_until, until)
-        super().notify(message, timeout=timeout, **options)
+        super().notify(clean_lines(message), timeout=timeout, **{**options, "markup": False})
 
     def call_from_outside(self, result: Result | None) -> None:
         """Leave with this result; may be called from any thread, any time, and does not wait."""

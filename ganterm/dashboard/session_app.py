@@ -64,7 +64,7 @@ class SessionApp(TerminalApp[int]):
         if told not in self._crashes:
             self._crashes.add(told)
             self.session.note("note", text=f"error in {told}")
-            self.notify(f"Error in {told}", severity="error", markup=False, timeout=10)
+            self.notify(f"Error in {told}", severity="error", timeout=10)
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
         """Do what a key means; an error in it is told and ends nothing."""

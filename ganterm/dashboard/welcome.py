@@ -17,6 +17,7 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.base import TerminalApp
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.terminal import Colors
+from ganterm.text import clean
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,16 @@ class Welcome(TerminalApp[str]):
         with Vertical():
             heading = Text("ganterm", style=f"bold {palette.D}")
             heading.append("   what shall be trained?   (enter trains, q leaves)", palette.DIM)
-            yield Static(heading)
-            yield OptionList(*(Option(_shown(choice), id=choice.name) for choice in self._choices))
+            yield Static(heading, markup=False)
+            options = (Option(_shown(choice), id=choice.name) for choice in self._choices)
+            yield OptionList(*options, markup=False)
             yield Static(id="about", markup=False)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say more of the preset under the cursor."""
         choice = self._choices[event.option_index]
-        self.query_one("#about", Static).update(f"{choice.about} Data: {choice.data}.")
+        about = f"{clean(choice.about, 500)} Data: {clean(choice.data, 40)}."
+        self.query_one("#about", Static).update(about)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Leave with the choice."""
@@ -76,7 +79,7 @@ class Welcome(TerminalApp[str]):
 
 
 def _shown(choice: Choice) -> Text:
-    text = Text(f"{choice.name:<21}", style="bold", no_wrap=True, overflow="ellipsis")
-    text.append(f"{choice.time:>9}  ", style=f"not bold {palette.DIM}")
-    text.append(choice.title, style="not bold")
+    text = Text(f"{clean(choice.name, 60):<21}", style="bold", no_wrap=True, overflow="ellipsis")
+    text.append(f"{clean(choice.time, 20):>9}  ", style=f"not bold {palette.DIM}")
+    text.append(clean(choice.title), style="not bold")
     return text

@@ -8,11 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import get_character_cell_size as cells_of
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
 from ganterm.dashboard.palette import heading, style
+
+STAND_IN = "?"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +114,18 @@ class Cells:
         self.write(row, 0, text, heading(bold=True))
 
     def write(self, row: int, column: int, text: str, look: Style) -> None:
-        """Put ``text`` (narrow characters) at a place; what falls outside is left out."""
+        """Put ``text`` at a place, a character a cell; what falls outside is left out.
+
+        What would take two cells, or none, or is a control character, is shown as ``STAND_IN``.
+        """
         rows, columns = self.size
         if not 0 <= row < rows:
             return
         text = text[max(0, -column) : max(0, columns - column)]
+        if not (text.isascii() and text.isprintable()):
+            text = "".join(char if cells_of(char) == 1 else STAND_IN for char in text)
         start = max(0, column)
-        letters = np.frombuffer(text.encode("utf-32-le"), "<U1")
+        letters = np.frombuffer(text.encode("utf-32-le", "replace"), "<U1")
         self.chars[row, start : start + len(letters)] = letters
         self.styles[row, start : start + len(letters)] = self.index(look)
 

@@ -136,7 +136,7 @@ class CockpitScreen(Screen[None]):
                 yield DiversityCurve(id="diversity_curve")
                 yield DistanceCurve(id="distance")
             yield ControlsPanel(id="steering", classes="compact")
-        yield Static("Too small to show anything.\nTraining goes on.", id="notice")
+        yield Static("Too small to show anything.\nTraining goes on.", id="notice", markup=False)
 
     def on_mount(self) -> None:
         """Find the panels, which stay the same ones."""
