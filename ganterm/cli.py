@@ -216,9 +216,16 @@ def _told(error: Exception) -> int:
 def _train(options: dict[str, Any]) -> int:
     chosen = options["preset"]
     if not chosen:
-        chosen, code = watching.welcome(options["headless"], options["color"])
-        if chosen is None:
+        folder, color = options["runs_dir"], options["color"]
+        choice, code = watching.welcome(options["headless"], color, folder)
+        if choice is None:
             return code
+        if choice.doing == "attach":
+            run = listing.choose(choice.where, folder)
+            return attaching.attach(run, False, color, options["glyphs"])
+        if choice.doing == "resume":
+            return _go(runs.resumption(Path(choice.where)), options)
+        chosen = choice.name
     overrides = list(options["overrides"])
     if options["seed"] is not None:
         overrides.append(f"run.seed={options['seed']}")

@@ -9,26 +9,34 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganterm import presets, streams
 from ganterm.errors import UserError
 from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
-from ganterm.session import runs
+from ganterm.session import listing, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.signals import SignalStop
 from ganterm.streams import tell
 from ganterm.text import clean
 
+if TYPE_CHECKING:
+    from ganterm.dashboard.welcome import Choice
+
 SWITCH_SECONDS = 0.0005
+FIRST_PRESET = "mnist_mlp"
+MOST_RECENT = 5
+"""Runs that the welcome screen offers to go on with."""
+_CAN_GO_ON = ("stopped", "failed", "crashed")
 
 
-def welcome(headless: bool, color: Any) -> tuple[str | None, int]:
-    """The preset that the user chooses on the welcome screen, or None and the exit code."""
+def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, int]:
+    """What the user chooses on the welcome screen, or None and the exit code."""
     from ganterm.dashboard.terminal import check_terminal, choose_colors
 
     known = ", ".join(presets.names())
@@ -40,13 +48,9 @@ def welcome(headless: bool, color: Any) -> tuple[str | None, int]:
     except UserError:
         raise unsaid from None
     from ganterm.dashboard.line import Line
-    from ganterm.dashboard.welcome import Choice, Welcome
+    from ganterm.dashboard.welcome import Welcome
 
-    loaded = [presets.load(name) for name in presets.names()]
-    choices = [
-        Choice(name, preset.title, preset.about, preset.data.name, preset.time_on_cpu)
-        for name, preset in loaded
-    ]
+    choices = [*_runs_to_choose(runs_dir), *_presets_to_choose()]
     line = Line()
     app = Welcome(choices, line, choose_colors(color, os.environ))
     stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
@@ -54,6 +58,33 @@ def welcome(headless: bool, color: Any) -> tuple[str | None, int]:
     chosen = app.run()
     stop.done()
     return chosen, stop.code or 0
+
+
+def _presets_to_choose() -> Iterator[Choice]:
+    from ganterm.dashboard.welcome import Choice
+
+    for name in sorted(presets.names(), key=lambda name: (name != FIRST_PRESET, name)):
+        _, preset = presets.load(name)
+        about = f"{preset.about} Data: {preset.data.name}."
+        yield Choice(name, preset.title, about, preset.time_on_cpu)
+
+
+def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
+    """Live runs, and the newest others that can go on, newest first."""
+    from ganterm.dashboard.welcome import Choice
+
+    recent = 0
+    for run in reversed(listing.listed(runs_dir)):
+        step, began = f"{run.step:,}", f"steps, {run.when}  {run.preset}"
+        if run.state == "live" and run.pid is not None:
+            yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
+        elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
+            checkpoint = runs.newest(Path(run.directory))
+            if checkpoint is not None:
+                recent += 1
+                about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
+                about = f"{about}, {run.directory}"
+                yield Choice(run.name, began, about, step, "resume", run.directory)
 
 
 def headless(launch: Launch, as_json: bool, debug: bool) -> int:
