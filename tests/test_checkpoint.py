@@ -73,7 +73,7 @@ def some_state(step: int, branch: int = 0, **other: Any) -> RunState:
                 Alarm(
                     "nonfinite",
                     "Not finite",
-                    "a \x1b[31m",
+                    "a message",
                     since=3,
                     raised=4,
                     evidence={"tensor": "D loss", "worst": 1.5},
@@ -574,7 +574,7 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
     the_keeper.ask(Wish(own=True))
     take(the_keeper, 1)
     assert writing.wait(30)
-    for wish in (Wish(own=True), Wish(best=True), Wish(own=True)):
+    for wish in (Wish(own=True), Wish(cfid=7.5), Wish(own=True)):
         the_keeper.ask(wish)
         assert not the_keeper.due(2)
     assert steps_kept(run) == []
@@ -582,7 +582,7 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
     assert told(the_keeper) == News(CheckpointName(0, 1), None, Wish(own=True))
     assert the_keeper.due(2)
     take(the_keeper, 2)
-    assert told(the_keeper) == News(CheckpointName(0, 2), None, Wish(own=True, best=True))
+    assert told(the_keeper) == News(CheckpointName(0, 2), None, Wish(own=True, cfid=7.5))
     assert not the_keeper.due(3)
     assert (run / "checkpoints" / "BEST").read_text() == "step_0000000002-b0\n"
 

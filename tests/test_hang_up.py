@@ -320,7 +320,7 @@ def fail(self, event):
 CockpitScreen.on_screen_resume = fail
 """
 TRAINER_FAILS = """
-from ganterm.training.trainer import Training
+from ganterm.training.loop import Training
 iterate = Training._iterate
 def fail(self):
     if pathlib.Path("now").exists():

@@ -15,10 +15,13 @@ from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganterm.networks.modules.shells import Judged
 from ganterm.presets import OptimizerSection
 from ganterm.session.metrics import ON_DEVICE
+from ganterm.training import iteration
 from ganterm.training.batches import Batches
 from ganterm.training.iteration import Game
+from ganterm.training.judging import noise_level
 from ganterm.training.latent import Latent
 from ganterm.training.state import game_tensors
+from ganterm.training.update import applied
 
 CPU = torch.device("cpu")
 
@@ -187,10 +190,10 @@ def test_a_loss_that_needs_reals_for_g_gets_them(monkeypatch: pytest.MonkeyPatch
 def test_instance_noise_and_input_dropout_change_what_d_sees() -> None:
     game = make_game()
     samples = torch.ones(2000, 1, 4, 4)
-    assert game._shown(samples, Controls()) is samples
-    noisy = game._shown(samples, Controls(instance_noise=0.5))
+    assert game.judging.shown(samples, Controls(), 0) is samples
+    noisy = game.judging.shown(samples, Controls(instance_noise=0.5), 0)
     assert noisy.std().item() == pytest.approx(0.5, rel=0.05)
-    dropped = game._shown(samples, Controls(d_input_dropout=0.3))
+    dropped = game.judging.shown(samples, Controls(d_input_dropout=0.3), 0)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
 
 
@@ -251,7 +254,7 @@ def test_the_first_bad_tensor_is_named() -> None:
 
 def test_a_discriminator_with_batch_norm_sees_real_and_fake_apart() -> None:
     game = make_game()
-    assert game._joint
+    assert game.judging.joint
     discriminator = nn.Sequential(
         nn.Flatten(1), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0)
     )
@@ -263,7 +266,7 @@ def test_a_discriminator_with_batch_norm_sees_real_and_fake_apart() -> None:
         Latent(3),
         torch.Generator(),
     )
-    assert not apart._joint
+    assert not apart.judging.joint
     apart.play(Controls())
 
 
@@ -367,21 +370,20 @@ def test_r1_and_r2_are_half_the_mean_squared_gradient_and_lazily_n_times_that(
     game = make_game()
     game.discriminator.eval()
     shown: list[Tensor] = []
-    inner = game._shown
+    inner = game.judging.shown
 
-    def spy(samples: Tensor, controls: Controls) -> Tensor:
-        shown.append(inner(samples, controls).clone())
-        return inner(samples, controls)
+    def spy(samples: Tensor, controls: Controls, step: int) -> Tensor:
+        shown.append(inner(samples, controls, step).clone())
+        return inner(samples, controls, step)
 
-    monkeypatch.setattr(game, "_shown", spy)
+    monkeypatch.setattr(game.judging, "shown", spy)
     added: list[Tensor] = []
-    apply = game._apply
 
     def watched(*args: Any) -> Any:
-        added.append(sum((term.detach() for term in args[3]), torch.zeros(())))
-        return apply(*args)
+        added.append(sum((term.detach() for term in args[5]), torch.zeros(())))
+        return applied(*args)
 
-    monkeypatch.setattr(game, "_apply", watched)
+    monkeypatch.setattr(iteration, "applied", watched)
     twin = copy.deepcopy(game.discriminator).double()
     row = scalars(game, Controls(r1=0.4, r2=3.0, r_every=4))
 
@@ -427,7 +429,7 @@ def test_packed_samples_are_judged_together(pack: int, loss: str) -> None:
         torch.Generator().manual_seed(2),
         pack,
     )
-    shown = game._shown(samples[:8].float(), Controls())
+    shown = game.judging.shown(samples[:8].float(), Controls(), 0)
     assert shown.shape == (8 // pack, pack, 4, 4)
     assert torch.equal(shown[:, :, 0, 0].flatten(), torch.arange(8.0)), "neighbours, in order"
     row = scalars(game, Controls(loss=loss, r1=0.1))
@@ -437,10 +439,10 @@ def test_packed_samples_are_judged_together(pack: int, loss: str) -> None:
 def test_label_flips_swap_sides() -> None:
     game = make_game()
     real, fake = torch.ones(4000), torch.zeros(4000)
-    swapped_real, swapped_fake = game._flipped(real, fake, Controls(label_flips=0.2))
+    swapped_real, swapped_fake = game.judging.flipped(real, fake, Controls(label_flips=0.2))
     assert torch.equal(swapped_real, 1 - swapped_fake)
     assert swapped_fake.mean().item() == pytest.approx(0.2, abs=0.03)
-    assert game._flipped(real, fake, Controls())[0] is real
+    assert game.judging.flipped(real, fake, Controls())[0] is real
 
 
 def test_top_k_teaches_g_by_its_best_scored_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,10 +490,10 @@ def test_instance_noise_falls_evenly_to_nothing() -> None:
     controls = Controls(instance_noise=0.8, noise_steps=4)
     levels = []
     for _ in range(6):
-        levels.append(game._noise_level(controls))
+        levels.append(noise_level(controls, game.step))
         game.play(controls)
     assert levels == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0])
-    assert game._noise_level(Controls(instance_noise=0.8)) == 0.8
+    assert noise_level(Controls(instance_noise=0.8), game.step) == 0.8
 
 
 def test_the_averaged_generator_is_the_moving_average_and_touches_nothing() -> None:

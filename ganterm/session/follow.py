@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.errors import UserError
-from ganterm.presets import Preset, parse_toml
+from ganterm.presets import Preset, content, parse_toml
 from ganterm.session import records
 from ganterm.session.columns import read_column, read_history
 from ganterm.session.history import History, HistoryView
@@ -26,10 +25,7 @@ class Follower:
     def __init__(self, run: Path) -> None:
         self._run = run
         preset = run / "preset.toml"
-        try:
-            table = parse_toml(preset.read_bytes(), clean(preset))
-        except OSError as error:
-            raise UserError(f"{clean(preset)}: cannot be read: {error.strerror}") from None
+        table = parse_toml(content(preset), clean(preset))
         self._every = Preset.from_table(table, clean(preset)).run.record_every
         self._history = History(tuple(METRICS), self._every, self._every)
         self._rows = 0

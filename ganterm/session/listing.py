@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -34,12 +34,20 @@ class Listed:
     id: str = ""
     pid: int | None = None
 
+    def table(self) -> dict[str, object]:
+        """The run as JSON; what is no text in a name of a file is replaced."""
+        texts = {key: value for key, value in asdict(self).items() if isinstance(value, str)}
+        return asdict(self) | {
+            key: text.encode(errors="surrogateescape").decode(errors="replace")
+            for key, text in texts.items()
+        }
+
     @property
     def when(self) -> str:
         """When it began, in local time."""
         try:
             return f"{datetime.fromisoformat(self.created).astimezone():%Y-%m-%d %H:%M}"
-        except ValueError:
+        except (ValueError, OverflowError):
             return "-"
 
 

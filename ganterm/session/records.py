@@ -15,6 +15,7 @@ import orjson
 from ganterm.controls import KNOBS, ControlError
 from ganterm.session.columns import read_column
 from ganterm.session.protocol import Event
+from ganterm.text import clean_data
 
 _HEAD = ("step", "branch", "time", "kind")
 _NEEDED = {
@@ -82,8 +83,8 @@ def newest_number(run: Path) -> int:
 def event_of(line: bytes) -> Event | None:
     """The event of a line, None where a watcher could not show it."""
     try:
-        table = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        table = clean_data(orjson.loads(line))
+    except ValueError:
         return None
     if not isinstance(table, dict) or not all(name in table for name in _HEAD):
         return None
@@ -114,6 +115,8 @@ def _readable(kind: str, data: Mapping[str, Any]) -> bool:
         return False
     if kind == "data":
         return isinstance(data["files"], list) and bool(data["files"])
+    if kind == "checkpoint":
+        return isinstance(data.get("cfid", 0.0), int | float)
     if kind == "resume":
         return isinstance(data["differs"], list) and all(
             isinstance(d, str) for d in data["differs"]

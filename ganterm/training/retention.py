@@ -7,9 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ganterm.session.runs import CheckpointName, checkpoints
+from ganterm.files import read_file
+from ganterm.session.runs import MAX_BYTES, CheckpointName, checkpoints, validated
 from ganterm.training.checkpoint import MANIFEST, Manifest
 
 NEWEST = 3
@@ -22,7 +21,16 @@ BEST = "BEST"
 class _Kept:
     name: CheckpointName
     own: bool
+    cfid: float | None
     bytes: int
+
+
+def best_cfid(run: Path) -> float | None:
+    """That of the best checkpoint so far, whichever branch it is of; None where there is none."""
+    folder = run / "checkpoints"
+    name = CheckpointName.parse(_pointed(folder, BEST) or "")
+    known = None if name is None else _looked_at(folder, name)
+    return None if known is None else known.cfid
 
 
 def prune(run: Path, megabytes: int) -> list[CheckpointName]:
@@ -60,12 +68,16 @@ def _remove(folder: Path, name: CheckpointName) -> None:
 
 def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
     try:
-        manifest = Manifest.model_validate_json((folder / str(name) / MANIFEST).read_bytes())
-    except (OSError, ValidationError):
+        manifest = validated(Manifest, read_file(folder / str(name) / MANIFEST, MAX_BYTES))
+    except (OSError, ValueError):
         return None
-    return _Kept(name, manifest.own, sum(entry.bytes for entry in manifest.files.values()))
+    size = sum(entry.bytes for entry in manifest.files.values())
+    return _Kept(name, manifest.own, manifest.cfid, size)
 
 
 def _pointed(folder: Path, pointer: str) -> str | None:
     path = folder / pointer
-    return path.read_text(errors="replace").strip() if path.is_file() else None
+    try:
+        return read_file(path, MAX_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return None

@@ -1,0 +1,113 @@
+"""D at work: what it is shown, and what it says to it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ganterm.controls import Controls
+from ganterm.losses.loss import Critic
+from ganterm.networks.modules.shells import Judged
+from ganterm.training.latent import Latent
+
+
+class Judging:
+    """D's verdicts on samples, told their labels where it is told any; G's codes it never is.
+
+    ``pack`` samples of one kind are shown as one. ``noise`` draws what is done to D's inputs and
+    sides at random.
+    """
+
+    def __init__(
+        self, discriminator: nn.Module, latent: Latent, noise: torch.Generator, pack: int = 1
+    ) -> None:
+        self._discriminator = discriminator
+        self._latent = latent
+        self._noise = noise
+        self.pack = pack
+        # Batch statistics would mix real and fake; without them one pass over both is the same.
+        self.joint = not any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules()
+        )
+
+    def shown(self, samples: Tensor, controls: Controls, step: int) -> Tensor:
+        """What D gets to see: packed, and with instance noise and input dropout where on.
+
+        ``step``: how many are done.
+        """
+        samples = self.packed(samples)
+        level = noise_level(controls, step)
+        if level:
+            noise = torch.empty_like(samples).normal_(generator=self._noise)
+            samples = samples + level * noise
+        if controls.d_input_dropout:
+            samples = functional.dropout(samples, controls.d_input_dropout)
+        return samples
+
+    def packed(self, samples: Tensor) -> Tensor:
+        """Samples (n, channels, ...) as (n / pack, pack * channels, ...)."""
+        if self.pack == 1:
+            return samples
+        return samples.reshape(-1, self.pack * samples.shape[1], *samples.shape[2:])
+
+    def judged(self, samples: Tensor, labels: Tensor | None) -> Judged:
+        """D's verdict on what it is shown, with the labels of the samples, where they have any."""
+        told = () if labels is None or self._latent.codes else (labels,)
+        judged = self._discriminator(samples, *told)
+        return judged if isinstance(judged, Judged) else Judged(judged)
+
+    def both(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Judged, Judged]:
+        """D's verdicts on reals and fakes of the same labels."""
+        if not self.joint:
+            return self.judged(real, labels), self.judged(fake, labels)
+        twice = None if labels is None else torch.cat([labels, labels])
+        both = self.judged(torch.cat([real, fake]), twice)
+        halves = [(None, None) if part is None else part.chunk(2) for part in both[1:]]
+        of_real, of_fake = zip(*halves, strict=True)
+        scores_real, scores_fake = both.scores.chunk(2)
+        return Judged(scores_real, *of_real), Judged(scores_fake, *of_fake)
+
+    def critic(self, labels: Tensor | None) -> Critic:
+        """D's scores as a function of samples alone; one or two batches with these labels."""
+
+        def critic(samples: Tensor) -> Tensor:
+            if labels is None:
+                return self.judged(samples, None).scores
+            return self.judged(samples, labels.repeat(len(samples) // len(labels))).scores
+
+        return critic
+
+    def flipped(self, real: Tensor, fake: Tensor, controls: Controls) -> tuple[Tensor, Tensor]:
+        """The scores of both sides, some of them swapped where labels are to be flipped."""
+        if not controls.label_flips:
+            return real, fake
+        draws = torch.rand(real.shape, generator=self._noise, device=real.device)
+        swap = draws < controls.label_flips
+        return torch.where(swap, fake, real), torch.where(swap, real, fake)
+
+    def labels_told(
+        self, real: Judged, fake: Judged, labels: Tensor | None, codes: Tensor | None
+    ) -> dict[str, Tensor]:
+        """What D's label head makes of a batch: its loss and how often it is right.
+
+        ``labels`` are those of the reals, ``codes`` those that the fakes were made for.
+        """
+        if fake.logits is None or codes is None:
+            return {}
+        told = {
+            "label_loss_d": functional.cross_entropy(fake.logits, codes),
+            "label_acc_fake": (fake.logits.argmax(1) == codes).float().mean(),
+        }
+        if not self._latent.codes and real.logits is not None and labels is not None:
+            of_real = functional.cross_entropy(real.logits, labels)
+            told["label_loss_d"] = told["label_loss_d"] + of_real
+            told["label_acc_real"] = (real.logits.argmax(1) == labels).float().mean()
+        return told
+
+
+def noise_level(controls: Controls, step: int) -> float:
+    """The instance noise of the coming step (Sonderby et al. 2017: it should fade)."""
+    if not controls.noise_steps:
+        return controls.instance_noise
+    return controls.instance_noise * max(0.0, 1 - step / controls.noise_steps)

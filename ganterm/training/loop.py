@@ -1,0 +1,348 @@
+"""The loop of a run: it plays iterations, obeys between them, and pins what can be seen on a board.
+
+It knows no screen. It never waits for a watcher; what it publishes is frozen and newest wins.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from ganterm.controls import ControlError, Value
+from ganterm.diagnosis.rule import Record
+from ganterm.session.board import Board, now
+from ganterm.session.launch import Launch
+from ganterm.session.protocol import (
+    Command,
+    Counters,
+    Failure,
+    NewNoise,
+    OneStep,
+    Pause,
+    Rates,
+    SaveCheckpoint,
+    SaveSamples,
+    SetControl,
+    Stop,
+    Unpause,
+)
+from ganterm.text import clean
+from ganterm.training.device import memory_bytes
+from ganterm.training.keeper import Wish
+from ganterm.training.pace import Pace
+from ganterm.training.rows import Rows
+from ganterm.training.saving import Saving
+from ganterm.training.setup import Setup
+from ganterm.training.standing import Standing
+from ganterm.training.teller import Teller
+from ganterm.training.window import Window
+
+PUBLISH_SECONDS = 0.2
+REST_SECONDS = 0.5
+
+
+class Training:
+    """The loop of a run that is set up; where it stands is in one place, which its helpers read."""
+
+    def __init__(self, launch: Launch, board: Board, setup: Setup) -> None:
+        preset, begin = setup.preset, setup.beginning
+        game, directory, run = setup.game, setup.directory, setup.preset.run
+        self._board = board
+        self._last_step = launch.steps
+        self._game = game
+        self._directory = directory
+        self._device = setup.device
+        self._skipped = setup.skipped
+        self._scheduled = preset.scheduled
+        self._begin = begin
+        self._batch_size = preset.data.batch_size
+        self._examiner = setup.examiner
+        self._traits = setup.traits
+        self._pace = Pace(begin.counters.elapsed)
+        standing = self._standing = Standing(
+            begin.step,
+            begin.branch,
+            begin.controls,
+            begin.counters,
+            begin.scheduled,
+            board.snapshot.scalars,
+        )
+        board.recording = begin.history
+        self._rows = Rows(standing, begin.history, directory, game, run.record_every)
+        self._window = Window(board, directory, standing, game, setup.sampler)
+        self._teller = Teller(
+            board,
+            directory,
+            standing,
+            begin.alarms,
+            launch.stop_on,
+            launch.on_alarm,
+            self._window.picture,
+        )
+        self._saving = Saving(
+            directory,
+            standing,
+            game,
+            setup.sampler,
+            self._pace,
+            self._teller,
+            board.commands,
+            run,
+            setup.facts,
+        )
+        self._asked_to_stop: str | None = None
+        self._single_steps = 0
+        self._published_at = 0.0
+        for event in begin.events:
+            board.pin(event)
+        board.commands.extendleft(reversed(begin.pending))
+        board.snapshot = replace(
+            board.snapshot,
+            info=setup.info,
+            step=standing.step,
+            branch=standing.branch,
+            controls=standing.controls,
+            counters=standing.counters,
+            doing="",
+            progress=None,
+        )
+
+    @property
+    def _stop_reason(self) -> str | None:
+        alarm = self._teller.stopped_by
+        return f"alarm {alarm}" if alarm else self._asked_to_stop
+
+    def loop(self) -> None:
+        """Iterate and obey until told to stop, or until the last step asked for is done."""
+        standing = self._standing
+        if self._skipped:
+            self._teller.event("data", files=list(self._skipped), why="skipped on loading")
+        self._tell_how_it_begins()
+        # Nothing is measured yet, but some traps show in how the run is set up.
+        self._judge()
+        self._pace.go()
+        while self._last_step is None or standing.step < self._last_step:
+            if self._saving.due():
+                self._drain()
+                self._saving.take()
+            self._obey()
+            if self._stop_reason is not None:
+                return
+            if standing.state == "paused" and not self._single_steps:
+                self._drain()
+                self._publish()
+                self._board.woken.wait(REST_SECONDS)
+                self._board.woken.clear()
+                continue
+            self._iterate()
+            if self._examiner.due(standing.step, self._pace.seconds):
+                self._examine()
+            if self._single_steps:
+                self._single_steps -= 1
+                if not self._single_steps:
+                    self._rest()
+            elif self._rows.full or time.perf_counter() - self._published_at >= PUBLISH_SECONDS:
+                self._drain()
+                self._publish()
+
+    def _tell_how_it_begins(self) -> None:
+        begin, controls = self._begin, self._standing.controls.table()
+        if begin.checkpoint is None:
+            self._teller.event("start", controls=controls)
+            return
+        self._teller.event(
+            "resume",
+            from_step=begin.step,
+            checkpoint=str(begin.checkpoint),
+            discards=begin.discards,
+            differs=list(begin.differs),
+            controls=controls,
+        )
+        # Going on is the answer to what paused the run, as it is for the key.
+        self._teller.clear("nonfinite")
+
+    def finish(self) -> None:
+        """Record, picture and save what there is, and say how it ended."""
+        standing, teller = self._standing, self._teller
+        self._drain()
+        self._window.picture()
+        self._pace.rest()
+        standing.state = "stopped" if self._stop_reason is not None else "finished"
+        saved, trouble = self._saving.last()
+        failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
+        if failure is not None:
+            standing.state = "failed"
+            teller.alarm("save", "Not saved", failure.message)
+        reason = self._stop_reason or f"{standing.step:,} steps done"
+        teller.take_notes()
+        teller.event("stop", reason=reason, state=standing.state, saved=saved)
+        self._close()
+        self._window.renew()
+        self._publish(failure)
+
+    def fail(self, message: str) -> None:
+        """Record that the run broke off; what was recorded stays."""
+        self._standing.state = "failed"
+        self._teller.event("error", message=message)
+        self._close()
+        self._board.snapshot = replace(self._board.snapshot, step=self._standing.step)
+
+    def _close(self) -> None:
+        standing = self._standing
+        self._saving.wait()
+        ended = {"state": standing.state, "step": standing.step, "branch": standing.branch}
+        self._directory.update(**ended, ended=now())
+        self._directory.close()
+
+    def _iterate(self) -> None:
+        standing, controls = self._standing, self._standing.controls
+        scalars = self._game.play(controls)
+        standing.step += 1
+        self._rows.write(scalars, self._pace.seconds)
+        done = standing.counters
+        standing.counters = Counters(
+            done.d_updates + controls.k,
+            done.g_updates + controls.l,
+            done.samples_seen + controls.k * self._batch_size,
+        )
+        self._window.picture_now_and_then()
+
+    def _rest(self, cause: str | None = None) -> None:
+        """Pause; ``cause`` where ganterm does it by itself."""
+        self._pace.rest()
+        if self._standing.state != "paused":
+            self._standing.state = "paused"
+            told: dict[str, Any] = {"cause": cause} if cause else {}
+            self._teller.event("pause", **told)
+        self._drain()
+        self._publish()
+
+    def _obey(self) -> None:
+        self._teller.take_notes()
+        if self._stop_reason is not None:
+            # An alarm has ended the run; whoever asks for it now comes too late.
+            return
+        standing = self._standing
+        coming = standing.step + 1
+        if coming in self._scheduled and standing.scheduled < coming:
+            standing.scheduled = coming
+            for name, value in self._scheduled[coming].items():
+                self._change(name, value, "schedule", "preset")
+        commands = self._board.commands
+        if any(isinstance(command, Stop) for command in tuple(commands)):
+            # What was asked beside a stop would never act, so it is not logged as if it did.
+            self._asked_to_stop = next(c.reason for c in tuple(commands) if isinstance(c, Stop))
+            return
+        # Those that are there: whoever asks without end must not keep the training waiting.
+        for _ in range(len(commands)):
+            command = commands.popleft()
+            self._carry_out(command)
+            self._board.obeyed.append((command, standing.step + 1))
+
+    def _carry_out(self, command: Command) -> None:
+        standing = self._standing
+        match command:
+            case SetControl(name, value, by):
+                self._change(name, value, "change", by)
+            case Pause():
+                self._rest()
+            case Unpause():
+                if standing.state == "paused":
+                    self._teller.clear("nonfinite")
+                    standing.state = "running"
+                    self._single_steps = 0
+                    self._pace.go()
+                    self._teller.event("unpause")
+                    self._publish()
+            case OneStep():
+                if standing.state == "paused":
+                    self._pace.go()
+                    self._single_steps += 1
+                else:
+                    self._rest()
+            case NewNoise():
+                self._window.renew_noise()
+                self._teller.event("note", text="fresh fixed noise")
+            case SaveSamples():
+                self._window.picture_all()
+                self._teller.event("note", text=f"sample picture of step {standing.step} saved")
+            case SaveCheckpoint():
+                self._saving.ask(Wish(own=True))
+                # A run that rests would rest a little longer before it does it.
+                self._board.woken.set()
+
+    def _change(self, name: str, value: Value, kind: str, by: str) -> None:
+        before = self._standing.controls
+        try:
+            after = before.with_(name, value)
+        except ControlError as error:
+            key, to = clean(name, 40), clean(value, 40)
+            self._teller.event("refused", key=key, to=to, by=by, reason=str(error))
+            return
+        if after == before:
+            return
+        # The rows so far were made with the controls so far.
+        self._drain()
+        self._window.picture()
+        self._standing.controls = after
+        changed = {"key": name, "from": before.value(name), "to": after.value(name), "by": by}
+        self._teller.event(kind, at=self._standing.step + 1, **changed)
+        self._publish()
+
+    def _examine(self) -> None:
+        """A round of exams, and what the alarms make of it."""
+        standing = self._standing
+        self._drain()
+        found = self._examiner.examine(standing.step, self._pace.seconds, standing.controls)
+        self._directory.diagnosis(found, standing.branch)
+        self._saving.examined(found)
+        self._judge()
+        for name, message in self._examiner.broken.items():
+            if name not in self._teller.raised:
+                told = f"the exam {name} failed and is not taken again: {clean(message, 200)}"
+                self._teller.alarm(name, "Exam failed", told, "warning")
+
+    def _judge(self) -> None:
+        """What the alarms make of all that is known."""
+        known, standing = self._examiner.diagnosis, self._standing
+        record = Record(standing.step, standing.controls, self._board.history, known, self._traits)
+        self._teller.judge(record)
+
+    def _drain(self) -> None:
+        """Copy the newest rows out; pause where an update among them had to be refused."""
+        self._teller.broken_samples(self._game.batches.broken)
+        refusal = self._rows.drain()
+        if refusal is not None and "nonfinite" not in self._teller.raised:
+            evidence = {
+                "tensor": refusal.tensor,
+                "step": refusal.step,
+                "refused_steps": refusal.steps,
+            }
+            self._teller.alarm("nonfinite", "Not finite", refusal.message, evidence=evidence)
+            self._rest(cause=refusal.message)
+
+    def _publish(self, failure: Failure | None = None) -> None:
+        standing, teller, snapshot = self._standing, self._teller, self._board.snapshot
+        self._published_at = time.perf_counter()
+        paused = standing.state == "paused"
+        steps_per_s = 0.0 if paused else self._pace.steps_per_s(standing.step)
+        sample = self._window.seen(snapshot.sample)
+        teller.warn("recording", "Recording waits", self._directory.alarm)
+        teller.warn("attach", "Out of reach", self._board.unreachable, "warning")
+        self._board.snapshot = replace(
+            snapshot,
+            state=standing.state,
+            step=standing.step,
+            branch=standing.branch,
+            controls=standing.controls,
+            counters=replace(standing.counters, elapsed=self._pace.seconds),
+            rates=Rates(steps_per_s, steps_per_s * standing.controls.k * self._batch_size),
+            scalars=standing.scalars,
+            sample=sample,
+            diagnosis=self._examiner.diagnosis,
+            alarms=tuple(teller.raised.values()),
+            stopped_by=teller.stopped_by,
+            memory_bytes=memory_bytes(self._device),
+            failure=failure,
+        )

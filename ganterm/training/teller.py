@@ -1,0 +1,116 @@
+"""What a run tells: its events and its alarms, on the board and in the run directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ganterm.diagnosis.rule import Record
+from ganterm.session.board import Board, now
+from ganterm.session.findings import Alarm, Severity
+from ganterm.session.protocol import Event
+from ganterm.training.alarms import Alarms, Change, as_table
+from ganterm.training.hook import run_hook
+from ganterm.training.rundir import RunDirectory
+from ganterm.training.standing import Standing
+
+
+class Teller:
+    """Logs events, raises and clears alarms, and does what was asked for in case of an alarm.
+
+    ``before``: alarms that were raised when the run was left. ``stop_on`` and ``on_alarm`` are a
+    launch's; ``stopped_by`` is the alarm of ``stop_on`` that was raised, or "". ``picture`` is
+    called with each alarm that is no mere warning.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        directory: RunDirectory,
+        standing: Standing,
+        before: Iterable[Alarm],
+        stop_on: tuple[str, ...],
+        on_alarm: tuple[str, ...],
+        picture: Callable[[], None],
+    ) -> None:
+        self._board = board
+        self._directory = directory
+        self._standing = standing
+        self._alarms = Alarms(self._tell_alarm, before)
+        self._stop_on = stop_on
+        self._on_alarm = on_alarm
+        self._picture = picture
+        self._broken_told: set[str] = set()
+        self.stopped_by = ""
+
+    @property
+    def raised(self) -> dict[str, Alarm]:
+        """The alarms that are raised, by name."""
+        return self._alarms.raised
+
+    def event(self, kind: str, at: int | None = None, **data: Any) -> None:
+        """Log an event of this step, or of step ``at``."""
+        step = self._standing.step if at is None else at
+        event = Event(step, self._standing.branch, now(), kind, data)
+        self._board.pin(event)
+        self._directory.event(event)
+
+    def take_notes(self) -> None:
+        """Log what watchers had to say."""
+        while self._board.notes:
+            kind, data = self._board.notes.popleft()
+            self.event(kind, **data)
+
+    def alarm(
+        self,
+        name: str,
+        title: str,
+        message: str,
+        severity: Severity = "alarm",
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
+        """Raise an alarm of this step, or renew what a raised one says."""
+        step = self._standing.step
+        self._alarms.raise_(Alarm(name, title, message, step, step, severity, evidence or {}))
+
+    def clear(self, name: str) -> None:
+        """Clear the alarm ``name`` if it is raised."""
+        if name in self.raised:
+            self._alarms.clear(name)
+
+    def warn(
+        self, name: str, title: str, trouble: str | None, severity: Severity = "alarm"
+    ) -> None:
+        """Raise the alarm ``name`` while there is trouble, clear it once there is none."""
+        raised = self.raised.get(name)
+        if trouble and (raised is None or raised.message != trouble):
+            self.alarm(name, title, trouble, severity)
+        elif not trouble:
+            self.clear(name)
+
+    def judge(self, record: Record) -> None:
+        """Have the rules judge what is known."""
+        self._alarms.judge(record)
+
+    def broken_samples(self, broken: Counter[str]) -> None:
+        """Log what a stream had to replace, each file once."""
+        new = sorted(set(broken) - self._broken_told)
+        if new:
+            self._broken_told.update(new)
+            self.event("data", files=new, why="replaced, can no longer be read")
+
+    def _tell_alarm(self, alarm: Alarm, change: Change) -> None:
+        told = {**as_table(alarm), "state": change}
+        self.event("alarm", **told)
+        if change == "cleared" or alarm.severity == "warning":
+            return
+        self._picture()
+        if self._on_alarm:
+            run_hook(
+                self._on_alarm,
+                {"run": str(self._directory.path.resolve()), **told},
+                self._board.note,
+            )
+        if alarm.name in self._stop_on:
+            self.stopped_by = alarm.name

@@ -1,0 +1,66 @@
+"""One update of one network: applied, or refused on the device without asking the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ganterm.diagnosis.norms import first_nonfinite, norms
+from ganterm.training.buffers import BufferGuard
+from ganterm.training.optimizers import GuardedOptimizer
+from ganterm.training.weights import Weights, flattened
+
+
+@dataclass
+class Update:
+    """What one update of one network left behind, all scalars on the device."""
+
+    loss: Tensor
+    grad_norm: Tensor
+    refused: Tensor
+    measured: dict[str, Tensor] = field(default_factory=dict)
+
+
+@cache
+def nothing(device: torch.device) -> Tensor:
+    """The scalar 0, for what there is not; never written to."""
+    return torch.zeros((), device=device)
+
+
+def looked_at(network: str, weights: Weights) -> list[str]:
+    """What a non-finite value is looked for in, in that order; ``network`` is G or D."""
+    gradients = [f"the gradient of {network}'s {name}" for name in weights.names]
+    return [f"{network} loss", f"{network}'s added terms", *gradients]
+
+
+def applied(
+    weights: Weights,
+    optimizer: GuardedOptimizer,
+    rate: float,
+    buffers: BufferGuard,
+    loss: Tensor,
+    added: Sequence[Tensor],
+    grad_clip: float,
+) -> Update:
+    """One update from the gradient of ``loss`` and the ``added`` terms together.
+
+    ``grad_clip``: the longest that the gradient may be, 0 for no limit. Nothing is applied, and
+    ``buffers`` are put back, where the loss, the terms or any gradient is not finite.
+    """
+    terms = sum(added[1:], start=added[0]) if added else None
+    gradients = weights.gradients(loss if terms is None else loss + terms)
+    each = norms(gradients)
+    value = loss.detach()
+    first_two = [value, nothing(value.device) if terms is None else terms.detach()]
+    refused = first_nonfinite(torch.cat([torch.stack(first_two), each]))
+    flag = refused.clamp(max=1)
+    whole, norm = flattened(gradients), each.norm()
+    if grad_clip:
+        whole = whole * (grad_clip / (norm + 1e-12)).clamp(max=1)
+    optimizer.step(whole, rate, flag)
+    buffers.put_back_where(flag)
+    return Update(value, norm, refused)
