@@ -197,8 +197,8 @@ def test_a_run_in_the_background_that_failed_goes_on_from_an_attached_dashboard(
     run = tmp_path / "runs" / "a"
     onlooker = Terminal([*GANTERM, "attach", "--readonly"], tmp_path, 120, 36)
     terminal = Terminal([*GANTERM, "attach"], tmp_path, 120, 36)
-    for seen in (terminal, onlooker):
-        seen.until(lambda t: "attached" in t.text and "running" in t.text)
+    terminal.until(lambda t: "attached" in t.text and "running" in t.text)
+    onlooker.until(lambda t: "read-only" in t.text and "running" in t.text)
     terminal.press("w")
     until(lambda: events(run, "checkpoint"))
     (tmp_path / "now").touch()
