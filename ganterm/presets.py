@@ -28,6 +28,8 @@ MAX_BYTES = 16 * 1024
 MAX_LINE = 512
 MOST_STEPS = 10**15
 
+Precision = Literal["float32", "bf16"]
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -60,6 +62,9 @@ class RunSection(_Section):
     on labelled data, once, to tell modes apart.
     ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
     what they may take together, the newest and the user's own aside.
+    ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
+    penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
+    neither: a penalty differentiates it twice.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -71,6 +76,8 @@ class RunSection(_Section):
     classifier: bool = True
     checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
     checkpoint_mb: int = Field(2048, ge=1, le=1 << 40)
+    precision: Precision = "float32"
+    compile: bool = False
 
 
 class ScheduledChange(_Section):

@@ -106,6 +106,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
         "mnist_cgan",
         ("data.name=mnist10k", "discriminator.conditional=projection"),
     ),
+    "bfloat16": ("mnist_mlp", ("run.precision=bf16", "run.deterministic=true")),
     "an epoch smaller than a batch": ("mnist_mlp", ("data.limit=5",)),
     "several epochs": ("mnist_mlp", ("data.limit=50", "optimizer.name=sgd")),
 }
