@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 
 _LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The content of a regular file; of one longer than ``most`` bytes, ``most`` and one more.
+
+    OSError for whatever is no file: a pipe by a file's name would be waited at for ever.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(most + 1)
+    finally:
+        os.close(handle)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -23,6 +40,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def open_log(path: Path) -> int:
+    """A descriptor that appends to a file, made where there is none.
+
+    OSError for a link, which may lead anywhere, and for a pipe.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(path, flags, 0o644)
 
 
 def sync_folder(folder: Path) -> None:
@@ -48,8 +74,7 @@ class AppendOnly:
     """A log that only grows; a write that fails half-way is taken back. It is no link."""
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        self._handle = os.open(path, flags, 0o644)
+        self._handle = open_log(path)
         self._size = os.fstat(self._handle).st_size
 
     def append(self, content: bytes) -> None:

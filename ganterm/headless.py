@@ -8,13 +8,13 @@ import threading
 from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import ENDED, Event, Snapshot, Stop
+from ganterm.text import clean, clean_lines, json_line
 
 LOOK_SECONDS = 0.1
 REPORT_SECONDS = 1.0
@@ -148,7 +148,7 @@ class JsonReporter:
         """Nothing is left open."""
 
     def _put(self, kind: str, **data: Any) -> None:
-        self._out.write(orjson.dumps({"kind": kind, **data}, option=orjson.OPT_APPEND_NEWLINE))
+        self._out.write(json_line({"kind": kind, **data}).encode() + b"\n")
         self._out.flush()
 
 
@@ -204,7 +204,7 @@ class PlainReporter:
         """Nothing is left open."""
 
     def _say(self, line: str) -> None:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(clean_lines(line) + "\n")
         sys.stdout.flush()
 
 
@@ -227,18 +227,14 @@ class BarReporter:
     def started(self, snapshot: Snapshot) -> None:
         """What runs, and where its files are."""
         info = snapshot.info
-        self._bar.console.print(
-            f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}",
-            markup=False,
-            highlight=False,
-        )
+        self._say(f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}")
 
     def loading(self, snapshot: Snapshot) -> None:
         """What is being done, with its share where that is known."""
         share = snapshot.progress
         self._bar.update(
             self._task,
-            description=snapshot.doing,
+            description=clean(snapshot.doing),
             total=None if share is None else 100,
             completed=0 if share is None else 100 * share,
         )
@@ -257,14 +253,17 @@ class BarReporter:
 
     def event(self, event: Event) -> None:
         """The event in one line above the bar."""
-        self._bar.console.print(_words(event), markup=False, highlight=False, soft_wrap=True)
+        self._say(_words(event))
 
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended."""
         self.close()
-        line = f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}"
-        self._bar.console.print(line, markup=False, highlight=False)
+        self._say(f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}")
 
     def close(self) -> None:
         """Give the terminal its cursor back."""
         self._bar.stop()
+
+    def _say(self, line: str) -> None:
+        text = clean_lines(line)
+        self._bar.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

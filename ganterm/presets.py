@@ -16,6 +16,7 @@ from ganterm import data
 from ganterm.controls import KNOBS, ControlError, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
+from ganterm.files import read_file
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
@@ -25,6 +26,7 @@ from ganterm.text import clean, nearest
 # key's length (a 40 kB key took 14 s), and line length bounds that.
 MAX_BYTES = 16 * 1024
 MAX_LINE = 512
+MOST_STEPS = 10**15
 
 Precision = Literal["float32", "bf16"]
 
@@ -49,7 +51,7 @@ class OptimizerSection(_Section):
     momentum: float = Field(0.0, ge=0, lt=1)
     alpha: float = Field(0.99, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
-    clip_value: float = Field(0.0, ge=0)
+    clip_value: float = Field(0.0, ge=0, le=1e6)
 
 
 class RunSection(_Section):
@@ -73,7 +75,7 @@ class RunSection(_Section):
     diagnose_every: int = Field(250, ge=1, le=1_000_000)
     classifier: bool = True
     checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
-    checkpoint_mb: int = Field(2048, ge=1)
+    checkpoint_mb: int = Field(2048, ge=1, le=1 << 40)
     precision: Precision = "float32"
     compile: bool = False
 
@@ -81,7 +83,7 @@ class RunSection(_Section):
 class ScheduledChange(_Section):
     """Changes of controls that first act in the iteration that completes as ``step``."""
 
-    step: int = Field(ge=1)
+    step: int = Field(ge=1, le=MOST_STEPS)
     set: dict[str, str | int | float] = Field(min_length=1)
 
 
@@ -91,8 +93,8 @@ class ExpectedSection(_Section):
     ``minutes`` 0 where nobody has trained it on a CPU to the end.
     """
 
-    steps: int = Field(ge=1)
-    minutes: float = Field(0.0, ge=0)
+    steps: int = Field(ge=1, le=MOST_STEPS)
+    minutes: float = Field(0.0, ge=0, le=1e6)
 
 
 class Preset(_Section):
@@ -110,7 +112,7 @@ class Preset(_Section):
     optimizer: OptimizerSection = OptimizerSection()
     controls: Controls = Controls()
     run: RunSection = RunSection()
-    schedule: list[ScheduledChange] = []
+    schedule: list[ScheduledChange] = Field([], max_length=1000)
     expected: ExpectedSection | None = None
 
     @classmethod
@@ -263,22 +265,31 @@ def find(name_or_file: str) -> Path:
     if looks_like_file:
         path = Path(name_or_file).expanduser()
         if not path.is_file():
-            raise UserError(f"preset file '{clean(name_or_file)}' does not exist")
+            wrong = "is not a file" if path.exists() else "does not exist"
+            raise UserError(f"preset file '{clean(name_or_file)}' {wrong}")
         return path
     raise UserError(
         f"there is no preset '{clean(name_or_file, 60)}'; {nearest(name_or_file, names())}"
     )
 
 
+def content(file: Path) -> bytes:
+    """A preset file's content, or as much of it as shows that it is too long."""
+    try:
+        return read_file(file, MAX_BYTES)
+    except OSError as error:
+        raise UserError(f"{clean(file)}: cannot be read: {error.strerror}") from None
+
+
 def parse_toml(text: bytes, source: str) -> dict[str, Any]:
     """TOML from outside, bounded before it is parsed; UserError where it is none."""
     if len(text) > MAX_BYTES:
-        raise UserError(f"{source}: {len(text):,} bytes; a preset has at most {MAX_BYTES:,}")
+        raise UserError(f"{source}: a preset has at most {MAX_BYTES:,} bytes; this has more")
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > MAX_LINE:
             raise UserError(f"{source}: line {number} is longer than {MAX_LINE} characters")
     try:
-        return tomllib.loads(text.decode())
+        return tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UserError(f"{source}: not a UTF-8 text file") from None
     except tomllib.TOMLDecodeError as error:
@@ -290,16 +301,13 @@ def parse_toml(text: bytes, source: str) -> dict[str, Any]:
 def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]:
     """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them."""
     path = find(name_or_file)
-    source = f"preset {clean(path.stem, 60)}"
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
-    table = parse_toml(text, source)
+    name = clean(path.stem, 60)
+    source = f"preset {name}"
+    table = parse_toml(content(path), source)
     Preset.from_table(table, source)  # What is wrong in the file is told as the file's.
     for override in overrides:
         override_key(table, override)
-    return path.stem, Preset.from_table(table, "--set" if overrides else source)
+    return name, Preset.from_table(table, "--set" if overrides else source)
 
 
 def override_key(table: dict[str, Any], assignment: str) -> None:

@@ -1,12 +1,54 @@
-"""Where the process writes to once its terminal is gone."""
+"""What the process writes to: its own words on stderr, and where to once nobody reads them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import sys
 from pathlib import Path
 
+import click
+
+from ganterm.files import open_log
+from ganterm.text import clean_lines
+
 LOG = "host.log"
+
+
+def tell(message: str) -> None:
+    """Say something to the user, on stderr."""
+    show(f"ganterm: {message}")
+
+
+def show(text: str) -> None:
+    """Put a text of one or more lines on stderr, cleaned."""
+    # A terminal that is gone takes no message, and the exit code matters more.
+    with contextlib.suppress(OSError):
+        click.echo(clean_lines(text), err=True)
+
+
+def say(text: str) -> None:
+    """Put an answer on stdout, each of its lines cleaned."""
+    click.echo(clean_lines(text))
+
+
+def fill() -> None:
+    """Have the null device for those of descriptors 0 to 2 that were closed when we came.
+
+    A file of ours would be opened under such a number, and be printed into.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, mode))
+
+
+def mute_stdout() -> None:
+    """Have stdout, whose reader has left, swallow what comes, so that Python does not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def turn_away(directory: str) -> None:
@@ -27,9 +69,8 @@ def turn_away(directory: str) -> None:
 
 
 def _opened(directory: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     try:
-        return os.open(Path(directory) / LOG, flags, 0o644)
+        return open_log(Path(directory) / LOG)
     except OSError:
         # Training matters more than what would be printed.
         return os.open(os.devnull, os.O_WRONLY)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ganterm.controls import KNOBS, Controls, parse_assignment
-from ganterm.dashboard.app import ACTIONS
+from ganterm.dashboard.keys import ACTIONS
 from ganterm.diagnosis.rule import Finding, Record, Rule, Traits, rules
 from ganterm.losses import LOSSES
 from ganterm.session.findings import Alarm, Diagnosis, Modes, ModeTrail, Reading, Series

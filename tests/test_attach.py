@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import psutil
 import pytest
@@ -20,8 +21,10 @@ from ganterm.session import detach, listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.pointer import Pointer, pointers
+from ganterm.session.protocol import Pause
+from tests.aged import age
 from tests.conftest import TINY
-from tests.terminal import GANTERM, Terminal
+from tests.terminal import GANTERM, Terminal, assert_restored
 
 SETS = [part for text in TINY for part in ("--set", text)]
 TRAIN = ["--preset", "mnist_mlp", *SETS]
@@ -126,8 +129,10 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
     state = listed(tmp_path)["a"]
     assert state["state"] == "stopped" and runs.newest(run).step == state["step"]
     assert pointers() == []
-    again = ganterm(tmp_path, "stop", "a")
-    assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
+    for command in ("stop", "attach"):
+        again = ganterm(tmp_path, command, "a")
+        assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
+        assert "to go on with it: ganterm resume a; see `ganterm runs`" in again.stderr
     missing = ganterm(tmp_path, "attach", "b")
     assert missing.returncode == 2 and "there is no run 'b'" in missing.stderr
 
@@ -162,6 +167,71 @@ def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
     columns = ganterm(tmp_path, "runs").stdout.splitlines()
     assert columns[0].split() == ["NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY"]
     assert columns[1].index("crashed") == columns[0].index("STATE")
+
+
+BREAKS = """
+import pathlib, sys
+from ganterm.training.trainer import Training
+iterate = Training._iterate
+def fail(self):
+    if pathlib.Path("now").exists():
+        pathlib.Path("now").unlink()
+        raise MemoryError("no room for a batch")
+    iterate(self)
+Training._iterate = fail
+"""
+
+
+def test_a_run_in_the_background_that_failed_goes_on_from_an_attached_dashboard(
+    tmp_path: Path, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The host process, a Python of its own, takes the fault from its site's customisation.
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        f"import sys\nif 'ganterm.session.host' in sys.orig_argv:\n    exec({BREAKS!r})\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "fault"), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    first = detached(tmp_path, "a", ended)
+    run = tmp_path / "runs" / "a"
+    onlooker = Terminal([*GANTERM, "attach", "--readonly"], tmp_path, 120, 36)
+    terminal = Terminal([*GANTERM, "attach"], tmp_path, 120, 36)
+    for seen in (terminal, onlooker):
+        seen.until(lambda t: "attached" in t.text and "running" in t.text)
+    terminal.press("w")
+    until(lambda: events(run, "checkpoint"))
+    (tmp_path / "now").touch()
+    told = "MemoryError: no room for a batch"
+    terminal.until(lambda t: f"failed: {told}" in t.text and "R goes on" in t.text)
+    onlooker.until(lambda t: f"failed: {told}" in t.text)
+    assert "R goes on" not in onlooker.text
+    (failed,) = events(run, "error")
+    assert told in failed["message"]
+    until(
+        lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie"
+    )
+    assert told in (run / "host.log").read_text()
+    assert listed(tmp_path)["a"]["state"] == "failed"
+
+    terminal.press("R")
+    (resume,) = until(lambda: events(run, "resume"))
+    second = pointed("a")
+    ended.append(second.pid)
+    assert second.pid != first.pid
+    terminal.until(lambda t: "attached" in t.text and "running" in t.text)
+    until(lambda: listing._newest_step(run) > failed["step"])
+    assert resume["from_step"] <= failed["step"]
+    terminal.press("K")
+    (change,) = until(lambda: events(run, "change"))
+    assert change["to"] == 2
+    terminal.press("q")
+    terminal.until(lambda t: "leave it training" in t.text)
+    terminal.press("l")
+    assert terminal.wait() == 0
+    assert_restored(terminal)
+    for seen in (terminal, onlooker):
+        seen.close()
+    assert ganterm(tmp_path, "stop", "a").returncode == 0
 
 
 def test_a_start_that_fails_in_the_background_leaves_nothing(tmp_path: Path) -> None:
@@ -225,3 +295,44 @@ def test_a_logout_that_would_kill_the_run_is_foreseen(
     monkeypatch.setattr(detach, "_CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert detach.logout_kills() == (kills == "yes" and scope == "session-3.scope")
+
+
+BRAILLE = [chr(code) for code in range(0x2801, 0x2900)]
+OPENINGS = 7
+
+
+def seconds_until_drawn(folder: Path, run: str) -> float:
+    """From the start of `ganterm attach` until the charts' curves have been sent."""
+    began = time.perf_counter()
+    terminal = Terminal([*GANTERM, "attach", run], folder, 120, 36)
+    while sum(map(terminal.raw.decode(errors="ignore").count, BRAILLE)) < 150:
+        terminal.read_raw(0.02)
+        assert time.perf_counter() - began < 60
+    seconds = time.perf_counter() - began
+    terminal.close()
+    return seconds
+
+
+@pytest.mark.slow
+def test_a_million_steps_are_drawn_about_as_soon_as_a_thousand(
+    tmp_path: Path, ended: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"short": 1_000, "long": 1_000_000}
+    for name, step in names.items():
+        assert (
+            ganterm(tmp_path, *TRAIN, "--run", name, "--headless", "--steps", "20").returncode == 0
+        )
+        age(tmp_path / "runs" / name, step)
+        done = ganterm(tmp_path, "resume", name, "--detach")
+        assert done.returncode == 0, done.stderr
+        ended.append(pointed(name).pid)
+        session = RemoteSession(pointed(name))
+        session.start()
+        answer = session.answer(session.ask(Pause()), 60)
+        assert answer is not None and not answer.refused
+        session.close()
+    taken = [[seconds_until_drawn(tmp_path, name) for name in names] for _ in range(OPENINGS)]
+    short, long = np.median(taken, axis=0)
+    with capsys.disabled():
+        print(f"\nattached and drawn after {short:.2f} s (1,000 steps), {long:.2f} s (1,000,000)")
+    assert long < 1.5 * short

@@ -16,10 +16,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ganterm.controls import KNOBS, Controls
-from ganterm.dashboard.app import ACTIONS, Dashboard
+from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.budget import LEVELS, Budget
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.keys import ACTIONS
 from ganterm.dashboard.panels.charts import LossChart
 from ganterm.dashboard.panels.controls import listed
 from ganterm.dashboard.panels.events import EventsPanel
@@ -218,14 +219,15 @@ async def test_help_is_made_from_the_controls_and_the_keys() -> None:
 
 async def test_every_action_and_control_is_in_the_palette() -> None:
     board = running()
-    async with shown(board) as (app, _):
+    async with shown(board) as (app, pilot):
         titles = [command.title for command in app.get_system_commands(app.screen)]
         actions = {does[0].upper() + does[1:] for _, _, _, does in ACTIONS}
         assert actions <= set(titles)
         assert {f"{name} up" for name in KNOBS} <= set(titles)
         assert "loss hinge" in titles
         nudge = next(c for c in app.get_system_commands(app.screen) if c.title == "clip up")
-        nudge.callback()
+        app.call_later(nudge.callback)
+        await pilot.pause()
     assert list(board.commands) == [SetControl("clip", 0.0125, "key")]
 
 
@@ -453,12 +455,12 @@ async def test_what_is_kept_from_frame_to_frame_is_what_would_be_drawn_afresh(
             images = random.integers(0, 255, (64, 28, 28, 1), dtype=np.uint8)
             board.snapshot = replace(board.snapshot, step=step, sample=Sample(step, images=images))
             app.tick()
-            app._show(board.snapshot, fresh=True)
+            app._show_anew()
             await pilot.pause()
             for panel in app.screen.query(Panel):
                 if not panel.display or not panel.size or panel._frame is None:
                     continue
-                afresh = panel.draw(panel._frame, *panel.size)
+                afresh = panel.draw(panel._frame, *panel.size).strips()
                 shown_now = [panel.render_line(y) for y in range(panel.size.height)]
                 assert looks(shown_now) == looks(afresh), panel.id
                 whole = panel.outer_size.region
@@ -645,7 +647,8 @@ async def test_views_in_the_palette_are_those_of_the_run_and_others_are_refused(
     async with shown(board) as (app, pilot):
         commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
         assert "View classes" not in commands
-        commands["View walk"]()
+        app.call_later(commands["View walk"])
+        await pilot.pause()
         assert board.view.name == "walk"
         app.action_see("nearest")
         await pilot.pause()
@@ -702,7 +705,7 @@ def test_every_view_is_drawn_on_any_room(
     frame = Frame(snapshot, board.history, glyphs=glyphs)
     told = {"real": "real", "nearest": "fake", "samples": painter}
     for width, height in [(42, 19), (58, 29), (84, 52), (1, 1), (9, 4), (29, 3), (30, 60)]:
-        strips = SamplesPanel().draw(frame, width, height)
+        strips = SamplesPanel().draw(frame, width, height).strips()
         assert [strip.cell_length for strip in strips] == [width] * height
         text = "\n".join(strip.text for strip in strips)
         assert glyphs.unicode or text.isascii()

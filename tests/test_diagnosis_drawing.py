@@ -369,7 +369,7 @@ def test_every_panel_draws_anything_on_any_room(panel: type[Panel], name: str) -
             (84, 11),
             (9, 40),
         ]:
-            strips = drawn.draw(frame, width, height)
+            strips = drawn.draw(frame, width, height).strips()
             assert [strip.cell_length for strip in strips] == [width] * height
             text = "".join(strip.text for strip in strips)
             assert "\x1b" not in text

@@ -10,10 +10,11 @@ import pytest
 from textual.widgets import OptionList
 
 from ganterm.controls import Controls
-from ganterm.dashboard.app import ACTIONS, Dashboard
+from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.health import health
+from ganterm.dashboard.keys import ACTIONS
 from ganterm.dashboard.panels.banner import BannerPanel
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.screens.alarms import AlarmsScreen
@@ -262,7 +263,7 @@ async def test_a_warning_is_calmer_than_an_alarm() -> None:
     def ground(alarm: Alarm) -> Any:
         panel = BannerPanel()
         board = diagnosed(alarms=(alarm,))
-        first = panel.draw(Frame(board.snapshot, board.history), 80, 2)[0]
+        first = panel.draw(Frame(board.snapshot, board.history), 80, 2).strips()[0]
         assert first.text.split()[:2] == (["■", "ALARM"] if alarm is COLLAPSE else ["▲", "watch:"])
         return next(iter(first)).style.bgcolor.name
 

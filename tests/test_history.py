@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganterm.session.history import History
+from ganterm.session.columns import read_history
+from ganterm.session.history import LIMIT, WIDTHS, History
+from ganterm.session.metrics import METRICS
 
 
 def filled(values: np.ndarray, chunk: int = 700, limit: int = 1 << 18) -> History:
@@ -107,3 +110,61 @@ def test_steps_follow_record_every() -> None:
     assert history.view.last_step == 0
     history.append(np.zeros((5, 1), np.float32))
     assert history.view.last_step == 50
+
+
+def on_disk(folder: Path, steps: np.ndarray, values: np.ndarray) -> None:
+    (folder / "history").mkdir()
+    steps.astype("<i8").tofile(folder / "history" / "step.i8")
+    for place, name in enumerate(METRICS):
+        (values * (place + 1)).astype("<f4").tofile(folder / "history" / f"{name}.f4")
+
+
+@pytest.mark.parametrize("case", ["whole", "with gaps", "abandoned"])
+def test_what_is_read_when_it_is_looked_at_is_what_it_would_have_been(
+    tmp_path: Path, case: str
+) -> None:
+    count = LIMIT + 9 * WIDTHS[-1] + 77
+    random = np.random.default_rng(1)
+    steps, values = np.arange(1, count + 1), random.normal(size=count).astype(np.float32)
+    values[[5, 4321]] = 50, np.nan
+    if case == "with gaps":
+        kept = random.random(count) < 0.9
+        kept[5] = kept[-1] = True
+        steps, values = steps[kept], values[kept]
+    if case == "abandoned":
+        steps = np.concatenate([np.arange(1, 9001), np.full(5, 7), steps])
+        values = np.concatenate([np.full(9005, 1e9, np.float32), values])
+    on_disk(tmp_path, steps, values)
+    history = read_history(tmp_path, 1, count)
+    eager = History(tuple(METRICS))
+    rows = np.full((count, len(METRICS)), np.nan, np.float32)
+    rows[steps - 1] = values[:, None] * np.arange(1, len(METRICS) + 1, dtype=np.float32)
+    eager.append(rows)
+    for added in (0, 3, 100_000):
+        more = random.normal(size=(added, len(METRICS))).astype(np.float32)
+        history.append(more)
+        eager.append(more)
+        count += added
+        assert history.view.rows == history.view.last_step == count
+        for name, columns, span in itertools.product(("d_loss", "elapsed"), (3, 300), (None, 2000)):
+            one = history.view.envelope(name, columns, span)
+            other = eager.view.envelope(name, columns, span)
+            for field in ("low", "high", "mean"):
+                assert np.array_equal(getattr(one, field), getattr(other, field), equal_nan=True)
+        assert np.nanmax(history.view.envelope("d_loss", 40).high) == 50
+        there, newest = history.view.newest("k", 500)
+        assert np.array_equal(newest, eager.view.newest("k", 500)[1], equal_nan=True)
+        assert there.tolist() == list(range(count - 499, count + 1))
+
+
+def test_a_history_that_is_cut_short_meanwhile_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    count = LIMIT + 2 * WIDTHS[-1]
+    on_disk(tmp_path, np.arange(1, count + 1), np.ones(count, np.float32))
+    view = read_history(tmp_path, 1, count).view
+    with (tmp_path / "history" / "d_loss.f4").open("r+b") as file:
+        file.truncate(4 * WIDTHS[-1])
+    (tmp_path / "history" / "g_loss.f4").unlink()
+    assert view.archive is not None and view.archive.rows == 2 * WIDTHS[-1]
+    seen = view.envelope("d_loss", count // WIDTHS[-1]).mean
+    assert seen[0] == seen[3] == 1 and np.isnan(seen[1])
+    assert np.isnan(view.envelope("g_loss", count // WIDTHS[-1]).mean[:2]).all()

@@ -51,5 +51,5 @@ def test_a_checkout_reads_its_own_folder() -> None:
 
 def test_the_console_script_and_the_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"ganterm": "ganterm.cli:main"}
+    assert project["scripts"] == {"ganterm": "ganterm.__main__:main"}
     assert {"test", "dev"} <= set(project["optional-dependencies"])

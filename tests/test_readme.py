@@ -15,7 +15,7 @@ from PIL import Image
 
 from ganterm import presets
 from ganterm.controls import KNOBS
-from ganterm.dashboard.app import ACTIONS
+from ganterm.dashboard.keys import ACTIONS
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import rules
 from ganterm.losses import LOSSES
@@ -45,7 +45,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         stdin=subprocess.DEVNULL,
     )
 

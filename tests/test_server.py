@@ -24,7 +24,6 @@ from ganterm.session import client as client_module
 from ganterm.session import peers, pointer, server, wire
 from ganterm.session.board import Board
 from ganterm.session.client import RemoteSession
-from ganterm.session.follow import Follower
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS
@@ -470,25 +469,3 @@ def test_the_end_of_a_run_is_told_with_its_last_step(live: LocalSession) -> None
         assert session.snapshot.step == live.snapshot.step == session.history.rows
         assert session.events()[-1].kind == "stop"
     assert live.ended.wait(60) and pointers() == []
-
-
-def test_a_million_steps_open_whole(tmp_path: Path, launch: Make, capsys: Any) -> None:
-    count = 1_000_000
-    (tmp_path / "history").mkdir()
-    (tmp_path / "preset.toml").write_text(launch().preset.toml())
-    random_ = np.random.default_rng(0)
-    values = random_.random((len(METRICS), count), np.float32)
-    values[:, 777_777] = np.nan
-    for name, column in zip(METRICS, values, strict=True):
-        column.astype("<f4").tofile(tmp_path / "history" / f"{name}.f4")
-    np.arange(1, count + 1, dtype="<i8").tofile(tmp_path / "history" / "step.i8")
-    follower = Follower(tmp_path)
-    began = time.perf_counter()
-    follower.look()
-    seconds = time.perf_counter() - began
-    assert follower.history.rows == count
-    for name, column in zip(METRICS, values, strict=True):
-        steps, there = follower.history.newest(name, 10**9)
-        assert np.array_equal(there, column[steps - 1], equal_nan=True)
-    with capsys.disabled():
-        print(f"\na million steps: {seconds:.2f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,16 @@ def test_the_dashboard_imports_nothing_of_the_trainers_rooms() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert eval(done.stdout) == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["runs"], ["presets"], ["presets", "ring8"]])
+def test_a_short_answer_needs_neither_torch_nor_a_screen(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from ganterm.cli import main\n"
+        f"sys.argv = ['ganterm', *{words!r}]\n"
+        "try:\n    main()\nexcept SystemExit as leaving:\n    code = leaving.code\n"
+        "print([m for m in ('torch', 'torchvision', 'textual') if m in sys.modules], code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+    assert done.stdout.splitlines()[-1] == b"[] 0", done.stderr

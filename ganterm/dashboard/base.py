@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from rich.color import ColorSystem
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter, Monochrome
+from textual.geometry import Offset
 
 from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.painter import Painter
 from ganterm.dashboard.driver import driver_on
+from ganterm.dashboard.graphics import Graphics
 from ganterm.dashboard.line import Line
+from ganterm.dashboard.overlay import OverCells
 from ganterm.dashboard.terminal import Colors
+from ganterm.text import clean_lines
 
 Result = TypeVar("Result")
 
+_SYSTEMS = {
+    "truecolor": ColorSystem.TRUECOLOR,
+    "256": ColorSystem.EIGHT_BIT,
+    # Without colours there are attributes still, which Rich sends with any system.
+    "16": ColorSystem.STANDARD,
+    "none": ColorSystem.STANDARD,
+}
+_NAMES: dict[ColorSystem, Literal["truecolor", "256", "standard"]] = {
+    ColorSystem.TRUECOLOR: "truecolor",
+    ColorSystem.EIGHT_BIT: "256",
+    ColorSystem.STANDARD: "standard",
+}
+_TOAST_SECONDS = 0.5
+"""How long a toast may stay beyond its time."""
 _DARK, _BRIGHT = 0.35, 0.5
 """Brightness (0..1) below which text is dim, and above which a ground is shown reversed."""
 
@@ -50,18 +72,28 @@ def _without_color(style: Style) -> Style:
 
 
 class TerminalApp(App[Result]):
-    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one."""
+    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one.
+
+    ``question`` is put to the terminal once its screen is ours; ``answered`` is told what it said.
+    ``pictures`` are what lies over the cells.
+    """
 
     def __init__(self, line: Line | None = None, colors: Colors = "truecolor") -> None:
         super().__init__(driver_class=None if line is None else driver_on(line))
         self.line = line
+        self.question = ""
+        self.pictures: OverCells = OverCells()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._asked_to_leave: Callable[[], None] = lambda: None
+        self._painter = Painter(
+            _SYSTEMS[colors], _without_color if colors == "none" else lambda look: look
+        )
+        self._painted: list[str] = []
+        self._toasted_until = 0.0
         self.no_color = colors == "none"
         self._plain = [Plain()] if self.no_color else []
         self.console = Console(
-            # Without colours there are attributes still, which Rich sends with any system.
-            color_system={"16": "standard", "none": "standard"}.get(colors, colors),  # type: ignore[arg-type]
+            color_system=_NAMES[_SYSTEMS[colors]],
             no_color=False,
             file=self.console.file,
             force_terminal=True,
@@ -78,6 +110,46 @@ class TerminalApp(App[Result]):
         """Textual's filters, but NO_COLOR is our own matter."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome)]
         return [*filters, *self._plain]
+
+    def answered(self, graphics: Graphics) -> None:
+        """The terminal has said what it can show."""
+
+    def paint(self, before: Cells, after: Cells, at: Offset) -> bool:
+        """Have what changed of a grid at ``at`` sent by the next ``send``; False where it may not.
+
+        So it is where something lies, or may lie, over the grid: then it is Textual's to compose.
+        """
+        covered = (
+            len(self.screen_stack) > 1
+            or self.screen.maximized is not None
+            or time.monotonic() < self._toasted_until
+        )
+        if covered or self.is_headless:
+            return False
+        self._painted.append(self._painter.sequence(before, after, at.y, at.x))
+        return True
+
+    def send(self) -> None:
+        """Send what was painted, as one frame, and new pictures with it."""
+        frame = "".join(self._painted)
+        self._painted.clear()
+        if self._driver is None:
+            return
+        if frame:
+            self._begin_update()
+            self._driver.write(frame)
+            self._end_update()
+        self._driver.flush()
+
+    def notify(self, message: str, *, timeout: float | None = None, **options: Any) -> None:
+        """Tell something in a corner; no word of it is markup.
+
+        How long it lies over the panels is remembered, for they are not ours to paint meanwhile.
+        """
+        seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
+        until = time.monotonic() + seconds + _TOAST_SECONDS
+        self._toasted_until = max(self._toasted_until, until)
+        super().notify(clean_lines(message), timeout=timeout, **{**options, "markup": False})
 
     def call_from_outside(self, result: Result | None) -> None:
         """Leave with this result; may be called from any thread, any time, and does not wait."""

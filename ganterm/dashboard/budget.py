@@ -11,6 +11,8 @@ CHARTS_PER_S = 4.0
 SAMPLES_PER_S = 2.0
 LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5))
 """Charts and sample pictures a second, from the best to the most frugal."""
+PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
+"""At each level, the share of its room that the sample picture takes, across and down."""
 MOST_SHARE = 0.06
 """Share of one core that watching may take."""
 MOST_BYTES = 100_000
@@ -28,6 +30,11 @@ class Cost:
     share: float = 0.0
     bytes_per_s: float = 0.0
     level: int = 0
+
+    @property
+    def picture(self) -> float:
+        """The share of its room that the sample picture is to take, across and down."""
+        return PICTURES[self.level]
 
     def __str__(self) -> str:
         charts, _ = LEVELS[self.level]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganterm.controls import KNOBS, Value
+from ganterm.controls import KNOBS, ControlError, Value, parse_assignment
 from ganterm.session.protocol import ENDED, Event, Session, SetControl, Snapshot
 
 
@@ -31,6 +31,25 @@ class Steering:
         self._session.submit(SetControl(name, value, by))
         return True
 
+    def obey(self, press: str, by: str) -> str:
+        """Do what a control's key, or a line of the `:` prompt, would do.
+
+        Returns what there is to tell where nothing is left to change; ControlError where ``press``
+        is none of the two.
+        """
+        if press.startswith(":"):
+            name, value = parse_assignment(press[1:])
+            self._session.snapshot.controls.with_(name, value)
+            done = self.ask(name, value, by)
+        else:
+            name, direction = _knob_of(press)
+            done = self.nudge(name, direction, by)
+        if done:
+            return ""
+        knob = KNOBS[name]
+        value = self.asked.get(name, self._session.snapshot.controls.value(name))
+        return f"{knob.label} is {knob.show(value)} already."
+
     def pause_or_go_on(self) -> bool:
         """Whether to go on rather than pause, looking at what was last asked for."""
         paused = self._session.snapshot.state == "paused"
@@ -55,3 +74,11 @@ class Steering:
         }
         if self._pause_asked == (snapshot.state == "paused") or snapshot.state in ENDED:
             self._pause_asked = None
+
+
+def _knob_of(press: str) -> tuple[str, int]:
+    """The control that a key nudges, and the direction."""
+    for knob in KNOBS.values():
+        if knob.keys and press in knob.keys:
+            return knob.name, 2 * knob.keys.index(press) - 1
+    raise ControlError(f"There is no key {press}.")

@@ -20,8 +20,8 @@ class DataSection(BaseModel):
     name: str = "mnist10k"
     batch_size: int = Field(64, ge=2, le=16_384)
     classes: list[str | int] = Field([], max_length=1000)
-    limit: int = Field(0, ge=0)
+    limit: int = Field(0, ge=0, le=10**12)
     folder: str = Field("", max_length=400)
     side: int = Field(64, ge=8, le=512)
-    memory_mb: int = Field(2048, ge=1)
+    memory_mb: int = Field(2048, ge=1, le=1 << 24)
     held_out: int = Field(256, ge=0, le=65_536)

@@ -41,7 +41,7 @@ SEARCH_SECONDS = 1.0
 
 
 class RemoteSession:
-    """Watches and steers a live run; ``start`` connects, a thread of its own then keeps up.
+    """Watches and steers a live run; a thread of its own keeps up with it.
 
     ``link`` tells how good the connection is. A run whose process is gone without a word is shown
     as failed. A connection that breaks while the process lives is made anew.
@@ -63,6 +63,7 @@ class RemoteSession:
         self._diagnosis = Diagnosis()
         self._numbers = itertools.count(1)
         self._answers: dict[int, Answer] = {}
+        self._trouble = ""
         self._news = threading.Condition()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_up, name="ganterm-client", daemon=True)
@@ -85,20 +86,28 @@ class RemoteSession:
         """The events from number ``after`` on, oldest first."""
         return self._follower.events[after:]
 
-    def start(self) -> None:
-        """Connect, and wait for the first news; UserError where there is nobody to talk to."""
+    def connect(self) -> None:
+        """Begin to talk and to read; UserError where there is nobody to talk to."""
         try:
             self._connect(self._pointer)
-            end = time.monotonic() + WELCOME_SECONDS
-            while self.snapshot is EMPTY and time.monotonic() < end:
-                self._hear()
-        except (OSError, wire.WireError) as error:
-            raise UserError(
-                f"run '{clean(self._run.name)}' cannot be reached: {clean(error)}"
-            ) from None
-        if self.snapshot is EMPTY:
-            raise UserError(f"run '{clean(self._run.name)}' does not answer")
+        except OSError as error:
+            raise self._unreachable(clean(error)) from None
         self._thread.start()
+
+    def start(self) -> None:
+        """Wait for the first news, connected first where it is not; UserError where none come."""
+        if not self._thread.ident:
+            self.connect()
+        with self._news:
+            self._news.wait_for(
+                lambda: self.snapshot is not EMPTY or self._trouble, WELCOME_SECONDS
+            )
+        if self.snapshot is EMPTY:
+            self.close()
+            raise self._unreachable(self._trouble or "it does not answer")
+
+    def _unreachable(self, why: str) -> UserError:
+        return UserError(f"run '{clean(self._run.name)}' cannot be reached: {why}")
 
     def close(self) -> None:
         """Leave; the run goes on."""
@@ -163,13 +172,16 @@ class RemoteSession:
     def _keep_up(self) -> None:
         looked_at = 0.0
         while not (self._closing.is_set() or self.ended.is_set()):
-            try:
-                self._hear()
-            except (OSError, wire.WireError):
-                self._drop()
             if time.monotonic() - looked_at >= LOOK_SECONDS:
                 self._follow()
                 looked_at = time.monotonic()
+            try:
+                self._hear()
+            except (OSError, wire.WireError) as error:
+                self._drop()
+                with self._news:
+                    self._trouble = clean(error)
+                    self._news.notify_all()
             if self._connection is None and not self.ended.is_set():
                 self._search()
         self._follow()
@@ -211,9 +223,11 @@ class RemoteSession:
                 self._diagnosis = diagnosis
             case wire.News(snapshot):
                 info = replace(snapshot.info, directory=str(self._run))
-                self.snapshot = replace(
-                    snapshot, info=info, sample=self._sample, diagnosis=self._diagnosis
-                )
+                with self._news:
+                    self.snapshot = replace(
+                        snapshot, info=info, sample=self._sample, diagnosis=self._diagnosis
+                    )
+                    self._news.notify_all()
             case Answer(number):
                 with self._news:
                     self._answers[number] = message
@@ -250,3 +264,5 @@ class RemoteSession:
         self._follow()
         self.ended.set()
         self._drop()
+        with self._news:
+            self._news.notify_all()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ganterm.text import clean, clean_data
 
 Floats = NDArray[np.float32]
 Steps = NDArray[np.int64]
@@ -148,3 +150,17 @@ class Alarm:
     severity: Severity = "alarm"
     evidence: Mapping[str, Any] = field(default_factory=dict)
     remedies: tuple[Remedy, ...] = ()
+
+    def cleaned(self) -> Alarm:
+        """The same alarm, from outside, with its texts safe to show.
+
+        ValueError where its evidence is nested too deeply.
+        """
+        return replace(
+            self,
+            name=clean(self.name, 40),
+            title=clean(self.title),
+            message=clean(self.message, 600),
+            evidence=clean_data(dict(self.evidence)),
+            remedies=tuple(Remedy(clean(r.press), clean(r.does)) for r in self.remedies),
+        )

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.errors import UserError
-from ganterm.presets import Preset, parse_toml
+from ganterm.presets import Preset, content, parse_toml
 from ganterm.session import records
+from ganterm.session.columns import read_column, read_history
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
@@ -25,10 +25,7 @@ class Follower:
     def __init__(self, run: Path) -> None:
         self._run = run
         preset = run / "preset.toml"
-        try:
-            table = parse_toml(preset.read_bytes(), clean(preset))
-        except OSError as error:
-            raise UserError(f"{clean(preset)}: cannot be read: {error.strerror}") from None
+        table = parse_toml(content(preset), clean(preset))
         self._every = Preset.from_table(table, clean(preset)).run.record_every
         self._history = History(tuple(METRICS), self._every, self._every)
         self._rows = 0
@@ -64,17 +61,12 @@ class Follower:
                 row[: len(column)] = column
             self._history.append(rows.T)
         else:
-            self._history = records.read_history(self._run, self._every, last)
+            self._history = read_history(self._run, self._every, last)
         self._rows += len(steps)
         self._last = last
 
     def _new(self, name: str, kind: str, count: int = -1) -> NDArray[np.generic]:
-        path, size = self._run / "history" / name, np.dtype(kind).itemsize
-        return (
-            np.fromfile(path, kind, count, offset=self._rows * size)
-            if path.is_file() and path.stat().st_size > self._rows * size
-            else np.zeros(0, kind)
-        )
+        return read_column(self._run / "history" / name, kind, self._rows, count)
 
     def _read_events(self) -> None:
         path = self._run / "events.jsonl"

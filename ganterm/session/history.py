@@ -1,24 +1,43 @@
 """The series of all metrics, kept so that any stretch of them is drawn in milliseconds.
 
-Over the rows stands a pyramid of buckets of 16, 256, 4,096 ... rows, each with the smallest, the
+Over the rows stands a pyramid of buckets of 16, 256 and 4,096 rows, each with the smallest, the
 largest and the mean value, so that a one-step spike is seen at any zoom. One thread appends;
 others read the frozen ``view`` without a lock: what a view refers to is never written again.
-Memory is bounded: each level keeps at least its newest ``LIMIT`` entries, so the first million
-rows are exact and older ones live on in the coarser levels.
+Memory is bounded: of the rows and of all levels but the coarsest no more than the newest ``LIMIT``
+entries are sure to be kept, of which a chart of 2,048 columns takes none for another one's; of what
+lies before them, the coarser levels tell. What a run did before this process looked at it stays on
+the disk, in an ``Archive``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 FACTOR = 16
-LIMIT = 1 << 18
+WIDTHS = (FACTOR, FACTOR**2, FACTOR**3)
+"""Rows of a bucket, by level above the rows."""
+LIMIT = 1 << 15
 
 Series = NDArray[np.float32]
+Buckets = tuple[Series, Series, Series]
+"""The smallest, largest and mean value of each, in arrays of one shape."""
+
+
+class Archive(Protocol):
+    """The oldest rows of a run, which are read once they are looked at.
+
+    ``rows``: how many; whole buckets of the coarsest level.
+    """
+
+    rows: int
+
+    def buckets(self, name: str, width: int) -> Buckets:
+        """Those of a metric, of ``width`` rows each; NaN where nothing finite was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +103,7 @@ class HistoryView:
     first_step: int
     every: int
     levels: tuple[_Level, ...]
+    archive: Archive | None = None
 
     @property
     def last_step(self) -> int:
@@ -117,8 +137,11 @@ class HistoryView:
         ]
         if level.width > 1:
             series = self._with_tail(series, level, metric)
+        if self.archive is not None and self._follows_archive(level):
+            older = self.archive.buckets(name, level.width)
+            series = [np.concatenate(pair) for pair in zip(older, series, strict=True)]
         edges = first + np.arange(columns) * width // columns
-        places = np.maximum(edges // level.width - level.start, 0)
+        places = np.maximum(edges // level.width - self._reach(level), 0)
         filled = int(np.count_nonzero((edges < self.rows) & (places < len(series[0]))))
         shown = []
         for values, combine in zip(series, (np.fmin, np.fmax, None), strict=True):
@@ -148,9 +171,18 @@ class HistoryView:
         """The coarsest level with a bucket a column; finer ones may not reach back that far."""
         fitting = self.levels[0]
         for level in self.levels[1:]:
-            if level.width <= rows_a_column or fitting.start * fitting.width > first:
+            if level.width <= rows_a_column or self._reach(fitting) * fitting.width > first:
                 fitting = level
         return fitting
+
+    def _follows_archive(self, level: _Level) -> bool:
+        """Whether the archive's buckets and the level's are all that there were."""
+        archived = 0 if self.archive is None else self.archive.rows
+        return level.width > 1 and level.start * level.width == archived
+
+    def _reach(self, level: _Level) -> int:
+        """The first bucket of a level that there is."""
+        return 0 if self._follows_archive(level) else level.start
 
     def _with_tail(self, series: list[Series], level: _Level, metric: int) -> list[Series]:
         """A level's series with one more bucket of the newest rows, which fill none yet."""
@@ -176,47 +208,54 @@ class History:
     """The writing side: one thread appends rows, the newest ``view`` is for everyone."""
 
     def __init__(
-        self, names: Sequence[str], first_step: int = 1, every: int = 1, limit: int = LIMIT
+        self,
+        names: Sequence[str],
+        first_step: int = 1,
+        every: int = 1,
+        limit: int = LIMIT,
+        archive: Archive | None = None,
     ) -> None:
         self._limit = limit
+        rows = 0 if archive is None else archive.rows
         empty = np.empty((len(names), 0), np.float32)
-        raw = _Level(1, 0, 0, empty, empty, empty)
-        self.view = HistoryView(tuple(names), 0, first_step, every, (raw,))
+        levels = tuple(
+            _Level(width, rows // width, rows // width, empty, empty, empty)
+            for width in (1, *WIDTHS)
+        )
+        self.view = HistoryView(tuple(names), rows, first_step, every, levels, archive)
 
     def append(self, rows: Series) -> None:
         """Add rows of shape (n, metrics); a non-finite value counts as no value."""
         values = np.where(np.isfinite(rows), rows, np.nan).astype(np.float32).T
-        levels = [self.view.levels[0].extended(values, values, values, 4 * self._limit)]
-        below = levels[0]
-        for width in self._widths():
-            have = len(levels)
-            level = (
-                self.view.levels[have]
-                if have < len(self.view.levels)
-                else _Level(width, 0, 0, *3 * (np.empty((len(values), 0), np.float32),))
-            )
-            below = self._summed(level, below)
-            levels.append(below)
-        view = self.view
-        self.view = HistoryView(
-            view.names, view.rows + values.shape[1], view.first_step, view.every, tuple(levels)
-        )
+        raw, *coarser = self.view.levels
+        levels = [raw.extended(values, values, values, self._limit)]
+        for level in coarser:
+            last = level.width == WIDTHS[-1]
+            levels.append(_summed(level, levels[-1], level.stop if last else self._limit))
+        self.view = replace(self.view, rows=self.view.rows + values.shape[1], levels=tuple(levels))
 
-    def _widths(self) -> list[int]:
-        return [FACTOR**power for power in range(1, 7)]
 
-    def _summed(self, level: _Level, below: _Level) -> _Level:
-        """``level`` with the buckets that ``below`` now fills."""
-        start, stop = level.stop, below.stop // FACTOR
-        if stop <= start:
-            return level
-        places = slice(start * FACTOR - below.start, stop * FACTOR - below.start)
-        shape = (below.low.shape[0], stop - start, FACTOR)
-        low = np.fmin.reduce(below.low[:, places].reshape(shape), axis=2)
-        high = np.fmax.reduce(below.high[:, places].reshape(shape), axis=2)
-        means = below.mean[:, places].reshape(shape)
-        finite = np.isfinite(means)
-        counts = finite.sum(axis=2)
-        sums = np.where(finite, means, 0).sum(axis=2, dtype=np.float64)
-        mean = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-        return level.extended(low, high, mean.astype(np.float32), self._limit)
+def _summed(level: _Level, below: _Level, limit: int) -> _Level:
+    """``level`` with the buckets that ``below`` now fills."""
+    start, stop = level.stop, below.stop // FACTOR
+    if stop <= start:
+        return level
+    places = slice(start * FACTOR - below.start, stop * FACTOR - below.start)
+    low, high, mean = summed(below.low[:, places], below.high[:, places], below.mean[:, places])
+    return level.extended(low, high, mean, limit)
+
+
+def summed(low: Series, high: Series, mean: Series) -> Buckets:
+    """Each ``FACTOR`` buckets along the last axis, of whole such groups, as one."""
+    finite = np.isfinite(mean)
+    counts = _folded(finite.astype(np.float32), np.add)
+    sums = _folded(np.where(finite, mean, 0).astype(np.float64), np.add)
+    average = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return _folded(low, np.fmin), _folded(high, np.fmax), average.astype(np.float32)
+
+
+def _folded(values: NDArray[Any], combine: np.ufunc) -> NDArray[Any]:
+    """Each ``FACTOR`` values along the last axis as one; by halves, for that is fast."""
+    for _ in range(FACTOR.bit_length() - 1):
+        values = combine(values[..., ::2], values[..., 1::2])
+    return values

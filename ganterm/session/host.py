@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from ganterm import headless
+from ganterm.files import open_log
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Snapshot
@@ -80,7 +81,7 @@ class _Reporter(headless.PlainReporter):
 
 def write_into(log: Path) -> None:
     """Have all that this process still prints go into a log, so that no write can fail any more."""
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = open_log(log)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for old, new in ((nothing, 0), (handle, 1), (handle, 2)):
         os.dup2(old, new)

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from ganterm.errors import UserError
-from ganterm.presets import Preset, parse_toml
+from ganterm.presets import MOST_STEPS, Preset, parse_toml
 from ganterm.text import clean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,6 +43,8 @@ class Launch:
                 f"--device '{clean(self.device, 40)}' is not known; "
                 "valid: auto, cpu, cuda, cuda:N, mps"
             )
+        if self.steps is not None and not 0 < self.steps <= MOST_STEPS:
+            raise UserError(f"--steps: 1 to {MOST_STEPS:,} are possible")
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise UserError(f"--data-dir {clean(self.data_dir)}: there is no such folder")
         if not self.run_name:

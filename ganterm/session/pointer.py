@@ -25,7 +25,7 @@ from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganterm.errors import UserError
-from ganterm.files import write_atomically
+from ganterm.files import read_file, write_atomically
 from ganterm.session.wire import PROTOCOL
 from ganterm.text import clean
 
@@ -133,8 +133,7 @@ def pointers() -> list[Pointer]:
 def _read(path: Path) -> Pointer | None:
     """The pointer in a file, None where it holds none, or one that leads elsewhere."""
     try:
-        with path.open("rb") as file:
-            pointer = Pointer.model_validate_json(file.read(_MOST_BYTES))
+        pointer = Pointer.model_validate_json(read_file(path, _MOST_BYTES))
     except (OSError, ValidationError):
         return None
     return pointer if pointer.file == path and path.stem == pointer.id else None
@@ -183,7 +182,8 @@ def sweep(pointer: Pointer) -> bool:
 def _as_owner(pointer: Pointer) -> Iterator[bool]:
     """Whether this process may, for the moment, speak for the run."""
     try:
-        handle = os.open(Path(pointer.directory) / "run.lock", os.O_RDONLY | os.O_NOFOLLOW)
+        lock = Path(pointer.directory) / "run.lock"
+        handle = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         yield not psutil.pid_exists(pointer.pid)
         return

@@ -1,4 +1,4 @@
-"""What a run directory tells of the run so far: its series and its events. No torch.
+"""What a run directory tells of the run so far: its events and its diagnosis. No torch.
 
 A resume that discards steps begins another branch. Readers take the newest branch: the rows and
 events behind the step it began at are what was abandoned.
@@ -10,17 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from ganterm.controls import KNOBS, ControlError
-from ganterm.session.history import History
-from ganterm.session.metrics import METRICS
+from ganterm.session.columns import read_column
 from ganterm.session.protocol import Event
-
-BLOCK = 1 << 18
-"""Rows that are read at a time."""
+from ganterm.text import clean_data
 
 _HEAD = ("step", "branch", "time", "kind")
 _NEEDED = {
@@ -36,31 +31,6 @@ _NEEDED = {
     "resume": ("checkpoint", "differs"),
 }
 """What watchers read of an event, by its kind."""
-
-
-def read_history(run: Path, every: int, last: int) -> History:
-    """The series up to step ``last``, of a run with a row each ``every`` steps.
-
-    From the columns of ``history/``, of the newest branch; where a row is missing there is no
-    value. Columns of different lengths, as a kill leaves them, count as far as the shortest.
-    """
-    folder = run / "history"
-    history = History(tuple(METRICS), every, every)
-    steps = _column(folder / "step.i8", "<i8")
-    columns = {name: _column(folder / f"{name}.f4", "<f4") for name in METRICS}
-    steps = steps[: min([len(steps), *(len(c) for c in columns.values() if len(c))])]
-    rising = np.flatnonzero((steps >= every) & (steps % every == 0) & ~_abandoned(steps))
-    for first in range(every, last + 1, BLOCK * every):
-        count = min(BLOCK, (last - first) // every + 1)
-        start, stop = np.searchsorted(steps[rising], (first, first + count * every))
-        there = rising[start:stop]
-        places = (steps[there] - first) // every
-        rows = np.full((len(METRICS), count), np.nan, np.float32)
-        for row, column in zip(rows, columns.values(), strict=True):
-            if len(column):
-                row[places] = column[there]
-        history.append(rows.T)
-    return history
 
 
 def read_events(run: Path) -> list[Event]:
@@ -105,30 +75,16 @@ def read_diagnosis(run: Path, last: int) -> list[dict[str, Any]]:
 
 def newest_number(run: Path) -> int:
     """The highest number that a branch of the run has in its rows and events."""
-    branches = _column(run / "history" / "branch.i4", "<i4")
+    branches = read_column(run / "history" / "branch.i4", "<i4")
     highest = int(branches.max()) if len(branches) else 0
     return max([highest, *(event.branch for event in read_events(run))])
-
-
-def _abandoned(steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a later row begins again at or before the row's step."""
-    if not len(steps):
-        return np.zeros(0, bool)
-    lowest_later = np.minimum.accumulate(steps[::-1])[::-1]
-    return np.append(steps[:-1] >= lowest_later[1:], False)
-
-
-def _column(path: Path, kind: str) -> NDArray[Any]:
-    """A column's whole values, none where the file is missing; read once they are looked at."""
-    count = path.stat().st_size // np.dtype(kind).itemsize if path.is_file() else 0
-    return np.memmap(path, kind, "r", shape=(count,)) if count else np.zeros(0, kind)
 
 
 def event_of(line: bytes) -> Event | None:
     """The event of a line, None where a watcher could not show it."""
     try:
-        table = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        table = clean_data(orjson.loads(line))
+    except ValueError:
         return None
     if not isinstance(table, dict) or not all(name in table for name in _HEAD):
         return None

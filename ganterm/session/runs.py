@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -14,13 +15,17 @@ from typing import Annotated, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganterm.errors import UserError
-from ganterm.presets import Preset, parse_toml
+from ganterm.files import read_file
+from ganterm.presets import Preset, content, parse_toml
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
 
 FORMAT = 1
 MAX_BYTES = 1 << 20
 """Of a JSON file that says what a run is; a real one has a few kilobytes."""
+
+MOST_DIGITS = 19
+"""Of a whole number in such a file, its sign included."""
 
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
 _LOCK_TRIES = 5
@@ -105,7 +110,7 @@ def about(run: Path) -> About:
     """What is known of a run; UserError where its run.json cannot be used."""
     source = clean(run / "run.json")
     try:
-        return validated(About, _bounded(run / "run.json"))
+        return validated(About, read_file(run / "run.json", MAX_BYTES))
     except OSError as error:
         raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -122,11 +127,25 @@ def validated(model: type[M], content: bytes) -> M:
     try:
         found = _Format.model_validate_json(content).format
         if found == FORMAT:
+            json.loads(content, parse_int=_whole, parse_constant=_no_number)
             return model.model_validate_json(content)
     except ValidationError as error:
         raise ValueError(_problem(error)) from None
+    except RecursionError:
+        raise ValueError("too deep") from None
     age = "a newer" if found > FORMAT else "an older"
     raise ValueError(f"format {found}, of {age} ganterm; this one reads format {FORMAT}")
+
+
+def _whole(text: str) -> int:
+    """A number that JSON of ours can hold again."""
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a whole number of more than {MOST_DIGITS} digits")
+    return int(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _problem(error: ValidationError) -> str:
@@ -140,7 +159,7 @@ def _problem(error: ValidationError) -> str:
 def is_live(run: Path) -> bool:
     """Whether a process writes into the run directory, as far as locks can tell."""
     try:
-        handle = os.open(run / "run.lock", os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(run / "run.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -161,7 +180,8 @@ def newest(run: Path) -> CheckpointName | None:
     """The checkpoint that LATEST names, else the newest that there is, if any."""
     there = checkpoints(run)
     try:
-        named = CheckpointName.parse(_bounded(run / "checkpoints" / "LATEST").decode().strip())
+        latest = read_file(run / "checkpoints" / "LATEST", MAX_BYTES)
+        named = CheckpointName.parse(latest.decode().strip())
     except (OSError, UnicodeDecodeError):
         named = None
     return named if named in there else next(iter(there), None)
@@ -189,10 +209,7 @@ def resumption(
             f"is left to do; to go on: {clean(command)} --steps {2 * name.step}"
         )
     source = clean(run / "preset.toml")
-    try:
-        preset = Preset.from_table(parse_toml((run / "preset.toml").read_bytes(), source), source)
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    preset = Preset.from_table(parse_toml(content(run / "preset.toml"), source), source)
     folder = Path(known.data.folder) if known.data.folder else None
     return Launch(
         preset_name=clean(known.preset, 64),
@@ -271,9 +288,3 @@ def _names(folder: Path) -> Iterator[CheckpointName]:
             name = CheckpointName.parse(path.name)
             if name is not None and path.is_dir():
                 yield name
-
-
-def _bounded(path: Path) -> bytes:
-    """A small file's content; of one that is none, a little more than it may have."""
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)

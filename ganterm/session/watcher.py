@@ -177,6 +177,7 @@ class Watcher(asyncio.Protocol):
         self._readonly = hello.readonly
         run = self._board.snapshot.info.id
         self._say(wire.Welcome(wire.PROTOCOL, run, os.getpid(), self._you))
+        self._send_news()
 
     def _obey(self, do: wire.Do) -> None:
         command = do.command

@@ -30,7 +30,7 @@ from ganterm.session.protocol import (
     Snapshot,
     View,
 )
-from ganterm.text import clean
+from ganterm.text import clean, clean_data
 
 PROTOCOL = 1
 """Counts up when an older watcher could no longer understand a newer trainer, or the other way."""
@@ -43,7 +43,6 @@ LONGEST_TOLD = 1 << 25
 _LONGEST_TEXT = 4000
 _DTYPES = ("|u1", "|b1", "<i4", "<i8", "<f4", "<f8")
 _MOST_DIMENSIONS = 5
-_DEEPEST = 12
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -250,17 +249,11 @@ def _nothing(value: Any, _strict: bool) -> None:
         raise WireError("not null")
 
 
-def _anything(value: Any, strict: bool, depth: int = 0) -> Any:
-    if depth > _DEEPEST:
-        raise WireError("too deep")
-    match value:
-        case str():
-            return _text(value)
-        case list():
-            return [_anything(item, strict, depth + 1) for item in value]
-        case dict():
-            return {_text(k): _anything(item, strict, depth + 1) for k, item in value.items()}
-    return value
+def _anything(value: Any, _strict: bool) -> Any:
+    try:
+        return clean_data(value)
+    except ValueError as error:
+        raise WireError(str(error)) from None
 
 
 _PLAIN: dict[Any, Reader] = {

@@ -11,6 +11,7 @@ from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session import records, runs
 from ganterm.session.board import now
+from ganterm.session.columns import read_history
 from ganterm.session.findings import Alarm
 from ganterm.session.history import History
 from ganterm.session.protocol import ENDED, Counters, Event, SetControl
@@ -86,7 +87,7 @@ def from_checkpoint(
     differs = state.differences(held, device, preset.run.threads, state.checksum(preset.toml()))
     return Beginning(
         Controls.from_table(held.controls),
-        records.read_history(run, preset.run.record_every, held.step),
+        read_history(run, preset.run.record_every, held.step),
         held.step,
         branch,
         held.scheduled,

@@ -32,7 +32,7 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=1 << 50)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from ganterm.text import clean
+
 PATIENCE = 60.0
 """Seconds that the command may take; then it is killed, which is told."""
 VARIABLE = "GANTERM_ALARM"
@@ -21,7 +23,7 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
     ``tell(kind, **data)`` logs a note where it cannot be run, fails, or takes too long.
     """
     told = orjson.dumps(alarm, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
+    program = clean(command[0], 60)
     try:
         process = subprocess.Popen(
             command,
@@ -31,7 +33,7 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
             stderr=subprocess.DEVNULL,
         )
     except OSError as error:
-        tell("note", text=f"--on-alarm {command[0]}: {error.strerror}")
+        tell("note", text=f"--on-alarm {program}: {error.strerror}")
         return
 
     def wait() -> None:
@@ -40,9 +42,9 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            tell("note", text=f"--on-alarm {command[0]}: killed after {PATIENCE:.0f} s")
+            tell("note", text=f"--on-alarm {program}: killed after {PATIENCE:.0f} s")
             return
         if code:
-            tell("note", text=f"--on-alarm {command[0]}: exit code {code}")
+            tell("note", text=f"--on-alarm {program}: exit code {code}")
 
     threading.Thread(target=wait, name="ganterm-on-alarm", daemon=True).start()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError
@@ -15,8 +16,9 @@ from safetensors.torch import load as unpack_tensors
 from torch import Tensor
 
 from ganterm.controls import ControlError, Controls
+from ganterm.files import read_file
 from ganterm.losses import LOSSES
-from ganterm.session.runs import CheckpointName, validated
+from ganterm.session.runs import MAX_BYTES, CheckpointName, validated
 from ganterm.text import clean
 from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS, Manifest
 from ganterm.training.iteration import Game
@@ -25,6 +27,8 @@ from ganterm.training.state import RunState, architecture, fits, generators, liv
 
 MAX_HEADER = 1 << 20
 """Of a safetensors file, in bytes: some thousands of tensors."""
+FILES = (STATE, TENSORS)
+"""What a checkpoint consists of, beside its manifest; the small one is read first."""
 SHOWN = 5
 """Differences between two architectures that are listed."""
 
@@ -51,17 +55,18 @@ def read(run: Path, name: CheckpointName, run_id: str) -> Checkpoint:
     """
     folder = run / "checkpoints" / str(name)
     try:
-        manifest = _validated(Manifest, _content(folder / MANIFEST), MANIFEST)
-        files = {file: _content(folder / file) for file in (STATE, TENSORS)}
+        manifest = _validated(Manifest, _content(folder / MANIFEST, MAX_BYTES), MANIFEST)
+        if manifest.files.keys() != set(FILES):
+            raise Unusable(f"{MANIFEST}: it must name {STATE} and {TENSORS}, and no other file")
+        files = {file: _content(folder / file, manifest.files[file].bytes) for file in FILES}
     except OSError as error:
         where = Path(str(error.filename or folder)).name
         raise Unusable(f"{clean(where)}: {error.strerror}") from None
-    if set(manifest.files) != set(files):
-        raise Unusable(f"{MANIFEST}: it must name {STATE} and {TENSORS}, and no other file")
     for file, content in files.items():
         entry = manifest.files[file]
         if len(content) != entry.bytes:
-            raise Unusable(f"{file}: {len(content):,} bytes, {entry.bytes:,} were written")
+            there = f"{len(content):,}" if len(content) < entry.bytes else "more"
+            raise Unusable(f"{file}: {there} bytes, {entry.bytes:,} were written")
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise Unusable(f"{file}: damaged, its sha256 is not the manifest's")
     state = _validated(RunState, files[STATE], STATE)
@@ -69,6 +74,11 @@ def read(run: Path, name: CheckpointName, run_id: str) -> Checkpoint:
         raise Unusable(f"it holds step {state.step:,} of branch {state.branch}, not what it names")
     if state.run != run_id:
         raise Unusable("it belongs to another run")
+    try:
+        alarms = [alarm.cleaned() for alarm in state.alarms]
+    except ValueError as error:
+        raise Unusable(f"{STATE}: alarms: {error}") from None
+    state = state.model_copy(update={"alarms": alarms})
     tensors = _tensors(files[TENSORS])
     if architecture(tensors) != state.architecture:
         raise Unusable(f"{TENSORS} and {STATE} are not of one checkpoint")
@@ -114,10 +124,13 @@ def _check_generators(tensors: Mapping[str, Tensor], game: Game, sampler: Sample
             raise Unusable(f"random.{name}: not the state of a random generator")
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, most: int) -> bytes:
     if path.is_symlink():
         raise Unusable(f"{path.name}: a link, not a file")
-    return path.read_bytes()
+    # What is read is held twice: as bytes, and as tensors.
+    if 2 * min(most, path.stat().st_size) > psutil.virtual_memory().available:
+        raise Unusable(f"{path.name}: larger than this machine's free memory")
+    return read_file(path, most)
 
 
 def _validated(model: type[M], content: bytes, source: str) -> M:

@@ -7,9 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ganterm.session.runs import CheckpointName, checkpoints
+from ganterm.files import read_file
+from ganterm.session.runs import MAX_BYTES, CheckpointName, checkpoints, validated
 from ganterm.training.checkpoint import MANIFEST, Manifest
 
 NEWEST = 3
@@ -69,8 +68,8 @@ def _remove(folder: Path, name: CheckpointName) -> None:
 
 def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
     try:
-        manifest = Manifest.model_validate_json((folder / str(name) / MANIFEST).read_bytes())
-    except (OSError, ValidationError):
+        manifest = validated(Manifest, read_file(folder / str(name) / MANIFEST, MAX_BYTES))
+    except (OSError, ValueError):
         return None
     size = sum(entry.bytes for entry in manifest.files.values())
     return _Kept(name, manifest.own, manifest.cfid, size)
@@ -78,4 +77,7 @@ def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
 
 def _pointed(folder: Path, pointer: str) -> str | None:
     path = folder / pointer
-    return path.read_text(errors="replace").strip() if path.is_file() else None
+    try:
+        return read_file(path, MAX_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return None

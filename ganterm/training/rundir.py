@@ -18,11 +18,11 @@ import orjson
 from numpy.typing import NDArray
 
 from ganterm.errors import UserError
-from ganterm.files import AppendOnly, write_atomically
+from ganterm.files import AppendOnly, read_file, write_atomically
 from ganterm.session.findings import Diagnosis
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
-from ganterm.session.runs import FORMAT, RunLock
+from ganterm.session.runs import FORMAT, MAX_BYTES, RunLock
 from ganterm.text import clean
 from ganterm.training.mend import mend
 from ganterm.training.pictures import sample_png
@@ -105,7 +105,7 @@ class RunDirectory:
         """Go on writing behind what is there, which is mended first where a kill has torn it."""
         try:
             mend(path)
-            return cls(path, orjson.loads((path / "run.json").read_bytes()), lock)
+            return cls(path, orjson.loads(read_file(path / "run.json", MAX_BYTES)), lock)
         except OSError as error:
             raise _refused(path, error) from None
 

@@ -31,6 +31,7 @@ from ganterm.training.forward import Forwards
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.rehearsal import rehearse
+from ganterm.training.room import check_room
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
@@ -93,6 +94,9 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
     init_seed, batch_seed, noise_seed, view_seed, exam_seed = (int(seed) for seed in seeds)
     latent = _latent(preset, dataset)
+    with torch.device("meta"):
+        planned = build(preset, dataset.shape, latent.labels)
+    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, device)
     torch.manual_seed(init_seed)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
     labelled = bool(latent.labels) and not latent.codes

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import get_character_cell_size as cells_of
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
 from ganterm.dashboard.palette import heading, style
 
+STAND_IN = "?"
+
+
+@dataclass(frozen=True, eq=False)
+class Inlay:
+    """A picture in real pixels (height, width, 1 or 3) whose corner lies on a cell, enlarged."""
+
+    row: int
+    column: int
+    pixels: NDArray[np.uint8]
+    scale: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The terminal's pixels that it takes, (height, width)."""
+        height, width, _ = self.pixels.shape
+        return height * self.scale, width * self.scale
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """All but what it shows."""
+        return self.row, self.column, *self.size
+
 
 class Cells:
     """A grid of ``rows`` x ``columns`` characters, each with the index of a style.
 
     Equal neighbours become one segment: Textual pays for each segment, and so does the link.
+    ``inlays`` lie over cells that are blank.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
         self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
         self.styles: NDArray[np.intp] = np.zeros((rows, columns), np.intp)
         self._known: dict[Style, int] = {style(): 0}
+        self.inlays: list[Inlay] = []
 
     @classmethod
     def of(
@@ -41,6 +68,23 @@ class Cells:
         rows, columns = self.chars.shape
         return rows, columns
 
+    @property
+    def looks(self) -> list[Style]:
+        """The styles, each at the index that stands for it."""
+        return list(self._known)
+
+    @property
+    def text(self) -> str:
+        """All characters, row after row."""
+        return np.ascontiguousarray(self.chars, "<U1").tobytes().decode("utf-32-le")
+
+    def differs(self, other: Cells) -> NDArray[np.bool_]:
+        """Where this grid does not look like another one of its size."""
+        numbers = np.array([other._known.get(look, -1) for look in self._known])
+        chars, others = (np.ascontiguousarray(grid.chars, "<U1") for grid in (self, other))
+        written: NDArray[np.bool_] = chars.view(np.uint32) != others.view(np.uint32)
+        return written | (numbers[self.styles] != other.styles)
+
     def index(self, look: Style) -> int:
         """The number that stands for a style in this grid."""
         return self._known.setdefault(look, len(self._known))
@@ -51,12 +95,17 @@ class Cells:
         place = (slice(row, row + rows), slice(column, column + columns))
         self.chars[place] = other.chars
         self.styles[place] = np.array([self.index(look) for look in other._known])[other.styles]
+        for inlay in other.inlays:
+            moved = replace(inlay, row=inlay.row + row, column=inlay.column + column)
+            self.inlays.append(moved)
 
     def cut(self, rows: int, columns: int) -> Cells:
-        """The upper left part of at most this size."""
+        """The upper left part of at most this size; an inlay is never cut, but left out."""
         made = Cells(0, 0)
         made.chars, made.styles = self.chars[:rows, :columns], self.styles[:rows, :columns]
         made._known = self._known
+        if made.size == self.size:
+            made.inlays = self.inlays
         return made
 
     def title(self, text: str, row: int = 0) -> None:
@@ -65,13 +114,18 @@ class Cells:
         self.write(row, 0, text, heading(bold=True))
 
     def write(self, row: int, column: int, text: str, look: Style) -> None:
-        """Put ``text`` (narrow characters) at a place; what falls outside is left out."""
+        """Put ``text`` at a place, a character a cell; what falls outside is left out.
+
+        What would take two cells, or none, or is a control character, is shown as ``STAND_IN``.
+        """
         rows, columns = self.size
         if not 0 <= row < rows:
             return
         text = text[max(0, -column) : max(0, columns - column)]
+        if not (text.isascii() and text.isprintable()):
+            text = "".join(char if cells_of(char) == 1 else STAND_IN for char in text)
         start = max(0, column)
-        letters = np.frombuffer(text.encode("utf-32-le"), "<U1")
+        letters = np.frombuffer(text.encode("utf-32-le", "replace"), "<U1")
         self.chars[row, start : start + len(letters)] = letters
         self.styles[row, start : start + len(letters)] = self.index(look)
 
@@ -81,24 +135,16 @@ class Cells:
         self.styles[where] = self.index(look)
 
     def strips(self) -> list[Strip]:
-        """One Strip a row."""
-        return strips(self.chars, self.styles, list(self._known))
-
-
-def strips(
-    chars: NDArray[np.str_], indices: NDArray[np.intp], styles: Sequence[Style]
-) -> list[Strip]:
-    """Rows of (rows, columns) characters with style indices, as run-length Strips."""
-    rows, columns = chars.shape
-    text = np.ascontiguousarray(chars, "<U1").tobytes().decode("utf-32-le")
-    turns = np.ones((rows, columns), bool)
-    turns[:, 1:] = indices[:, 1:] != indices[:, :-1]
-    starts = np.flatnonzero(turns)
-    looks = [styles[index] for index in indices.ravel()[starts].tolist()]
-    places = [*starts.tolist(), rows * columns]
-    segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
-    ends = np.count_nonzero(turns, axis=1).cumsum().tolist()
-    return [Strip(segments[a:b], columns) for a, b in pairwise([0, *ends])]
+        """One Strip a row, with a segment for each run of one style."""
+        (rows, columns), text, styles = self.size, self.text, self.looks
+        turns = np.ones((rows, columns), bool)
+        turns[:, 1:] = self.styles[:, 1:] != self.styles[:, :-1]
+        starts = np.flatnonzero(turns)
+        looks = [styles[index] for index in self.styles.ravel()[starts].tolist()]
+        places = [*starts.tolist(), rows * columns]
+        segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
+        ends = np.count_nonzero(turns, axis=1).cumsum().tolist()
+        return [Strip(segments[a:b], columns) for a, b in pairwise([0, *ends])]
 
 
 def padded(row: Strip, left: int, right: int) -> Strip:

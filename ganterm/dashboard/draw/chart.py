@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -128,7 +127,7 @@ def reach(
     return first * step, max(math.ceil(highest / step), first + 1) * step
 
 
-def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
+def draw_chart(chart: Chart, width: int, height: int) -> Cells:
     """The chart on ``width`` x ``height`` cells: a title row, the plot, and the steps below."""
     cells = Cells(height, width)
     _write_title(cells, chart)
@@ -136,7 +135,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
     rows = height - 1 - axis
     columns = width - LABELS - ENDS
     if rows < 1 or columns < 4:
-        return cells.strips()
+        return cells
     plot = _Plot(chart, rows, columns)
     inside = Cells(rows, columns)
     plot.draw(inside)
@@ -145,7 +144,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> list[Strip]:
     _write_ends(cells, chart, plot, LABELS)
     if axis:
         _write_steps(cells, chart, columns)
-    return cells.strips()
+    return cells
 
 
 class _Plot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.style import Style
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -27,14 +26,15 @@ class BannerPanel(Panel):
         self.display = bool(wrong or snapshot.state == "loading")
         super().show(frame)
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The first of: a failure, silence, the gravest alarm, what is being loaded."""
         cells = Cells(height, width)
         snapshot, glyphs = frame.snapshot, frame.glyphs
         if snapshot.failure is not None:
             look = style(palette.ALARM, bold=True)
             _wrap(cells, f"{glyphs.alarm} failed: {clean(snapshot.failure.message, 400)}", look)
-            if any(event.kind == "checkpoint" for event in frame.events):
+            saved = any(event.kind == "checkpoint" for event in frame.events)
+            if saved and not frame.link.readonly:
                 told = " R goes on from the newest checkpoint "
                 cells.write(height - 1, width - len(told), told, style(palette.D, bold=True))
         elif frame.link.state == "stale":
@@ -49,7 +49,7 @@ class BannerPanel(Panel):
             _wrap(cells, doing, style(palette.D, bold=True))
             if snapshot.progress is not None:
                 _progress(cells, snapshot.progress, glyphs)
-        return cells.strips()
+        return cells
 
 
 def _alarm(cells: Cells, alarm: Alarm, others: int, glyphs: Glyphs) -> None:

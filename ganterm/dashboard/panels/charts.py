@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual.strip import Strip
-
 from ganterm.dashboard import palette
+from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.panels.panel import Panel
@@ -47,7 +46,7 @@ class ChartPanel(Panel):
         """A few words beside the title, where there is room."""
         return ""
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The chart over the whole run, or its newest part."""
         columns = plot_columns(width, frame.glyphs)
         lines = [

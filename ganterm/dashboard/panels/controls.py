@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.strip import Strip
-
 from ganterm.controls import KNOBS, Controls, Knob
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -76,7 +74,7 @@ class ControlsPanel(Panel):
         """Values in force and asked for."""
         return frame.snapshot.controls, dict(frame.asked), frame.glyphs
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The keyed controls, then the others, then the keys that do the rest."""
         cells = Cells(height, width)
         keyed = [knob for knob in KNOBS.values() if knob.keys]
@@ -87,7 +85,7 @@ class ControlsPanel(Panel):
             hint_rows = 1 if _width(HINTS) <= width else 2
             self._rows(cells, frame, keyed, max(len(keyed), height - 1 - hint_rows))
             _hints(cells, self.hints, hint_rows)
-        return cells.strips()
+        return cells
 
     def _compact(self, cells: Cells, frame: Frame, keyed: list[Knob]) -> None:
         """Numbers side by side, then the loss, whose name says what it is; keys below each."""

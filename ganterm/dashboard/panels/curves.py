@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from textual.strip import Strip
-
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach
@@ -44,7 +42,7 @@ class Curve(DiagnosedPanel):
         """The diagnosis, the stretch of steps, and the marks."""
         return (*super().shows(frame), frame.span, len(frame.marks))
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The chart over the steps that all other charts show."""
         found = frame.snapshot.diagnosis
         names = [name for name in self.measures(found) if name in found.series]
@@ -53,7 +51,7 @@ class Curve(DiagnosedPanel):
             cells.title(self.title)
             why = "" if self.known(found) else f"{self.what}: cannot be measured on this data"
             say(cells, missing(frame.snapshot, self.what, why))
-            return cells.strips()
+            return cells
         columns = plot_columns(width, frame.glyphs)
         axis = frame.history.envelope("elapsed", columns, frame.span)
         letters = _letters(names)

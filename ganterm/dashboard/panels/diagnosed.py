@@ -28,7 +28,7 @@ class DiagnosedPanel(Panel):
         """Draw, unless the same is there already."""
         shown = self.shows(frame)
         self._frame = frame
-        if shown != self._shown or not self._strips:
+        if shown != self._shown or self._cells is None:
             super().show(frame)
             self._shown = shown
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import numpy as np
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar, draw_modes, names
@@ -53,7 +52,7 @@ class DiagnosisPanel(DiagnosedPanel):
         """The diagnosis, and the alarms."""
         return (*super().shows(frame), health(frame.snapshot), frame.snapshot.info)
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The light first; what has no room is left out."""
         cells = Cells(height, width)
         found, light = frame.snapshot.diagnosis, health(frame.snapshot)
@@ -62,7 +61,7 @@ class DiagnosisPanel(DiagnosedPanel):
         else:
             _title(cells, found, light, frame.glyphs)
             _body(cells, found, frame.glyphs)
-        return cells.strips()
+        return cells
 
 
 def _lines(cells: Cells, found: Diagnosis, light: Health, glyphs: Glyphs) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.style import Style
-from textual.strip import Strip
 
 from ganterm.controls import KNOBS
 from ganterm.dashboard import palette
@@ -28,7 +27,7 @@ class EventsPanel(Panel):
         """The events."""
         return frame.events, frame.glyphs
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """A title where there is room for it, then the events."""
         cells = Cells(height, width)
         titled = height >= 4
@@ -42,7 +41,7 @@ class EventsPanel(Panel):
             text, look = describe(event, frame.glyphs)
             text = frame.glyphs.cut(text, width - len(step) - 2)
             cells.write(row, len(step) + 2, text, look)
-        return cells.strips()
+        return cells
 
 
 def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:

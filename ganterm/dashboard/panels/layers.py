@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar
@@ -55,14 +54,14 @@ def decades(layers: Sequence[Layer]) -> tuple[int, int]:
 class LayersPanel(DiagnosedPanel):
     """A log bar a layer, in the order of the networks, G's first."""
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """All layers, or some at even distances where not all fit."""
         cells = Cells(height, width)
         cells.title(_TITLE)
         layers = frame.snapshot.diagnosis.layers
         if not layers:
             say(cells, missing(frame.snapshot, "the layers' gradients"))
-            return cells.strips()
+            return cells
         shown = chosen(layers, height - 1)
         low, high = decades(layers)
         dead = any(math.isfinite(layer.dead) for layer in layers)
@@ -88,7 +87,7 @@ class LayersPanel(DiagnosedPanel):
                 grave = layer.dead >= _GRAVE
                 look = style(palette.ALARM if grave else palette.DIM, bold=grave)
                 cells.write(row, width - _DEAD, f"{100 * layer.dead:4.0f} %", look)
-        return cells.strips()
+        return cells
 
 
 def _height(layer: Layer, low: int, high: int) -> float:

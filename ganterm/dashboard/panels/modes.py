@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import numpy as np
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import against, draw_modes, names
@@ -30,7 +29,7 @@ class ModesPanel(DiagnosedPanel):
         """The diagnosis, the stretch of steps, and the marks."""
         return (*super().shows(frame), frame.span, len(frame.marks))
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """How many are found in the title, the strip below, the steps on the last row."""
         cells = Cells(height, width)
         cells.title("Modes")
@@ -42,7 +41,7 @@ class ModesPanel(DiagnosedPanel):
                 "" if known or not found.readings else "the data have no labels: no modes to count"
             )
             say(cells, missing(frame.snapshot, "modes", why))
-            return cells.strips()
+            return cells
         counted = kinds(modes)
         cells.write(0, 6, counted, heading(palette.G))
         whole = legend(frame.glyphs) if trail is not None else "share against the data's,"
@@ -54,7 +53,7 @@ class ModesPanel(DiagnosedPanel):
             cells.inset(draw_modes(modes, width, max(0, height - 1), frame.glyphs), 1, 0)
         elif height >= 3:
             _strip(cells, frame, modes, trail)
-        return cells.strips()
+        return cells
 
 
 def _strip(cells: Cells, frame: Frame, modes: Modes, trail: ModeTrail) -> None:

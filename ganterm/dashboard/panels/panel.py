@@ -1,4 +1,4 @@
-"""What every panel is: a widget that turns a frame into Strips, once, and repeats them."""
+"""What every panel is: a widget that turns a frame into a grid of cells, and has it shown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 from ganterm.text import clean
 
-_NEAR = 3
-
 
 class Panel(Widget):
-    """Subclasses draw; the Strips of the newest frame are kept until the next."""
+    """Subclasses draw; the cells of the newest frame are kept until the next.
+
+    What changed goes to the terminal as it is; Textual gets Strips, made when it wants to compose.
+    """
 
     DEFAULT_CSS = """
     Panel { background: $surface; color: $foreground; padding: 0 1; }
@@ -29,19 +30,19 @@ class Panel(Widget):
         super().__init__(id=id, classes=classes)
         self._frame: Frame | None = None
         self._inputs: object = None
-        self._strips: list[Strip] = []
-        self._padded: list[Strip] = []
+        self._cells: Cells | None = None
+        self._strips: list[Strip] | None = None
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
-        """The panel's rows for a frame, on ``width`` x ``height`` cells."""
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
+        """What the panel shows of a frame, on ``width`` x ``height`` cells."""
         raise NotImplementedError
 
     def inputs(self, frame: Frame) -> object:
-        """What the rows are drawn from, besides the size: while it is equal, they are kept."""
+        """What the cells are drawn from, besides the size: while it is equal, they are kept."""
         return frame
 
     def show(self, frame: Frame) -> None:
-        """Draw a frame and have the rows that changed painted; an error is drawn in their place."""
+        """Draw a frame and have what changed painted; an error is drawn in its place."""
         try:
             self._draw_and_paint(frame)
         except Exception as error:  # noqa: BLE001 - whatever it was, the others must live
@@ -50,8 +51,7 @@ class Panel(Widget):
     def show_error(self, error: Exception) -> None:
         """What went wrong, where the panel would be."""
         self.app.crashed(f"panel {self.id}", error)  # type: ignore[attr-defined]
-        width = self.outer_size.width - self.gutter.width
-        height = self.outer_size.height - self.gutter.height
+        width, height = self._room
         cells = Cells(max(0, height), max(0, width))
         cells.title(f"{self.id}: error")
         told = clean(f"{type(error).__name__}: {error}", 2 * max(1, width))
@@ -59,56 +59,52 @@ class Panel(Widget):
             look = style(palette.ALARM)
             cells.write(1 + row, 0, told[row * width : (row + 1) * width], look)
         self._inputs = None
-        self._strips = cells.strips()
-        self._padded = [padded(row, self.gutter.left, self.gutter.right) for row in self._strips]
-        self.refresh()
+        self._show_cells(cells)
+
+    @property
+    def _room(self) -> tuple[int, int]:
+        """Columns and rows within the padding."""
+        size, gutter = self.outer_size, self.gutter
+        return size.width - gutter.width, size.height - gutter.height
 
     def _draw_and_paint(self, frame: Frame) -> None:
         self._frame = frame
-        (width, height), gutter = self.outer_size, self.gutter
-        width, height = width - gutter.width, height - gutter.height
+        width, height = self._room
         if width <= 0 or height <= 0:
             return
         inputs = self.inputs(frame)
-        if self._strips and inputs == self._inputs:
+        if self._cells is not None and inputs == self._inputs:
             return
         self._inputs = inputs
-        rows = self.draw(frame, width, height)
-        if len(rows) != len(self._strips):
-            self._strips = rows
-            self._padded = [padded(row, gutter.left, gutter.right) for row in rows]
-            self.refresh()
-            return
-        # Rows that look the same keep their Strip, and with it what Textual has cached of it.
-        changed = [y for y, row in enumerate(rows) if row != self._strips[y]]
-        for y in changed:
-            self._strips[y] = rows[y]
-            self._padded[y] = padded(rows[y], gutter.left, gutter.right)
-        self.refresh_rows(changed)
+        self._show_cells(self.draw(frame, width, height))
 
-    def refresh_rows(self, changed: list[int]) -> None:
-        """Have rows painted, near ones as one region: the compositor's work grows with these."""
-        runs: list[list[int]] = []
-        for y in changed:
-            if runs and y - runs[-1][1] <= _NEAR:
-                runs[-1][1] = y
-            else:
-                runs.append([y, y])
-        # Whole rows, padding and all: of those Textual keeps the text that it has sent.
-        left, width = self.content_offset.x, self.outer_size.width
-        regions = [Region(-left, a, width, b - a + 1) for a, b in runs]
-        if regions:
-            self.refresh(*regions)
+    def _show_cells(self, cells: Cells) -> None:
+        """Have the terminal sent what changed, or the whole panel composed where that cannot be."""
+        before, self._cells = self._cells, cells
+        self._strips = None
+        if before is None or before.size != cells.size or not self._paint(before, cells):
+            self.refresh()
+
+    def _paint(self, before: Cells, cells: Cells) -> bool:
+        place = self.region
+        if place.size != self.outer_size:
+            return False
+        at = place.offset + self.gutter.top_left
+        return self.app.paint(before, cells, at)  # type: ignore[attr-defined]
+
+    def forget(self) -> None:
+        """Draw anew with the next frame, whatever it is."""
+        self._cells = self._strips = None
 
     def render(self) -> Text:
         """Nothing of Textual's own."""
         return Text()
 
     def render_line(self, y: int) -> Strip:
-        """Row ``y`` of the newest frame."""
-        if y >= len(self._strips):
+        """Row ``y`` of the newest frame, within the padding."""
+        if self._cells is None or y >= self._cells.size[0]:
             return Strip.blank(self.size.width, style())
-        return self._strips[y]
+        return self._cells.strips()[y]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows between their padding, which is all the styling that a panel has.
@@ -116,8 +112,12 @@ class Panel(Widget):
         Textual's own way through borders, titles, tints and links takes as long as the drawing.
         """
         width, height = self.outer_size
+        if self._strips is None and self._cells is not None:
+            left, right = self.gutter.left, self.gutter.right
+            self._strips = [padded(row, left, right) for row in self._cells.strips()]
+        drawn = self._strips or []
         blank = Strip.blank(width, style())
-        rows = [*self._padded, *[blank] * (height - len(self._padded))][crop.y : crop.bottom]
+        rows = [*drawn, *[blank] * (height - len(drawn))][crop.y : crop.bottom]
         for colors in self.app.get_line_filters():
             # The palette has no colours that a terminal's theme would change.
             if not isinstance(colors, ANSIToTruecolor):
@@ -131,5 +131,5 @@ class Panel(Widget):
     def on_resize(self, event: events.Resize) -> None:
         """Draw the frame again at the new size."""
         if self._frame is not None:
-            self._strips = []
+            self.forget()
             self.show(self._frame)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from textwrap import wrap
 
-from textual.strip import Strip
-
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.numbers import reading as shown
@@ -33,11 +31,11 @@ class ReadingsPanel(DiagnosedPanel):
         """Show the next page (+1) or the one before; they go round."""
         self.page += direction
         if self._frame is not None:
-            self._strips = []
+            self.forget()
             self.show(self._frame)
             self.refresh()
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The readings in the order of the measures, the note below."""
         cells = Cells(height, width)
         cells.title("Readings")
@@ -45,7 +43,7 @@ class ReadingsPanel(DiagnosedPanel):
         names = [name for name in found.measures if name in found.readings]
         if not names:
             say(cells, missing(frame.snapshot, "readings"))
-            return cells.strips()
+            return cells
         note = wrap(clean(found.note, 300), max(1, width)) if height > 12 else []
         rows = max(1, height - 1 - len(note) - bool(note))
         pages = -(-len(names) // rows)
@@ -59,7 +57,7 @@ class ReadingsPanel(DiagnosedPanel):
             _row(cells, row, found, name)
         for row, line in enumerate(note, height - len(note)):
             cells.write(row, 0, line, style(palette.DIM))
-        return cells.strips()
+        return cells
 
 
 def _row(cells: Cells, row: int, found: Diagnosis, name: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from textual.strip import Strip
-
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.histogram import draw_scores
@@ -22,14 +20,14 @@ class ScoresPanel(DiagnosedPanel):
         """The diagnosis, and the loss, which has the threshold."""
         return (*super().shows(frame), frame.snapshot.controls.loss)
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """A legend in the title, the histograms below."""
         cells = Cells(height, width)
         cells.title("D scores")
         scores = frame.snapshot.diagnosis.scores
         if scores is None:
             say(cells, missing(frame.snapshot, "D's scores"))
-            return cells.strips()
+            return cells
         held_out = "•" if frame.glyphs.unicode else "o"
         parts = [("R real", palette.REAL), ("F fake", palette.FAKE)]
         parts += [] if scores.held_out is None else [(f"{held_out} held out", palette.TEXT)]
@@ -43,4 +41,4 @@ class ScoresPanel(DiagnosedPanel):
             drawn = draw_scores(scores, threshold, width, height - 1, frame.glyphs)
             cells.inset(drawn, 1, 0)
         at_step(cells, scores.step, column)
-        return cells.strips()
+        return cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.style import Style
-from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -26,7 +25,7 @@ _COLORS: dict[State, str] = {
 class StatusPanel(Panel):
     """One line on a small terminal, two on a larger one."""
 
-    def draw(self, frame: Frame, width: int, height: int) -> list[Strip]:
+    def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The most important parts first; what has no room is left out."""
         cells = Cells(height, width)
         snapshot, info = frame.snapshot, frame.snapshot.info
@@ -68,7 +67,7 @@ class StatusPanel(Panel):
                 if info.parameters_g
                 else "",
             )
-        return cells.strips()
+        return cells
 
     def _line(
         self,

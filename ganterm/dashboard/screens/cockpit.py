@@ -109,6 +109,7 @@ class CockpitScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._panels: dict[str, list[Panel]] = {}
+        self.samples = SamplesPanel(id="samples")
 
     def compose(self) -> ComposeResult:
         """Every panel, once; what has no room is hidden by its class."""
@@ -122,7 +123,7 @@ class CockpitScreen(Screen[None]):
                 yield DiversityChart(id="diversity", classes="extra")
                 yield GradientChart(id="gradients")
                 yield WeightChart(id="weights", classes="extra")
-            yield SamplesPanel(id="samples")
+            yield self.samples
             yield DiagnosisPanel(id="health")
             yield ControlsPanel(id="controls")
             yield EventsPanel(id="events")
@@ -135,7 +136,7 @@ class CockpitScreen(Screen[None]):
                 yield DiversityCurve(id="diversity_curve")
                 yield DistanceCurve(id="distance")
             yield ControlsPanel(id="steering", classes="compact")
-        yield Static("Too small to show anything.\nTraining goes on.", id="notice")
+        yield Static("Too small to show anything.\nTraining goes on.", id="notice", markup=False)
 
     def on_mount(self) -> None:
         """Find the panels, which stay the same ones."""
@@ -167,3 +168,4 @@ class CockpitScreen(Screen[None]):
                     panel.show(frame)
                 except Exception as error:  # noqa: BLE001 - one panel's trouble is not the others'
                     panel.show_error(error)
+        self.app.send()  # type: ignore[attr-defined]

@@ -59,15 +59,15 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One table after the other, in a box that scrolls."""
         with VerticalScroll():
-            yield Static(Text("Help   (esc closes, arrows scroll)", style="bold"))
-            yield Static(_table("Keys", self._keys))
-            yield Static(self._control_table())
-            yield Static(_table("Reading the charts", _READING))
+            yield Static(Text("Help   (esc closes, arrows scroll)", style="bold"), markup=False)
+            yield Static(_table("Keys", self._keys), markup=False)
+            yield Static(self._control_table(), markup=False)
+            yield Static(_table("Reading the charts", _READING), markup=False)
             losses = [
                 (loss.name, f"{loss.help} D accuracy: {loss.accuracy_help}.")
                 for loss in LOSSES.values()
             ]
-            yield Static(_table("Losses", losses))
+            yield Static(_table("Losses", losses), markup=False)
 
     def _control_table(self) -> Group:
         rows: list[tuple[str, str | Text]] = []

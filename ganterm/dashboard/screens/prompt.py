@@ -53,9 +53,14 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
     def compose(self) -> ComposeResult:
         """The line, and below it what the control is or what is wrong."""
         with Vertical():
-            yield Static("set a control, as in  lr_d 1e-4   (tab completes, esc leaves)", id="how")
+            yield Static(
+                "set a control, as in  lr_d 1e-4   (tab completes, esc leaves)",
+                id="how",
+                markup=False,
+            )
             yield _Line(
                 placeholder="name value",
+                restrict="[ -~]*",
                 suggester=SuggestFromList(COMPLETIONS, case_sensitive=True),
                 id="line",
             )

@@ -57,4 +57,4 @@ class QuitScreen(ModalScreen[Answer]):
             lines.append(f"  {does}\n")
         lines.rstrip()
         with Vertical():
-            yield Static(lines)
+            yield Static(lines, markup=False)

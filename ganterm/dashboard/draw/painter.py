@@ -1,0 +1,133 @@
+"""What changed of a grid of cells, as the sequences that bring a terminal up to date.
+
+Textual composes a screen from Strips, which costs as much as all our drawing: for each row it
+cuts, joins and styles anew. A panel that nothing covers needs none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.color import ColorSystem
+from rich.style import Style
+
+from ganterm.dashboard.draw.cells import Cells
+
+BRIDGED = 6
+"""Unchanged cells in a row that are sent again: to go past them costs as many bytes."""
+MOST_LOOKS = 1 << 15
+"""Styles that are remembered at most, before all are forgotten; of grey pictures there are 300."""
+
+
+class Painter:
+    """Makes the sequences, for terminals with one system of colours.
+
+    ``shown``: the style that stands for one of ours, as where there are no colours at all.
+    """
+
+    def __init__(
+        self, system: ColorSystem, shown: Callable[[Style], Style] = lambda look: look
+    ) -> None:
+        self._system = system
+        self._shown = shown
+        self._forget()
+
+    def sequence(self, before: Cells, after: Cells, row: int, column: int) -> str:
+        """What turns ``before`` into ``after``, two grids of one size, "" where they look the same.
+
+        ``row`` and ``column``, from 0, are where the grid begins on the terminal. Attributes are
+        left as by a reset.
+        """
+        sent = _bridged(after.differs(before))
+        if not sent.any():
+            return ""
+        begins, ends, jumps = _runs(sent, after.styles)
+        down, right = np.divmod(begins[jumps], after.size[1])
+        places = zip(np.flatnonzero(jumps).tolist(), down.tolist(), right.tolist(), strict=True)
+        moves = [""] * len(begins)
+        for place, y, x in places:
+            moves[place] = f"\x1b[{row + y + 1};{column + x + 1}H"
+        text = after.text
+        texts = [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+        turns = self._turns(after.looks, after.styles.ravel()[begins])
+        return "".join(chain.from_iterable(zip(moves, turns, texts, strict=True))) + "\x1b[0m"
+
+    def _turns(self, looks: list[Style], wanted: NDArray[np.intp]) -> list[str]:
+        """What goes from style to style, from a reset on; only what differs is said.
+
+        ``wanted``: the place in ``looks`` of each.
+        """
+        if len(self._known) + len(looks) > MOST_LOOKS:
+            self._forget()
+        new = np.array([self._number(look) for look in looks])[wanted]
+        old = np.concatenate([[0], new[:-1]])
+        parts = np.array(self._parts)
+        differs = parts[new] != parts[old]
+        # Bits: foreground, background; where an attribute or a colour must go, everything is said.
+        ways = differs[:, 1] + 2 * differs[:, 2]
+        gone = (differs & (parts[new] == 0)).any(axis=1)
+        ways[differs[:, 0] | gone] = 4
+        said = self._said
+        return [said[look][way] for look, way in zip(new.tolist(), ways.tolist(), strict=True)]
+
+    def _number(self, look: Style) -> int:
+        """The number of a style; its sequences are made when it is seen for the first time."""
+        known = self._known.get(look)
+        if known is not None:
+            return known
+        seen = self._shown(look)
+        split = seen.without_color, Style(color=seen.color), Style(bgcolor=seen.bgcolor)
+        codes = [_codes(part, self._system) for part in split]
+        self._parts.append(
+            tuple(self._code_numbers.setdefault(code, len(self._code_numbers)) for code in codes)
+        )
+        _, front, ground = codes
+        self._said.append(
+            ("", _sgr(front), _sgr(ground), _sgr(front, ground), _sgr("0", *filter(None, codes)))
+        )
+        return self._known.setdefault(look, len(self._known))
+
+    def _forget(self) -> None:
+        # Number 0 is what a reset leaves: no codes at all.
+        self._code_numbers = {"": 0}
+        self._known: dict[Style | None, int] = {None: 0}
+        self._parts: list[tuple[int, ...]] = [(0, 0, 0)]
+        self._said: list[tuple[str, ...]] = [("",) * 5]
+
+
+def _bridged(changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask with gaps of up to ``BRIDGED`` cells in a row closed."""
+    near = changed.copy()
+    for gap in range(1, BRIDGED + 1):
+        near[:, gap:] |= changed[:, :-gap]
+    closed = near.copy()
+    for gap in range(1, BRIDGED + 1):
+        closed[:, :-gap] &= near[:, gap:]
+    return closed | changed
+
+
+def _runs(
+    sent: NDArray[np.bool_], styles: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """Where runs of one style begin and end in the flat grid, and whether the cursor must jump."""
+    jumps = sent.copy()
+    jumps[:, 1:] &= ~sent[:, :-1]
+    begins = jumps.copy()
+    begins[:, 1:] |= sent[:, 1:] & (styles[:, 1:] != styles[:, :-1])
+    ends = sent.copy()
+    ends[:, :-1] &= ~sent[:, 1:] | begins[:, 1:]
+    places = np.flatnonzero(begins)
+    return places, np.flatnonzero(ends) + 1, jumps.ravel()[places]
+
+
+def _codes(look: Style, system: ColorSystem) -> str:
+    """The numbers of the SGR sequence that Rich makes of a style."""
+    before, _, _ = look.render("x", color_system=system).partition("x")
+    return before.removeprefix("\x1b[").removesuffix("m")
+
+
+def _sgr(*codes: str) -> str:
+    return f"\x1b[{';'.join(codes)}m"

@@ -1,0 +1,65 @@
+"""The keys: what each of them does, and how Textual is told."""
+
+from __future__ import annotations
+
+from textual.binding import Binding, BindingType
+
+from ganterm.controls import KNOBS
+
+ACTIONS: tuple[tuple[str, str, str, str], ...] = (
+    ("space", "space", "pause", "pause, or go on"),
+    ("full_stop", ".", "one_step", "pause, then one step at a time"),
+    ("colon", ":", "prompt", "set any control by name"),
+    ("v", "v", "view(1)", "samples: next view (classes, real, walk, nearest)"),
+    ("V", "V", "view(-1)", "samples: the view before"),
+    ("e", "e", "painter", "samples: raw generator, averaged one, both"),
+    (
+        "pagedown",
+        "pgdn",
+        "page(1)",
+        "samples: more classes; diagnosis: more readings",
+    ),
+    ("pageup", "pgup", "page(-1)", "samples: the classes before; diagnosis: the readings before"),
+    ("r", "r", "new_noise", "fresh fixed noise for the sample picture"),
+    ("w", "w", "checkpoint", "write a checkpoint"),
+    ("s", "s", "save_samples", "save a PNG of the samples in the run directory"),
+    ("p", "p", "picture", "save a screenshot (SVG) in the run directory"),
+    ("z", "z", "zoom", "charts: whole run, newest 2,000 rows, newest 200"),
+    ("1", "1", "body('overview')", "the overview"),
+    ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes, layers, readings"),
+    ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
+    ("R", "R", "restart", "after a failure: go on from the newest checkpoint"),
+    ("question_mark", "?", "help", "this help"),
+    ("q,ctrl+q", "q", "quit", "end the run, or leave it training; asked first"),
+)
+"""Textual's key, the key as shown, the action, and what it does."""
+
+ALSO = (
+    ("ctrl+p", "command palette"),
+    ("ctrl+c", "end the run; asks first"),
+    ("ctrl+z", "suspend, where this process does not train"),
+)
+"""Further keys for the help screen, and what they do."""
+
+
+def bindings() -> list[BindingType]:
+    """Every key of a control, then every action's."""
+    made: list[BindingType] = [
+        Binding(key, f"nudge('{knob.name}', {direction})", f"{knob.label} {way}", show=False)
+        for knob in KNOBS.values()
+        if knob.keys
+        for key, direction, way in zip(knob.keys, (-1, 1), ("down", "up"), strict=True)
+    ]
+    # The prompt's key goes before all others, so that what follows it at once is typed into it.
+    made += [
+        Binding(key, action, does, show=False, priority=action == "prompt")
+        for key, _, action, does in ACTIONS
+    ]
+    made.append(Binding("ctrl+c", "interrupt", "stop", show=False, priority=True))
+    made.append(Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True))
+    return made
+
+
+def action_of(shown: str) -> str | None:
+    """The action of a key as it is shown, a control's aside; None where there is none."""
+    return {shown: action for _, shown, action, _ in ACTIONS}.get(shown)

@@ -1,0 +1,227 @@
+"""The ways in which a run that is trained here is watched: headless, in the dashboard, detached.
+
+Each takes the terminal it is given, leaves it as it was and returns the exit code. Screens are
+imported only where one is shown, torch by the trainer alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganterm import presets, streams
+from ganterm.errors import UserError
+from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
+from ganterm.session import listing, runs
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+from ganterm.signals import SignalStop
+from ganterm.streams import tell
+from ganterm.text import clean
+
+if TYPE_CHECKING:
+    from ganterm.dashboard.welcome import Choice
+
+SWITCH_SECONDS = 0.0005
+FIRST_PRESET = "mnist_mlp"
+MOST_RECENT = 5
+"""Runs that the welcome screen offers to go on with."""
+_CAN_GO_ON = ("stopped", "failed", "crashed")
+
+
+def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, int]:
+    """What the user chooses on the welcome screen, or None and the exit code."""
+    from ganterm.dashboard.terminal import check_terminal, choose_colors
+
+    known = ", ".join(presets.names())
+    unsaid = UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
+    if headless:
+        raise unsaid
+    try:
+        check_terminal()
+    except UserError:
+        raise unsaid from None
+    from ganterm.dashboard.line import Line
+    from ganterm.dashboard.welcome import Welcome
+
+    choices = [*_runs_to_choose(runs_dir), *_presets_to_choose()]
+    line = Line()
+    app = Welcome(choices, line, choose_colors(color, os.environ))
+    stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
+    line.lost = stop.hang_up
+    chosen = app.run()
+    stop.done()
+    return chosen, stop.code or 0
+
+
+def _presets_to_choose() -> Iterator[Choice]:
+    from ganterm.dashboard.welcome import Choice
+
+    for name in sorted(presets.names(), key=lambda name: (name != FIRST_PRESET, name)):
+        _, preset = presets.load(name)
+        about = f"{preset.about} Data: {preset.data.name}."
+        yield Choice(name, preset.title, about, preset.time_on_cpu)
+
+
+def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
+    """Live runs, and the newest others that can go on, newest first."""
+    from ganterm.dashboard.welcome import Choice
+
+    recent = 0
+    for run in reversed(listing.listed(runs_dir)):
+        step, began = f"{run.step:,}", f"steps, {run.when}  {run.preset}"
+        if run.state == "live" and run.pid is not None:
+            yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
+        elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
+            checkpoint = runs.newest(Path(run.directory))
+            if checkpoint is not None:
+                recent += 1
+                about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
+                about = f"{about}, {run.directory}"
+                yield Choice(run.name, began, about, step, "resume", run.directory)
+
+
+def headless(launch: Launch, as_json: bool, debug: bool) -> int:
+    """Train with reports on stdout, or with a bar on a terminal."""
+    reporter: Reporter
+    if as_json:
+        reporter = JsonReporter()
+    elif sys.stderr.isatty() and sys.stdout.isatty():
+        reporter = BarReporter(launch.steps)
+    else:
+        reporter = PlainReporter()
+    session = LocalSession(launch)
+    stop = SignalStop(session)
+    session.start()
+    code = 0
+    try:
+        # Reports into a file or a pipe go on when the terminal is gone.
+        code = watch(session, reporter, until=stop.hung_up if sys.stdout.isatty() else None)
+    except BrokenPipeError:
+        if not stop.cause:
+            session.stop("nobody reads the output")
+            session.ended.wait()
+            raise
+        streams.mute_stdout()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        stop.hang_up("EIO")
+    finally:
+        reporter.close()
+    if stop.cause and not session.ended.is_set():
+        _go_on(session, stop)
+    stop.done()
+    return _ending(session, stop.code, code, debug)
+
+
+def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
+    """Train in the dashboard, and without it once its terminal is gone or ``q`` leaves it."""
+    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
+
+    check_terminal()
+    from ganterm.dashboard.app import Dashboard
+    from ganterm.dashboard.line import Line
+
+    # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    line, colors = Line(), choose_colors(color, os.environ)
+    signs = choose_glyphs(glyphs, colors)
+    launches = [launch]
+    while True:
+        session = LocalSession(launches[-1])
+        again = partial(_again, session, launches)
+        app = Dashboard(session, signs, line, colors, again=again)
+        stop = SignalStop(session, app.say_goodbye, app.call_from_outside, line.restore)
+        line.lost = stop.hang_up
+        sittings = len(launches)
+        session.start()
+        code = app.run()
+        if len(launches) == sittings:
+            break
+    if app.leaving_now:
+        os._exit(130)
+    if stop.cause:
+        line.release()
+    if app.left_training:
+        _tell_how_to_reach(session.snapshot.info.name)
+        tell("training goes on here, without a screen; ctrl+c stops and saves")
+        while not stop.cause and not session.ended.wait(0.2):
+            pass
+    if code is None or stop.cause:
+        _go_on(session, stop)
+    session.ended.wait()
+    last = session.snapshot
+    if last.info.directory:
+        tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
+    ending = _ending(session, stop.code, 1 if code is None else code, debug)
+    # Only now: a terminal that does not read may hold up what is told.
+    stop.done()
+    return ending
+
+
+def _again(session: LocalSession, launches: list[Launch]) -> None:
+    """Have the failed run of a session go on from its newest checkpoint; UserError if it cannot."""
+    launch = launches[-1]
+    resumed = runs.resumption(
+        Path(session.snapshot.info.directory), launch.steps, data_dir=launch.data_dir
+    )
+    launches.append(replace(resumed, stop_on=launch.stop_on, on_alarm=launch.on_alarm))
+
+
+def _go_on(session: LocalSession, stop: SignalStop) -> None:
+    """Train on without a screen: the terminal is gone, or the dashboard has failed."""
+    session.watch(0)
+    while not session.snapshot.info.directory and not session.ended.wait(0.1):
+        pass
+    if stop.cause:
+        streams.turn_away(session.snapshot.info.directory)
+    why = f"the terminal is gone ({stop.cause})" if stop.cause else "the dashboard failed"
+    tell(f"{why} at step {session.snapshot.step:,}; training goes on without a screen")
+    _tell_how_to_reach(session.snapshot.info.name)
+    session.ended.wait()
+
+
+def detach(launch: Launch) -> int:
+    """Train in a process of its own; returns once that trains, or has failed."""
+    from ganterm.session import detach as background
+
+    if background.logout_kills():
+        tell(
+            "systemd will end this run when you log out (KillUserProcesses=yes); instead:\n"
+            "  loginctl enable-linger; systemd-run --user --scope ganterm ... --detach"
+        )
+    started = background.start(launch, lambda doing: tell(f"{doing} ..."))
+    if started.failure:
+        tell(started.failure)
+        return started.code
+    tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
+    _tell_how_to_reach(launch.run_name)
+    return 0
+
+
+def _tell_how_to_reach(name: str) -> None:
+    tell(f"to watch and steer it: ganterm attach {name}")
+    tell(f"to stop and save it: ganterm stop {name}")
+
+
+def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
+    """Tell why a run failed; the exit code, a signal's before all others, 3 for --stop-on."""
+    for event in session.events(session.snapshot.info.events_before):
+        if event.kind == "resume" and event.data["differs"]:
+            tell(f"not bit-exact: {', '.join(event.data['differs'])}")
+    failure = session.snapshot.failure
+    if failure is not None:
+        if debug and failure.trace:
+            streams.show(failure.trace)
+        tell(failure.message)
+        code = 2 if failure.mistake else 1
+    elif session.snapshot.stopped_by:
+        code = 3
+    return signalled if signalled is not None else code
