@@ -37,6 +37,8 @@ class OptimizerSection(Section):
 class RunSection(Section):
     """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
 
+    ``deterministic``: only kernels that give the same bits every time, as a GPU has to be told; a
+    run whose networks have a layer without one is refused.
     ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
     takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
     on labelled data, once, to tell modes apart.
