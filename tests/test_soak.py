@@ -162,9 +162,14 @@ def test_a_run_that_is_watched_for_long_holds_on_to_nothing(
             "MB an hour after the warm-up: " + ", ".join(f"{n} {s:.1f}" for n, s in slopes.items())
         )
         print(f"steps: {last['watched']}, {last['alone']}")
+    # A checkpoint that is being written takes a thread and a descriptor for an instant.
     for found in warm.values():
-        assert max(seen.descriptors for seen in found) <= found[0].descriptors
-        assert max(seen.threads for seen in found) <= found[0].threads
+        half = len(found) // 2
+        for held in ("descriptors", "threads"):
+            early, late = (
+                [getattr(seen, held) for seen in part] for part in (found[:half], found[half:])
+            )
+            assert np.median(late) <= np.median(early)
     assert_the_same_weights(tmp_path)
     most = max(seen.megabytes for seen in warm["watched"])
     assert most < max(seen.megabytes for seen in warm["alone"]) + 20

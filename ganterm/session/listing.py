@@ -130,7 +130,7 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
         about = _looked_at(there, None)
         why = f"is not live: {about.state} at step {about.step:,}"
         if about.state == "live":
-            why = "is live, but its process cannot be reached; its log says why"
+            why = "is live, but cannot be reached: it loads still, or its log says why"
         elif about.state != "unreadable" and runs.newest(there) is not None:
             more = f" --steps {2 * about.step}" if about.state == "finished" else ""
             why += f"; to go on with it: ganterm resume {shlex.quote(clean(run))}{more}"
