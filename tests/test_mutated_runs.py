@@ -99,7 +99,7 @@ def looked_at(run: Path) -> str:
     told = list(listing.lines(listing.listed(run.parent)))
     assert len(told) == 1 + (run / "run.json").exists() and not harm("\n".join(told), 2000)
     told_json = [found.table() for found in listing.listed(run.parent)]
-    assert json.loads(json.dumps(told_json))
+    assert json.loads(json.dumps(told_json)) == told_json
     try:
         follower = Follower(run)
         for _ in range(2):
