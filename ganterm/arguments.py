@@ -81,9 +81,10 @@ colors = click.option(
 )
 glyphs = click.option(
     "--glyphs",
-    type=click.Choice(["auto", "half", "quadrant", "ascii"]),
+    type=click.Choice(["auto", "half", "quadrant", "ascii", "kitty", "sixel"]),
     default="auto",
-    help="Pictures in half blocks, in finer quadrants, or in letters.",
+    help="Pictures in half blocks, in finer quadrants, in letters, or in the terminal's own pixels "
+    "by Kitty's protocol or Sixel; auto asks the terminal.",
 )
 runs_dir = click.option(
     "--runs-dir", type=PATH, default=Path("runs"), help="Where runs lie; default: ./runs"

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from ganterm import __version__, arguments, interrupts, presets, streams, watching
+from ganterm import __version__, arguments, attaching, interrupts, presets, streams, watching
 from ganterm.arguments import PATH, WORD, Seconds
 from ganterm.data import DATASETS
 from ganterm.errors import UserError
@@ -131,7 +131,7 @@ def attach_command(
 
     Without RUN, the only one that lives.
     """
-    ctx.exit(watching.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
+    ctx.exit(attaching.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
 
 
 @cli.command("runs")
@@ -226,9 +226,16 @@ def _told(error: Exception) -> int:
 def _train(options: dict[str, Any]) -> int:
     chosen = options["preset"]
     if not chosen:
-        chosen, code = watching.welcome(options["headless"], options["color"])
-        if chosen is None:
+        folder, color = options["runs_dir"], options["color"]
+        choice, code = watching.welcome(options["headless"], color, folder)
+        if choice is None:
             return code
+        if choice.doing == "attach":
+            run = listing.choose(choice.where, folder)
+            return attaching.attach(run, False, color, options["glyphs"])
+        if choice.doing == "resume":
+            return _go(runs.resumption(Path(choice.where)), options)
+        chosen = choice.name
     overrides = list(options["overrides"])
     if options["seed"] is not None:
         if not 0 <= options["seed"] < 2**63:

@@ -1,4 +1,4 @@
-"""The ways in which a run is watched: headless, in the dashboard, detached, attached.
+"""The ways in which a run that is trained here is watched: headless, in the dashboard, detached.
 
 Each takes the terminal it is given, leaves it as it was and returns the exit code. Screens are
 imported only where one is shown, torch by the trainer alone.
@@ -9,28 +9,34 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganterm import presets, streams
 from ganterm.errors import UserError
 from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
-from ganterm.session import runs
-from ganterm.session.client import RemoteSession
+from ganterm.session import listing, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
-from ganterm.session.pointer import Pointer
 from ganterm.signals import SignalStop
 from ganterm.streams import tell
 from ganterm.text import clean
 
+if TYPE_CHECKING:
+    from ganterm.dashboard.welcome import Choice
+
 SWITCH_SECONDS = 0.0005
+FIRST_PRESET = "mnist_mlp"
+MOST_RECENT = 5
+"""Runs that the welcome screen offers to go on with."""
+_CAN_GO_ON = ("stopped", "failed", "crashed")
 
 
-def welcome(headless: bool, color: Any) -> tuple[str | None, int]:
-    """The preset that the user chooses on the welcome screen, or None and the exit code."""
+def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, int]:
+    """What the user chooses on the welcome screen, or None and the exit code."""
     from ganterm.dashboard.terminal import check_terminal, choose_colors
 
     known = ", ".join(presets.names())
@@ -42,13 +48,9 @@ def welcome(headless: bool, color: Any) -> tuple[str | None, int]:
     except UserError:
         raise unsaid from None
     from ganterm.dashboard.line import Line
-    from ganterm.dashboard.welcome import Choice, Welcome
+    from ganterm.dashboard.welcome import Welcome
 
-    loaded = [presets.load(name) for name in presets.names()]
-    choices = [
-        Choice(name, preset.title, preset.about, preset.data.name, preset.time_on_cpu)
-        for name, preset in loaded
-    ]
+    choices = [*_runs_to_choose(runs_dir), *_presets_to_choose()]
     line = Line()
     app = Welcome(choices, line, choose_colors(color, os.environ))
     stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
@@ -56,6 +58,33 @@ def welcome(headless: bool, color: Any) -> tuple[str | None, int]:
     chosen = app.run()
     stop.done()
     return chosen, stop.code or 0
+
+
+def _presets_to_choose() -> Iterator[Choice]:
+    from ganterm.dashboard.welcome import Choice
+
+    for name in sorted(presets.names(), key=lambda name: (name != FIRST_PRESET, name)):
+        _, preset = presets.load(name)
+        about = f"{preset.about} Data: {preset.data.name}."
+        yield Choice(name, preset.title, about, preset.time_on_cpu)
+
+
+def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
+    """Live runs, and the newest others that can go on, newest first."""
+    from ganterm.dashboard.welcome import Choice
+
+    recent = 0
+    for run in reversed(listing.listed(runs_dir)):
+        step, began = f"{run.step:,}", f"steps, {run.when}  {run.preset}"
+        if run.state == "live" and run.pid is not None:
+            yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
+        elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
+            checkpoint = runs.newest(Path(run.directory))
+            if checkpoint is not None:
+                recent += 1
+                about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
+                about = f"{about}, {run.directory}"
+                yield Choice(run.name, began, about, step, "resume", run.directory)
 
 
 def headless(launch: Launch, as_json: bool, debug: bool) -> int:
@@ -180,35 +209,6 @@ def detach(launch: Launch) -> int:
 def _tell_how_to_reach(name: str) -> None:
     tell(f"to watch and steer it: ganterm attach {name}")
     tell(f"to stop and save it: ganterm stop {name}")
-
-
-def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
-    """Show a live run of another process in the dashboard."""
-    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
-
-    check_terminal()
-    session = RemoteSession(pointer, readonly)
-    session.connect()
-    # Loaded while the run answers and its files are read.
-    from ganterm.dashboard.app import Dashboard
-    from ganterm.dashboard.line import Line
-
-    session.start()
-    line, colors = Line(), choose_colors(color, os.environ)
-    app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
-    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-    line.lost = stop.hang_up
-    code = app.run()
-    session.close()
-    stop.done()
-    last = session.snapshot
-    name, where = clean(last.info.name), clean(last.info.directory)
-    if session.ended.is_set():
-        tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
-    else:
-        tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
-    code = 1 if code is None else code
-    return stop.code if stop.code is not None else code
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:

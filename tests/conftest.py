@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import settings
 from ganterm import presets
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
+from ganterm.session.pointer import pointers
 from tests.terminal import GANTERM, Start, Terminal
 
 # How long an example takes says more of the machine than of the program.
@@ -64,6 +66,20 @@ def train(launch: Callable[..., Launch]) -> Train:
         return session
 
     return run
+
+
+@pytest.fixture
+def live(launch: Callable[..., Launch]) -> Iterator[LocalSession]:
+    """A run of this process that trains, and can be reached."""
+    session = LocalSession(launch(steps=None))
+    session.start()
+    end = time.monotonic() + 60
+    while not (session.snapshot.step and pointers()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    yield session
+    session.stop("the test is over")
+    assert session.ended.wait(60)
 
 
 @pytest.fixture

@@ -73,14 +73,22 @@ class Terminal:
                 chunk = os.read(self.master, 65_536)
             except OSError:
                 return
-            self.raw += chunk
-            # pyte does not know Kitty's keyboard protocol and takes its tail for text.
-            self._stream.feed(chunk.replace(b"\x1b[<u", b"").replace(b"\x1b[>1u", b""))
+            self._take(chunk)
+
+    def _take(self, chunk: bytes) -> None:
+        self.raw += chunk
+        # pyte does not know Kitty's keyboard protocol and takes its tail for text.
+        self._stream.feed(chunk.replace(b"\x1b[<u", b"").replace(b"\x1b[>1u", b""))
 
     def read_raw(self, seconds: float) -> None:
         """Take what comes within a while, without a look at it: for what no screen would hold."""
         if select.select([self.master], [], [], seconds)[0]:
             self.raw += os.read(self.master, 65_536)
+
+    def read_most(self, count: int) -> None:
+        """Take so many bytes of what has come, as a slow link does."""
+        if select.select([self.master], [], [], 0)[0]:
+            self._take(os.read(self.master, count))
 
     def until(self, condition: Callable[[Terminal], Any], seconds: float = 60) -> None:
         """Read until the condition holds; fails with the screen where it never does."""

@@ -20,11 +20,12 @@ from ganterm import presets
 from ganterm.session import detach, listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
 from ganterm.session.pointer import Pointer, pointers
 from ganterm.session.protocol import Pause
 from tests.aged import age
-from tests.conftest import TINY
-from tests.terminal import GANTERM, Terminal
+from tests.conftest import TINY, Train
+from tests.terminal import GANTERM, Terminal, assert_restored
 
 SETS = [part for text in TINY for part in ("--set", text)]
 TRAIN = ["--preset", "mnist_mlp", *SETS]
@@ -129,8 +130,10 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
     state = listed(tmp_path)["a"]
     assert state["state"] == "stopped" and runs.newest(run).step == state["step"]
     assert pointers() == []
-    again = ganterm(tmp_path, "stop", "a")
-    assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
+    for command in ("stop", "attach"):
+        again = ganterm(tmp_path, command, "a")
+        assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
+        assert "to go on with it: ganterm resume a; see `ganterm runs`" in again.stderr
     missing = ganterm(tmp_path, "attach", "b")
     assert missing.returncode == 2 and "there is no run 'b'" in missing.stderr
 
@@ -165,6 +168,196 @@ def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
     columns = ganterm(tmp_path, "runs").stdout.splitlines()
     assert columns[0].split() == ["NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY"]
     assert columns[1].index("crashed") == columns[0].index("STATE")
+
+
+BREAKS = """
+import pathlib, sys
+from ganterm.training.trainer import Training
+iterate = Training._iterate
+def fail(self):
+    if pathlib.Path("now").exists():
+        pathlib.Path("now").unlink()
+        raise MemoryError("no room for a batch")
+    iterate(self)
+Training._iterate = fail
+"""
+
+
+def test_a_run_in_the_background_that_failed_goes_on_from_an_attached_dashboard(
+    tmp_path: Path, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The host process, a Python of its own, takes the fault from its site's customisation.
+    (tmp_path / "fault").mkdir()
+    (tmp_path / "fault" / "sitecustomize.py").write_text(
+        f"import sys\nif 'ganterm.session.host' in sys.orig_argv:\n    exec({BREAKS!r})\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "fault"), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    first = detached(tmp_path, "a", ended)
+    run = tmp_path / "runs" / "a"
+    onlooker = Terminal([*GANTERM, "attach", "--readonly"], tmp_path, 120, 36)
+    terminal = Terminal([*GANTERM, "attach"], tmp_path, 120, 36)
+    terminal.until(lambda t: "attached" in t.text and "running" in t.text)
+    onlooker.until(lambda t: "read-only" in t.text and "running" in t.text)
+    terminal.press("w")
+    until(lambda: events(run, "checkpoint"))
+    (tmp_path / "now").touch()
+    told = "MemoryError: no room for a batch"
+    terminal.until(lambda t: f"failed: {told}" in t.text and "R goes on" in t.text)
+    onlooker.until(lambda t: f"failed: {told}" in t.text)
+    assert "R goes on" not in onlooker.text
+    (failed,) = events(run, "error")
+    assert told in failed["message"]
+    until(
+        lambda: not psutil.pid_exists(first.pid) or psutil.Process(first.pid).status() == "zombie"
+    )
+    assert told in (run / "host.log").read_text()
+    assert listed(tmp_path)["a"]["state"] == "failed"
+
+    terminal.press("R")
+    (resume,) = until(lambda: events(run, "resume"))
+    second = pointed("a")
+    ended.append(second.pid)
+    assert second.pid != first.pid
+    terminal.until(lambda t: "attached" in t.text and "running" in t.text)
+    until(lambda: listing._newest_step(run) > failed["step"])
+    assert resume["from_step"] <= failed["step"]
+    terminal.press("K")
+    (change,) = until(lambda: events(run, "change"))
+    assert change["to"] == 2
+    terminal.press("q")
+    terminal.until(lambda t: "leave it training" in t.text)
+    terminal.press("l")
+    assert terminal.wait() == 0
+    assert_restored(terminal)
+    for seen in (terminal, onlooker):
+        seen.close()
+    assert ganterm(tmp_path, "stop", "a").returncode == 0
+
+
+FAILING = """
+import pathlib
+from ganterm.dashboard.screens.cockpit import CockpitScreen
+def fail(self, event):
+    1 / (not pathlib.Path("fail").exists())
+CockpitScreen.on_screen_resume = fail
+from ganterm.cli import main
+main()
+"""
+
+
+def close_help(terminal: Terminal) -> None:
+    """Have a handler fail, outside of all that looks after itself."""
+    terminal.press("?")
+    terminal.until(lambda t: "esc closes" in t.text)
+    Path(f"/proc/{terminal.process.pid}/cwd/fail").touch()
+    terminal.press("\x1b")
+
+
+def press_in_turn(*keys: str) -> Callable[[Terminal], None]:
+    def press(terminal: Terminal) -> None:
+        for key in keys:
+            terminal.press(key)
+            if key != keys[-1]:
+                terminal.until(lambda t: "leave it training" in t.text)
+
+    return press
+
+
+WAYS_OUT: dict[str, tuple[Callable[[Terminal], None], int]] = {
+    "SIGTERM": (lambda t: t.signal(signal.SIGTERM), 143),
+    "SIGINT": (lambda t: t.signal(signal.SIGINT), 130),
+    "SIGHUP": (lambda t: t.signal(signal.SIGHUP), 129),
+    "ctrl+c twice": (press_in_turn("\x03", "\x03"), 130),
+    "q": (press_in_turn("q", "l"), 0),
+    "an exception": (close_help, 1),
+}
+
+
+def test_every_way_out_of_an_attached_dashboard_restores_the_terminal(
+    tmp_path: Path, live: LocalSession
+) -> None:
+    for way, (leave, code) in WAYS_OUT.items():
+        command = [sys.executable, "-c", FAILING] if leave is close_help else GANTERM
+        terminal = Terminal([*command, "attach"], tmp_path, 120, 36)
+        terminal.until(lambda t: "attached" in t.text and "running" in t.text)
+        leave(terminal)
+        assert terminal.wait() == code, f"{way}: {terminal.text}"
+        assert_restored(terminal)
+        terminal.close()
+        goes_on(tmp_path / "runs" / "run")
+    assert not live.ended.is_set()
+
+
+def test_two_dashboards_see_each_others_changes_and_when_the_trainer_is_silent(
+    tmp_path: Path, ended: list[int]
+) -> None:
+    host = psutil.Process(detached(tmp_path, "a", ended).pid)
+    run = tmp_path / "runs" / "a"
+    both = [Terminal([*GANTERM, "attach", "a"], tmp_path, 120, 36) for _ in range(2)]
+
+    def see(*words: str) -> None:
+        for terminal in both:
+            terminal.until(lambda t: all(word in t.text for word in words))
+
+    see("attached", "running")
+    for k, terminal in enumerate(both, 2):
+        terminal.press("K")
+        see(f"k    {k}")
+    changes = events(run, "change")
+    assert [(change["from"], change["to"]) for change in changes] == [(1, 2), (2, 3)]
+    assert len({change["by"] for change in changes}) == 2
+
+    host.send_signal(signal.SIGSTOP)
+    see("no sign of life from the trainer")
+    both[0].press("K")
+    both[0].until(lambda t: "The trainer is silent" in t.text)
+    silent = ganterm(tmp_path, "attach", "a")
+    assert silent.returncode == 2
+    host.send_signal(signal.SIGCONT)
+    see("attached", "running")
+    assert "no sign of life" not in both[0].text and len(events(run, "change")) == 2
+
+    both[0].press(" ")
+    see("paused")
+    done = ganterm(tmp_path, "stop", "a")
+    assert done.returncode == 0 and "a stopped at step" in done.stdout
+    see("stopped")
+    for terminal in both:
+        terminal.press("q")
+        assert terminal.wait() == 0
+        assert_restored(terminal)
+        terminal.close()
+
+
+def test_foreign_things_among_runs_are_listed_as_what_they_are(
+    tmp_path: Path, train: Train
+) -> None:
+    train(name="good")
+    folder = tmp_path / "runs"
+    about = (folder / "good" / "run.json").read_text()
+    for name, content in {
+        "garbage": "\x1b]0;x\x07{",
+        "newer": about.replace('"format": 1', '"format": 9'),
+        "killed": about.replace('"finished"', '"running"'),
+        "list": "[1]",
+    }.items():
+        (folder / name).mkdir()
+        (folder / name / "run.json").write_text(content)
+    (folder / "nothing").mkdir()
+    (folder / "file").touch()
+    (folder / "loop").symlink_to("loop")
+    (folder / "dir" / "run.json").mkdir(parents=True)
+    done = ganterm(tmp_path, "runs")
+    assert done.returncode == 0 and "\x1b" not in done.stdout and done.stderr == ""
+    states = {row.split()[0]: row.split()[1] for row in done.stdout.splitlines()[1:]}
+    assert states == {
+        "good": "finished",
+        "killed": "crashed",
+        **dict.fromkeys(("garbage", "newer", "list", "dir"), "unreadable"),
+    }
+    refused = ganterm(tmp_path, "attach", "good")
+    assert "finished at step 5; to go on with it: ganterm resume good --steps 10" in refused.stderr
 
 
 def test_a_start_that_fails_in_the_background_leaves_nothing(tmp_path: Path) -> None:

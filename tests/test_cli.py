@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -344,6 +345,20 @@ def test_the_bench_prints_ratios(tmp_path: Path) -> None:
         assert ratio in done.stdout
     assert "KB/s to the terminal at 120x36" in done.stdout
     assert sorted(tmp_path.rglob("*")) == []
+
+
+def test_a_bench_that_is_ended_leaves_no_program_behind(tmp_path: Path) -> None:
+    command = [*GANTERM, "bench", "--preset", "ring8", "--rounds", "100"]
+    bench = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
+    started: list[psutil.Process] = []
+    patience = time.monotonic() + 120
+    while len(started) < 5 and time.monotonic() < patience:
+        time.sleep(0.1)
+        started = psutil.Process(bench.pid).children()
+    time.sleep(2)
+    bench.terminate()
+    assert bench.wait(120) == 143
+    assert len(started) == 5 and not any(program.is_running() for program in started)
 
 
 def test_python_dash_m_is_the_same_program() -> None:

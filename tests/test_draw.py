@@ -244,25 +244,25 @@ def test_colour_pictures_keep_their_hue() -> None:
 
 @given(st.integers(14, 60), st.integers(7, 40))
 def test_samples_are_never_drawn_too_small(columns: int, rows: int) -> None:
-    grid = fit(columns, rows, 28, 64)
-    assert grid.pixels >= 14
-    assert grid.across * grid.pixels <= columns
-    assert grid.down * grid.pixels <= 2 * rows
+    grid = fit(columns, rows, 28, 64, Glyphs())
+    assert grid.dots >= 14
+    assert grid.across * grid.dots <= columns
+    assert grid.down * grid.dots <= 2 * rows
 
 
 def test_grids_at_the_three_sizes() -> None:
-    assert fit(42, 18, 28, 64) == picture.Grid(3, 2, 14)
-    assert fit(56, 28, 28, 64) == picture.Grid(4, 4, 14)
-    assert fit(84, 50, 28, 64).pixels >= 20
+    assert fit(42, 18, 28, 64, Glyphs()) == picture.Grid(3, 2, 14)
+    assert fit(56, 28, 28, 64, Glyphs()) == picture.Grid(4, 4, 14)
+    assert fit(84, 50, 28, 64, Glyphs()).dots >= 20
 
 
 def test_resizing_averages_areas_and_keeps_brightness() -> None:
     images = np.random.default_rng(1).integers(0, 255, (3, 28, 28, 1), dtype=np.uint8)
-    half = resized(images, 14)
+    half = resized(images, 14, Glyphs())
     direct = images.reshape(3, 14, 2, 14, 2, 1).mean(axis=(2, 4))
     assert np.allclose(half, direct, atol=0.01)
-    assert resized(images, 19).mean() == pytest.approx(images.mean(), abs=0.5)
-    whole = mosaic(images, picture.Grid(2, 2, 14))
+    assert resized(images, 19, Glyphs()).mean() == pytest.approx(images.mean(), abs=0.5)
+    whole = mosaic(images, picture.Grid(2, 2, 14), Glyphs())
     assert whole.shape == (28, 28, 1)
     assert np.allclose(whole[:14, 14:], half[1])
     assert not whole[14:, 14:].any()
@@ -306,24 +306,24 @@ def test_no_number_outgrows_its_place(value: float) -> None:
 def test_tables_fit_and_hold_large_enough_pictures(
     columns: int, rows: int, count: int, label: int
 ) -> None:
-    table = fit_table(columns, rows, 28, count, 8, label)
-    assert table.pixels >= 14
-    assert table.banks * (label + table.across * table.pixels) <= columns
-    assert table.down * table.pixels <= 2 * rows
+    table = fit_table(columns, rows, 28, count, 8, label, Glyphs())
+    assert table.dots >= 14
+    assert table.banks * (label + table.across * table.dots) <= columns
+    assert table.down * table.dots <= 2 * rows
     assert table.rows >= min(count, 2 * rows // 14)
 
 
 def test_tables_at_the_three_sizes_have_all_ten_digits_or_page() -> None:
-    assert fit_table(42, 18, 28, 10, 8, 2).rows == 4
-    assert fit_table(58, 28, 28, 10, 8, 2) == Table(14, 1, 4, 3)
-    assert fit_table(84, 51, 28, 10, 8, 2) == Table(19, 2, 5, 2)
-    assert fit_table(84, 51, 28, 4, 8, 2).across > 4
+    assert fit_table(42, 18, 28, 10, 8, 2, Glyphs()).rows == 4
+    assert fit_table(58, 28, 28, 10, 8, 2, Glyphs()) == Table(14, 1, 4, 3)
+    assert fit_table(84, 51, 28, 10, 8, 2, Glyphs()) == Table(19, 2, 5, 2)
+    assert fit_table(84, 51, 28, 4, 8, 2, Glyphs()).across > 4
 
 
 @given(st.integers(14, 100), st.integers(7, 60))
 def test_a_walk_shows_both_ends_at_even_distances(columns: int, rows: int) -> None:
-    table = fit_walk(columns, rows, 28, 8, 13)
-    assert table.across == 2 or table.across * table.pixels <= columns
+    table = fit_walk(columns, rows, 28, 8, 13, Glyphs())
+    assert table.across == 2 or table.across * table.dots <= columns
     assert 12 % (table.across - 1) == 0
     images = np.repeat(np.arange(13, dtype=np.uint8) * 20, 28 * 28).reshape(13, 28, 28, 1)
     cells = draw_table(images, 13, (), Table(14, table.across, 1, 1), ASCII)
@@ -340,7 +340,7 @@ def test_rows_carry_their_label_at_their_left() -> None:
 
 @given(st.integers(14, 100), st.integers(15, 60))
 def test_pairs_fit_with_a_word_below_each(columns: int, rows: int) -> None:
-    pairs = fit_pairs(columns, rows, 28, 24)
+    pairs = fit_pairs(columns, rows, 28, 24, Glyphs())
     images = np.zeros((24, 28, 28, 1), np.uint8)
     cells = draw_pairs(images, images + 255, ["4.20"] * 24, pairs, ASCII)
     assert cells.size[0] <= rows and cells.size[1] <= columns
@@ -348,5 +348,5 @@ def test_pairs_fit_with_a_word_below_each(columns: int, rows: int) -> None:
     shown = sum(row.count("4.20") for row in drawn)
     assert shown == min(24, pairs.count) >= 1
     # Of an odd height, the middle row has half of either picture.
-    tall = pairs.pixels // 2 if pairs.stacked else -(-pairs.pixels // 2)
-    assert sum(row.count("@") for row in drawn) == shown * pairs.pixels * tall
+    tall = pairs.dots // 2 if pairs.stacked else -(-pairs.dots // 2)
+    assert sum(row.count("@") for row in drawn) == shown * pairs.dots * tall

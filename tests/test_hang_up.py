@@ -12,10 +12,12 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ganterm.dashboard.line import MOST_WAITING, Line
@@ -23,7 +25,9 @@ from tests.terminal import GANTERM, Start, Terminal, assert_restored, events, ru
 
 STALL_SECONDS = 5.0
 LONG_STALL_SECONDS = 60.0
-HANG_UPS = int(os.environ.get("GANTERM_HANG_UPS", "20"))
+HANG_UPS = 100
+HOSTS, CLIENTS = 5, 20
+"""So many more: clients of another process, at each of so many trainers."""
 
 
 def steps_logged(folder: Path) -> list[int]:
@@ -31,8 +35,8 @@ def steps_logged(folder: Path) -> list[int]:
     return [json.loads(line)["step"] for line in lines[1:]]
 
 
-def step_now(folder: Path) -> int:
-    return (folder / "runs" / "r" / "metrics.jsonl").read_bytes().count(b"\n") - 1
+def step_now(folder: Path, run: str = "r") -> int:
+    return (folder / "runs" / run / "metrics.jsonl").read_bytes().count(b"\n") - 1
 
 
 def has_reached(folder: Path, step: int, _: Terminal) -> bool:
@@ -149,6 +153,14 @@ def hang_up_at_a_random_moment(start: Start, folder: Path, chance: random.Random
     found = events(folder)
     assert [event["state"] for event in found if event["kind"] == "stop"] == ["finished"]
     assert (folder / "runs" / "r" / "checkpoints" / "LATEST").exists()
+    assert_no_orphans(terminal)
+
+
+def assert_no_orphans(terminal: Terminal) -> None:
+    """Nothing is left of the session that the terminal's program had."""
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            assert os.getsid(pid) != terminal.process.pid
 
 
 def test_a_hang_up_while_it_loads(start: Start, tmp_path: Path) -> None:
@@ -161,26 +173,51 @@ def test_hang_ups_at_random_moments(start: Start, tmp_path: Path, seed: int) -> 
     hang_up_at_a_random_moment(start, tmp_path, random.Random(seed))
 
 
-def stall(start: Start, folder: Path, seconds: float) -> None:
-    """Training goes on in bounded memory while nobody reads, and the picture comes back."""
-    terminal = start()
-    terminal.until(running)
-    terminal.read(3)
-    pid, memory, before = terminal.process.pid, memory_mb(terminal.process.pid), step_now(folder)
-    time.sleep(seconds)
-    after = step_now(folder)
-    # Twenty steps a second are a tenth of what even a busy machine does.
-    assert after - before > 20 * seconds
-    # Training itself takes some more in its first minute: exams, and the history of its rows.
-    assert memory_mb(pid) - memory < 100
+def harm_a_client(folder: Path, chance: random.Random) -> None:
+    """Attach, and go without a word at any moment, the loading included."""
+    command = [*GANTERM, "attach", "r"]
+    terminal = Terminal(command, folder, controlling=chance.random() < 0.6)
+    end = time.monotonic() + chance.uniform(0, 3)
+    while time.monotonic() < end:
+        terminal.read_raw(0.05)
+    way = chance.choice((signal.SIGKILL, signal.SIGHUP, None))
+    if way is None:
+        terminal.hang_up()
+    else:
+        terminal.signal(way)
+    terminal.process.wait(timeout=60)
+    assert_no_orphans(terminal)
+    terminal.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(HOSTS))
+def test_clients_that_go_at_random_moments(start: Start, tmp_path: Path, seed: int) -> None:
+    terminal, chance = start("--headless"), random.Random(seed)
+    terminal.until(lambda t: (tmp_path / "runs" / "r" / "metrics.jsonl").exists())
+    for _ in range(CLIENTS):
+        before = step_now(tmp_path)
+        harm_a_client(tmp_path, chance)
+        terminal.until(partial(has_reached, tmp_path, before + 20))
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 143
+    assert_no_orphans(terminal)
+    assert_no_step_lost(tmp_path)
+    assert [event["kind"] for event in events(tmp_path)].count("stop") == 1
+
+
+def comes_back(terminal: Terminal, after: int) -> float:
+    """Read again until the picture is of a step behind ``after``; how many seconds that took."""
+    began = time.monotonic()
+    while shown_step(terminal) <= after:
+        terminal.read(0.05)
+        assert time.monotonic() - began < 60, terminal.text
+    seconds = time.monotonic() - began
     terminal.press("?")
     terminal.until(lambda t: "esc closes" in t.text)
     terminal.press("\x1b")
-    terminal.until(lambda t: running(t) and shown_step(t) > after)
-    terminal.signal(signal.SIGTERM)
-    assert terminal.wait() == 143
-    assert_restored(terminal)
-    assert_no_step_lost(folder)
+    terminal.until(running)
+    return seconds
 
 
 def shown_step(terminal: Terminal) -> int:
@@ -191,12 +228,60 @@ def shown_step(terminal: Terminal) -> int:
 
 
 def test_a_terminal_that_does_not_read_for_a_while(start: Start, tmp_path: Path) -> None:
-    stall(start, tmp_path, STALL_SECONDS)
+    terminal = start()
+    terminal.until(running)
+    terminal.read(3)
+    before = step_now(tmp_path)
+    time.sleep(STALL_SECONDS)
+    after = step_now(tmp_path)
+    # Twenty steps a second are a tenth of what even a busy machine does.
+    assert after - before > 20 * STALL_SECONDS
+    comes_back(terminal, after)
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 143
+    assert_restored(terminal)
+    assert_no_step_lost(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_terminal_that_does_not_read_for_a_minute(start: Start, tmp_path: Path) -> None:
-    stall(start, tmp_path, LONG_STALL_SECONDS)
+def test_a_terminal_that_does_not_read_for_a_minute(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a run without a screen, on the same machine at the same time."""
+    runs = {"r": start(), "twin": start("--headless", "--run", "twin")}
+    runs["r"].until(running)
+
+    def read(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for terminal in runs.values():
+                terminal.read_raw(0.05)
+
+    def standing(name: str) -> tuple[int, float]:
+        return step_now(tmp_path, name), memory_mb(runs[name].process.pid)
+
+    # In its first minute training itself takes more and more: torch, exams, rows.
+    read(LONG_STALL_SECONDS)
+    before = {name: standing(name) for name in runs}
+    end = time.monotonic() + LONG_STALL_SECONDS
+    while time.monotonic() < end:
+        runs["twin"].read_raw(0.05)
+    after = {name: standing(name) for name in runs}
+    steps, grown = ({name: after[name][i] - before[name][i] for name in runs} for i in (0, 1))
+    seconds = comes_back(runs["r"], after["r"][0])
+    with capsys.disabled():
+        print(
+            f"\nstalled for {LONG_STALL_SECONDS:.0f} s: {steps['r'] / steps['twin']:.3f} of the "
+            f"steps of a run without a screen, {grown['r']:.1f} MB more against "
+            f"{grown['twin']:.1f}; the picture was back after {seconds:.2f} s"
+        )
+    assert steps["r"] > 0.9 * steps["twin"]
+    assert grown["r"] < grown["twin"] + 10
+    for terminal in runs.values():
+        terminal.signal(signal.SIGTERM)
+        assert terminal.wait() == 143
+    assert_restored(runs["r"])
+    assert_no_step_lost(tmp_path)
 
 
 def test_a_stalled_terminal_holds_up_neither_save_nor_exit_and_is_restored(

@@ -23,7 +23,7 @@ from textual.widgets import Input
 from ganterm import cli, headless, presets, streams
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.screens.prompt import PromptScreen
-from ganterm.dashboard.welcome import Choice, Welcome
+from ganterm.dashboard.welcome import HEADINGS, Choice, Welcome
 from ganterm.errors import UserError
 from ganterm.session import records, wire
 from ganterm.session.board import Board
@@ -342,7 +342,9 @@ async def test_the_palette_shows_it_harmlessly() -> None:
 
 @payloads
 async def test_the_welcome_screen_shows_it_harmlessly(payload: str) -> None:
-    app = Welcome([Choice(f"a{n}", payload, payload, payload, payload) for n in range(3)])
+    app = Welcome(
+        [Choice(payload, payload, payload, payload, doing, payload) for doing in HEADINGS]
+    )
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("down")
         assert_harmless(app)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import signal
 import struct
+import subprocess
 import termios
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +23,17 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 
+from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.base import Plain
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.picture import Grid, draw_picture, mosaic
 from ganterm.dashboard.draw.tiles import draw_pairs, draw_table, fit_pairs, fit_table
 from ganterm.dashboard.line import MOST_SIZE, Line
 from ganterm.dashboard.terminal import choose_colors, choose_glyphs
-from tests.terminal import Start, Terminal, assert_restored, running
+from ganterm.session.board import Board
+from tests.conftest import TINY
+from tests.terminal import GANTERM, Start, Terminal, assert_restored, events, running
+from tests.test_hang_up import await_that, memory_mb, step_now
 
 QUADRANTS = Glyphs(pictures="quadrant")
 LIT = {
@@ -114,8 +121,8 @@ def test_quadrants_have_the_same_cells_and_twice_the_detail() -> None:
     stripes = np.zeros((4, 28, 28, 1), np.uint8)
     stripes[:, :, ::2] = 255
     grid = Grid(2, 2, 14)
-    halves = draw_picture(mosaic(stripes, grid), Glyphs())
-    quadrants = draw_picture(mosaic(stripes, grid, QUADRANTS.wide), QUADRANTS)
+    halves = draw_picture(mosaic(stripes, grid, Glyphs()), Glyphs())
+    quadrants = draw_picture(mosaic(stripes, grid, QUADRANTS), QUADRANTS)
     assert halves.size == quadrants.size == (14, 28)
     # At 14 pixels a picture the stripes are a grey; at 28 they are seen.
     assert len(np.unique(seen(quadrants))) == 2
@@ -124,12 +131,12 @@ def test_quadrants_have_the_same_cells_and_twice_the_detail() -> None:
 
 
 def table(images: Any, glyphs: Glyphs) -> Any:
-    fitted = fit_table(30, 7, 14, 1, 2, 2)
+    fitted = fit_table(30, 7, 14, 1, 2, 2, glyphs)
     return draw_table(images[:2], 2, ("a",), fitted, glyphs)
 
 
 def pairs(images: Any, glyphs: Glyphs) -> Any:
-    fitted = fit_pairs(28, 15, 14, 2)
+    fitted = fit_pairs(28, 15, 14, 2, glyphs)
     return draw_pairs(images[:2], images[2:], ("1", "2"), fitted, glyphs)
 
 
@@ -212,23 +219,128 @@ def test_sizes_are_believed_within_reason() -> None:
     os.close(slave)
 
 
-def test_a_storm_of_odd_sizes_leaves_a_dashboard_that_fits(start: Start) -> None:
+STORM = [(65_535, 65_535), (0, 0), (1, 1), (500, 3), (3, 500), (1000, 500), (2, 2), (200, 60)]
+MOST_GROWTH_MB = 50
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_storm_of_odd_sizes_leaves_training_memory_and_a_dashboard_that_fits(
+    start: Start, tmp_path: Path, seconds: float
+) -> None:
     terminal = start()
     terminal.until(running)
-    sizes = [(65_535, 65_535), (0, 0), (1, 1), (500, 3), (3, 500), (1000, 500), (2, 2), (200, 60)]
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        for columns, rows in sizes:
-            report_size(terminal.slave, columns, rows)
-            terminal.read_raw(0.002)
+    step, memory = step_now(tmp_path), memory_mb(terminal.process.pid)
+    begun, sent, most = time.monotonic(), 0, 0.0
+    while (passed := time.monotonic() - begun) < seconds:
+        # As many as a thousand a second; what comes of them is read as fast as it comes.
+        while sent < 1000 * passed:
+            report_size(terminal.slave, *STORM[sent % len(STORM)])
+            sent += 1
+        terminal.read_raw(0.001)
+        if sent % 100 == 0:
+            most = max(most, memory_mb(terminal.process.pid) - memory)
+    assert sent > 500 * seconds
+    assert step_now(tmp_path) > step
     for columns, rows, told in ((40, 10, "Too small"), (120, 36, "Samples raw")):
         terminal.resize(columns, rows)
         terminal.until(partial(shows, told))
     terminal.press("K")
     terminal.until(lambda t: "k 1 → 2" in t.text)
+    assert max(most, memory_mb(terminal.process.pid) - memory) < MOST_GROWTH_MB
     terminal.signal(signal.SIGTERM)
     assert terminal.wait() == 143
     assert_restored(terminal)
+
+
+LINK = 5_000
+"""Bytes a second."""
+
+
+def test_on_a_slow_link_less_is_drawn_and_keys_are_still_answered(
+    start: Start, tmp_path: Path
+) -> None:
+    terminal = start(columns=120, rows=36)
+    terminal.until(running)
+    step, end, pressed = step_now(tmp_path), time.monotonic() + 60, False
+    while not (pressed and "k 1 → 2" in terminal.text and re.search(r"at \d.* Hz", terminal.text)):
+        assert time.monotonic() < end, terminal.text
+        terminal.read_most(LINK // 20)
+        time.sleep(0.05)
+        if not pressed and "Hz" in terminal.text:
+            terminal.press("K")
+            pressed = True
+    assert step_now(tmp_path) > step
+    terminal.signal(signal.SIGTERM)
+    assert terminal.wait() == 143
+    assert_restored(terminal)
+
+
+async def test_nothing_is_animated() -> None:
+    async with Dashboard(Board()).run_test() as pilot:
+        assert pilot.app.animation_level == "none"
+
+
+def in_multiplexer(folder: Path, *options: str) -> str:
+    small = " ".join(f"--set {override}" for override in TINY)
+    command = f"{' '.join(GANTERM)} --preset mnist_mlp --run r --device cpu {small}"
+    return f"cd {folder} && {command} {' '.join(options)}"
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
+def test_within_tmux(tmp_path: Path, runtime: Path) -> None:
+    tmux = ["tmux", "-S", str(runtime / "tmux"), "-f", os.devnull]
+
+    def told(*words: str) -> str:
+        return subprocess.run([*tmux, *words], capture_output=True, text=True, check=True).stdout
+
+    def screen() -> str:
+        return told("capture-pane", "-p", "-t", "r")
+
+    told("new-session", "-d", "-s", "r", "-x", "120", "-y", "36", in_multiplexer(tmp_path))
+    try:
+        await_that(lambda: "Samples raw" in screen() and "▀" in screen())
+        told("resize-window", "-t", "r", "-x", "80", "-y", "24")
+        await_that(lambda: len(screen().splitlines()) == 24 and "z zoom" not in screen())
+        told("send-keys", "-t", "r", "K")
+        await_that(lambda: re.search(r"k 2|1 → 2", screen()))
+        # A client comes and goes, as after a dropped connection.
+        client = Terminal([*tmux, "attach", "-t", "r"], tmp_path)
+        client.until(lambda t: "Samples raw" in t.text)
+        client.close()
+        step = step_now(tmp_path)
+        await_that(lambda: step_now(tmp_path) > step)
+        told("send-keys", "-t", "r", "q")
+        await_that(lambda: "End this run?" in screen())
+        told("send-keys", "-t", "r", "s")
+        await_that(lambda: events(tmp_path)[-1]["kind"] == "stop")
+    finally:
+        subprocess.run([*tmux, "kill-server"], capture_output=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("screen") is None, reason="screen is not here")
+def test_within_screen(tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (runtime / "screen").mkdir(mode=0o700)
+    monkeypatch.setenv("SCREENDIR", str(runtime / "screen"))
+    command = ["screen", "-c", os.devnull, "-U", "-S", "r", "sh", "-c", in_multiplexer(tmp_path)]
+    terminal = Terminal(command, tmp_path, columns=100, rows=30)
+    try:
+        terminal.until(lambda t: "Samples raw" in t.text)
+        terminal.press("K")
+        terminal.until(lambda t: re.search(r"k 2|1 → 2", t.text))
+        terminal.hang_up()
+        step = step_now(tmp_path)
+        await_that(lambda: step_now(tmp_path) > step)
+        again = Terminal(["screen", "-U", "-r", "r"], tmp_path, columns=90, rows=28)
+        again.until(lambda t: "Samples raw" in t.text)
+        again.press("q")
+        again.until(lambda t: "End this run?" in t.text)
+        again.press("s")
+        await_that(lambda: events(tmp_path)[-1]["kind"] == "stop")
+        again.wait()
+        again.close()
+    finally:
+        subprocess.run(["screen", "-S", "r", "-X", "quit"], capture_output=True, check=False)
+        terminal.close()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ import pytest
 from ganterm.dashboard.app import Dashboard
 from ganterm.errors import UserError
 from ganterm.session import client as client_module
-from ganterm.session import peers, pointer, server, wire
+from ganterm.session import listing, peers, pointer, server, wire
 from ganterm.session.board import Board
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
@@ -37,6 +38,7 @@ from ganterm.session.protocol import (
     Unpause,
     View,
 )
+from tests.terminal import GANTERM
 from tests.test_dashboard import screen_text
 
 Make = Callable[..., Launch]
@@ -49,17 +51,6 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
     return found
-
-
-@pytest.fixture
-def live(launch: Make) -> Iterator[LocalSession]:
-    """A run that trains, and can be reached."""
-    session = LocalSession(launch(steps=None))
-    session.start()
-    until(lambda: session.snapshot.step and pointers())
-    yield session
-    session.stop("the test is over")
-    assert session.ended.wait(60)
 
 
 @contextmanager
@@ -103,6 +94,7 @@ def test_a_client_sees_what_the_trainer_shows(live: LocalSession) -> None:
         session.submit(Pause())
         until(lambda: session.snapshot.state == "paused" and session.snapshot.sample is not None)
         until(lambda: session.history.rows == session.snapshot.step == live.snapshot.step)
+        until(lambda: len(session.events()) == len(live.events()))
         here, there = live.snapshot, session.snapshot
         assert there.info == replace(here.info, directory=str(Path(here.info.directory).resolve()))
         assert (there.controls, there.counters) == (here.controls, here.counters)
@@ -283,6 +275,63 @@ def test_no_nonsense_harms_the_trainer(live: LocalSession) -> None:
         goes_on(session)
     events = (Path(live.snapshot.info.directory) / "events.jsonl").read_text()
     assert "\\u001b" not in events and "\x1b" not in events
+
+
+FUZZ_SECONDS = 15.0
+
+
+@pytest.mark.slow
+def test_15_seconds_of_nonsense_cost_a_run_of_its_own_process_little(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against as long of the same nonsense made and sent to nobody, before and behind."""
+    words = ["--preset", "mnist_mlp", "--run", "r", "--device", "cpu", "--detach"]
+    done = subprocess.run([*GANTERM, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (found,) = pointers()
+    host, run, dice, counts = (
+        psutil.Process(found.pid),
+        tmp_path / "runs" / "r",
+        random.Random(7),
+        [],
+    )
+
+    def steps_during(send: bool) -> int:
+        before, end, sent = listing._newest_step(run), time.monotonic() + FUZZ_SECONDS, 0
+        while time.monotonic() < end:
+            content = hostile(dice)
+            if not send:
+                time.sleep(0.002)
+                continue
+            with suppress(OSError), plain() as connection:
+                connection.settimeout(0.05)
+                connection.sendall(content)
+                sent += 1
+                if dice.random() < 0.3:
+                    connection.recv(1 << 16)
+        counts.append(sent)
+        return listing._newest_step(run) - before
+
+    try:
+        steps_during(False)  # In which training comes to the memory that it needs.
+        before = steps_during(False)
+        memory, handles = host.memory_info().rss, host.num_fds()
+        during = steps_during(True)
+        grown = (host.memory_info().rss - memory) / 1e6
+        behind = steps_during(False)
+        ratio = 2 * during / (before + behind)
+        with capsys.disabled():
+            print(
+                f"\n{sum(counts):,} hostile connections in {FUZZ_SECONDS:.0f} s: {ratio:.3f} of "
+                f"the steps without ({before}, {during}, {behind}), {grown:.1f} MB more"
+            )
+        assert host.is_running() and ratio > 0.85
+        assert grown < 20
+        until(lambda: host.num_fds() <= handles)
+        with attached() as session:
+            goes_on(session)
+    finally:
+        host.kill()
 
 
 def test_a_flood_of_commands_waits_its_turn(live: LocalSession) -> None:

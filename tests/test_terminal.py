@@ -66,6 +66,18 @@ def test_without_a_preset_the_welcome_screen_offers_them(tmp_path: Path) -> None
         assert terminal.wait() == 143
     finally:
         terminal.close()
+    (run,) = (tmp_path / "runs").iterdir()
+    again = Terminal(GANTERM, tmp_path)
+    try:
+        again.until(lambda t: "Recent runs" in t.text and "Presets" in t.text)
+        assert run.name in again.text and "Live runs" not in again.text
+        again.press("\r")
+        again.until(lambda t: "running" in t.text)
+        again.signal(signal.SIGTERM)
+        assert again.wait() == 143
+    finally:
+        again.close()
+    assert [event["kind"] for event in events(tmp_path, run.name)].count("resume") == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -40,7 +40,7 @@ def weights(session: LocalSession) -> dict[str, torch.Tensor]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         if condition():
             return
         time.sleep(0.02)
@@ -424,3 +424,13 @@ def test_a_trap_is_told_at_the_start(train: Train) -> None:
     assert (warning["kind"], warning["name"]) == ("alarm", "output_range")
     assert (warning["step"], warning["severity"]) == (0, "warning")
     assert session.snapshot.alarms[0].name == "output_range"
+
+
+def test_a_run_that_is_examined_in_every_step_is_seen(launch: Callable[..., Launch]) -> None:
+    always = ("run.diagnosis=1", "run.diagnose_every=1")
+    session = LocalSession(launch(*always, preset="ring8", steps=None))
+    session.start()
+    until(lambda: session.snapshot.step > 20)
+    session.stop("test")
+    assert session.ended.wait(60)
+    assert session.snapshot.state == "stopped"

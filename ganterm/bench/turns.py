@@ -14,8 +14,10 @@ import tempfile
 import termios
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,25 +126,34 @@ def _threads(preset: Preset) -> int:
     return preset.run.threads or DEFAULT_THREADS
 
 
+def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Program]]:
+    """What starts each program, in the order in which they take their turns."""
+    command = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", str(runs)]
+
+    def ours(name: str, run: str, *more: str, on_terminal: bool = False) -> Program:
+        return _start(name, [*command, "--run", run, *more], runs / run, on_terminal)
+
+    return [
+        partial(ours, "headless", "headless", "--headless"),
+        partial(ours, "dashboard", "dashboard", on_terminal=True),
+        partial(ours, UNDIAGNOSED, "undiagnosed", "--headless", "--set", "run.diagnosis=0"),
+        partial(_start_tutorial, TUTORIAL, preset, runs, _threads(loaded)),
+        partial(_start_tutorial, TUTORIAL_FREE, preset, runs, None),
+    ]
+
+
 def bench(preset: str, rounds: int, seconds: float) -> None:
     """Run the turns and print the ratios; UserError where a program does not start."""
     _, loaded = presets.load(preset)
+    # Whoever ends this ends the programs too: they would train for ever.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda ended_by, _: sys.exit(128 + ended_by))
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as folder:
         runs = Path(folder)
-        ours = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", folder, "--run"]
-        programs = [
-            _start("headless", [*ours, "headless", "--headless"], runs / "headless", False),
-            _start("dashboard", [*ours, "dashboard"], runs / "dashboard", True),
-            _start(
-                UNDIAGNOSED,
-                [*ours, "undiagnosed", "--headless", "--set", "run.diagnosis=0"],
-                runs / "undiagnosed",
-                False,
-            ),
-            _start_tutorial(TUTORIAL, preset, runs, _threads(loaded)),
-            _start_tutorial(TUTORIAL_FREE, preset, runs, None),
-        ]
+        programs: list[Program] = []
         try:
+            for start in _starts(preset, runs, loaded):
+                programs.append(start())
             _await_start(programs)
             for program in programs:
                 program.signal(signal.SIGSTOP)

@@ -17,11 +17,12 @@ from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S
 from ganterm.dashboard.commands import commands
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.graphics import QUESTION, Graphics
 from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.looking import Looking
 from ganterm.dashboard.panels.readings import ReadingsPanel
-from ganterm.dashboard.panels.samples import SamplesPanel
+from ganterm.dashboard.pictures import Pictures
 from ganterm.dashboard.screens.alarms import AlarmsScreen
 from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
 from ganterm.dashboard.screens.cockpit import CockpitScreen
@@ -72,13 +73,14 @@ class Dashboard(SessionApp):
     ) -> None:
         super().__init__(session, line, colors, suspends)
         self._again = again
-        self.use_glyphs(glyphs or Glyphs())
         self._steering = Steering(session)
         self._looking = Looking()
         self._zoom = 0
         self._events_seen = 0
         self._rung: set[tuple[str, int]] | None = None
         self._cockpit = CockpitScreen()
+        self.pictures: Pictures = Pictures(self._cockpit, line)
+        self.use_glyphs(glyphs or Glyphs())
 
     def get_default_screen(self) -> Screen[Any]:
         """The cockpit."""
@@ -92,6 +94,15 @@ class Dashboard(SessionApp):
         self.session.note("attach", screen=f"{self.size.width}x{self.size.height}")
         self.set_interval(1 / CHARTS_PER_S, self.tick)
         self.call_after_refresh(self.tick)
+
+    def on_resize(self) -> None:
+        """A font of another size may be what made the terminal another size."""
+        self.pictures.look_again()
+
+    def answered(self, graphics: Graphics) -> None:
+        """Draw in pixels from now on, where the terminal has them."""
+        self.pictures.answered(graphics)
+        self._show_anew()
 
     def tick(self) -> None:
         """Look at the session, draw what changed, leave where there is nothing left to watch."""
@@ -108,6 +119,7 @@ class Dashboard(SessionApp):
         self._events_seen = len(events)
         self.exit_where_over()
         self._ask_for_samples()
+        self.pictures.look_what_covers()
         # A last tick may come when the screens are gone already.
         screens = self.screen_stack if self._cockpit.is_mounted else []
         if not screens or isinstance(screens[-1], HelpScreen) or self._pace.behind:
@@ -138,7 +150,7 @@ class Dashboard(SessionApp):
             self.session.history,
             self.session.events(),
             self._steering.asked,
-            self._glyphs,
+            self.pictures.glyphs,
             self._pace.budget.cost,
             SPANS[self._zoom],
             self._looking.view,
@@ -215,7 +227,7 @@ class Dashboard(SessionApp):
                 self._carry_out(remedy)
 
         alarms, events = self.session.snapshot.alarms, self.session.events()
-        self.push_screen(AlarmsScreen(alarms, events, self._glyphs), chosen)
+        self.push_screen(AlarmsScreen(alarms, events, self.pictures.glyphs), chosen)
 
     def _carry_out(self, remedy: Remedy) -> None:
         """Do what a remedy says, as if its key were pressed; logged as an alarm's doing."""
@@ -236,7 +248,7 @@ class Dashboard(SessionApp):
         if self._cockpit.body == "diagnosis":
             self._cockpit.query_one(ReadingsPanel).turn(direction)
         elif not self.over():
-            shown = self._cockpit.query_one(SamplesPanel).rows_shown
+            shown = self._cockpit.samples.rows_shown
             self._looking.page(direction, self.session.snapshot.sample, shown)
             self._look()
 
@@ -279,6 +291,8 @@ class Dashboard(SessionApp):
             self.notify("There is no run directory yet.", severity="warning")
             return
         name = f"screenshot_{self.session.snapshot.step:010d}.svg"
+        # The file has characters only.
+        self._cockpit.samples.turn_to(in_cells=True)
         try:
             path = self.save_screenshot(name, info.directory)
         except OSError as error:
@@ -297,8 +311,9 @@ class Dashboard(SessionApp):
         self.push_screen(HelpScreen(self.session.snapshot.controls, keys))
 
     def use_glyphs(self, glyphs: Glyphs) -> None:
-        """Draw with these characters from the next frame on."""
-        self._glyphs = glyphs
+        """Draw with these characters from the next frame on, or in pixels where they are better."""
+        self.pictures.choose(glyphs)
+        self.question = QUESTION if glyphs.ask or glyphs.pixels else ""
         self.set_class(not glyphs.unicode, "ascii")
 
     def action_restart(self) -> None:

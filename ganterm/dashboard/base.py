@@ -21,7 +21,9 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.painter import Painter
 from ganterm.dashboard.driver import driver_on
+from ganterm.dashboard.graphics import Graphics
 from ganterm.dashboard.line import Line
+from ganterm.dashboard.overlay import OverCells
 from ganterm.dashboard.terminal import Colors
 from ganterm.text import clean_lines
 
@@ -70,11 +72,17 @@ def _without_color(style: Style) -> Style:
 
 
 class TerminalApp(App[Result]):
-    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one."""
+    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one.
+
+    ``question`` is put to the terminal once its screen is ours; ``answered`` is told what it said.
+    ``pictures`` are what lies over the cells.
+    """
 
     def __init__(self, line: Line | None = None, colors: Colors = "truecolor") -> None:
         super().__init__(driver_class=None if line is None else driver_on(line))
         self.line = line
+        self.question = ""
+        self.pictures: OverCells = OverCells()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._asked_to_leave: Callable[[], None] = lambda: None
         self._painter = Painter(
@@ -103,6 +111,9 @@ class TerminalApp(App[Result]):
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome)]
         return [*filters, *self._plain]
 
+    def answered(self, graphics: Graphics) -> None:
+        """The terminal has said what it can show."""
+
     def paint(self, before: Cells, after: Cells, at: Offset) -> bool:
         """Have what changed of a grid at ``at`` sent by the next ``send``; False where it may not.
 
@@ -119,14 +130,16 @@ class TerminalApp(App[Result]):
         return True
 
     def send(self) -> None:
-        """Send what was painted, as one frame."""
+        """Send what was painted, as one frame, and new pictures with it."""
         frame = "".join(self._painted)
         self._painted.clear()
-        if frame and self._driver is not None:
+        if self._driver is None:
+            return
+        if frame:
             self._begin_update()
             self._driver.write(frame)
             self._end_update()
-            self._driver.flush()
+        self._driver.flush()
 
     def notify(self, message: str, *, timeout: float | None = None, **options: Any) -> None:
         """Tell something in a corner; no word of it is markup.

@@ -11,10 +11,14 @@ CHARTS_PER_S = 4.0
 SAMPLES_PER_S = 2.0
 LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5))
 """Charts and sample pictures a second, from the best to the most frugal."""
+PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
+"""At each level, the share of its room that the sample picture takes, across and down."""
 MOST_SHARE = 0.06
 """Share of one core that watching may take."""
 MOST_BYTES = 100_000
 """Bytes a second that may go to the terminal."""
+BACK = 0.44
+"""Share of the budget below which a level is given back: none costs 2.25 times the one below."""
 LATE = 1.5
 """Intervals after which a tick counts as late: a slow link, or a busy machine."""
 _WINDOW = 2.0
@@ -28,6 +32,11 @@ class Cost:
     share: float = 0.0
     bytes_per_s: float = 0.0
     level: int = 0
+
+    @property
+    def picture(self) -> float:
+        """The share of its room that the sample picture is to take, across and down."""
+        return PICTURES[self.level]
 
     def __str__(self) -> str:
         charts, _ = LEVELS[self.level]
@@ -85,11 +94,11 @@ class Budget:
     def judge(self, share: float, bytes_per_s: float, late: bool) -> None:
         """Take one window's measurements and choose the rates of the next.
 
-        A level is given back only well within the budget, so that it does not swing.
+        A level is given back only where what it costs more would fit, so that it does not swing.
         """
         level = self.cost.level
         if share > MOST_SHARE or bytes_per_s > MOST_BYTES or late:
             level = min(level + 1, len(LEVELS) - 1)
-        elif share < MOST_SHARE / 2 and bytes_per_s < 0.7 * MOST_BYTES:
+        elif share < BACK * MOST_SHARE and bytes_per_s < BACK * MOST_BYTES:
             level = max(level - 1, 0)
         self.cost = Cost(share, bytes_per_s, level)

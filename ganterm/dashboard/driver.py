@@ -6,6 +6,7 @@ import os
 import select
 import signal
 from codecs import getincrementaldecoder
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import events
@@ -16,8 +17,10 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
+from ganterm.dashboard.graphics import Answers
 from ganterm.dashboard.line import Line, error_name
 
+_UPDATED = b"\x1b[?2026l"
 _LOOK_SECONDS = 0.1
 _RESIZE_SECONDS = 0.1
 """Between two looks at the size, however often it changes."""
@@ -32,12 +35,15 @@ class TerminalDriver(LinuxDriver):
     """
 
     line: ClassVar[Line]
+    _app: Any
 
     def __init__(self, app: Any, *, size: tuple[int, int] | None = None, **options: Any) -> None:
         super().__init__(app, size=size or self.line.size, **options)
         self._pieces: list[str] = []
         self._drawing = False
         self._resizing = False
+        self._answers = Answers()
+        self._told = self._answers.graphics
         signal.signal(signal.SIGCONT, self._continue)
         signal.signal(signal.SIGTSTP, self._suspend)
 
@@ -49,15 +55,22 @@ class TerminalDriver(LinuxDriver):
         """Send the frame, or drop it where the terminal does not read; modes are never dropped."""
         frame = "".join(self._pieces).encode(errors="replace")
         self._pieces.clear()
-        if self._drawing:
-            self.line.offer(frame)
-        else:
+        if not self._drawing:
             self.line.say(frame)
+            return
+        # Within the same update, so that it is seen at once with the cells.
+        ended = _UPDATED if frame.endswith(_UPDATED) else b""
+        frame = frame.removesuffix(ended) + self._app.pictures.after_frame() + ended
+        if not self.line.offer(frame):
+            self._app.pictures.dropped()
 
     def start_application_mode(self) -> None:
         """Take the terminal over."""
         self.line.start()
         super().start_application_mode()
+        if self._app.question:
+            self._answers.expect()
+            self.write(self._app.question)
         self.flush()
         self._drawing = True
         signal.signal(signal.SIGWINCH, self._resized)
@@ -65,6 +78,8 @@ class TerminalDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         """Give the terminal back."""
         self._drawing = False
+        self._answers.await_them()
+        self.line.say(self._app.pictures.erase())
         super().stop_application_mode()
         # Standard input may have been turned away from the terminal by now.
         self.line.restore_settings()
@@ -89,10 +104,19 @@ class TerminalDriver(LinuxDriver):
                 if not typed:
                     self.line.lost("EOF")
                     return
-                for message in parser.feed(decode(typed)):
-                    self.process_message(message)
+                self._pass_on(parser, self._answers.feed(decode(typed)))
+            else:
+                self._pass_on(parser, self._answers.release())
             for message in parser.tick():
                 self.process_message(message)
+
+    def _pass_on(self, parser: XTermParser, typed: str) -> None:
+        # An empty text would end the parser.
+        for message in parser.feed(typed) if typed else ():
+            self.process_message(message)
+        if self._answers.graphics != self._told:
+            self._told = self._answers.graphics
+            self._app.call_soon(partial(self._app.answered, self._told))
 
     def process_message(self, message: Message) -> None:
         """Pass on what was typed; a size within the input was never asked for, so none is taken."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import signal
+import struct
 import sys
 import termios
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+
+from ganterm.dashboard.graphics import believed
 
 MOST_WAITING = 256 * 1024
 """Bytes that may wait for the terminal; a single frame may be larger."""
@@ -26,9 +30,11 @@ USUAL_SIZE = (80, 24)
 _CHUNK = 65_536
 _POLL_SECONDS = 0.1
 
-# Modes of every kind that Textual sets; CAN first ends a sequence that was cut off in the middle.
+# CAN ends a sequence that was cut off in the middle, ST a string.
+_CANCEL = b"\x18\x1b\\"
+# Modes of every kind that Textual sets.
 _RESTORE = (
-    b"\x18\x1b[0m\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l"
+    b"\x1b[0m\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l"
     b"\x1b[?1006l\x1b[?1016l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 )
 
@@ -39,7 +45,8 @@ class Line:
     Its own open description of the terminal is the only one that does not block: the shell and
     other programs share those of descriptors 0 to 2. ``lost`` is called, in that thread, with the
     name of the error once the terminal is gone; ``caught_up`` when it has read all there was
-    after frames had been dropped. The settings of the terminal are remembered as they are now.
+    after frames had been dropped. ``undo`` is written before all else where the terminal is put
+    back by force. The settings of the terminal are remembered as they are now.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -47,6 +54,7 @@ class Line:
         self.lost: Callable[[str], None] = lambda cause: None
         self.caught_up: Callable[[], None] = lambda: None
         self.sent = 0
+        self.undo = b""
         self._descriptor, self._restores_blocking = _opened(shared)
         self._settings = termios.tcgetattr(self._descriptor)
         self._waiting: deque[memoryview] = deque()
@@ -68,6 +76,16 @@ class Line:
         return min(columns, MOST_SIZE[0]), min(rows, MOST_SIZE[1])
 
     @property
+    def cell(self) -> tuple[int, int] | None:
+        """A cell's (width, height) in pixels, where the system knows it."""
+        try:
+            told = fcntl.ioctl(self._descriptor, termios.TIOCGWINSZ, bytes(8))
+        except OSError:
+            return None
+        rows, columns, width, height = struct.unpack("HHHH", told)
+        return believed(width / columns, height / rows) if rows and columns else None
+
+    @property
     def behind(self) -> bool:
         """Whether the terminal has not read yet what it was sent some time ago."""
         return bool(self._waiting) and time.monotonic() - self._empty_at > BEHIND
@@ -83,14 +101,15 @@ class Line:
         self._thread = threading.Thread(target=self._work, name="ganterm-line", daemon=True)
         self._thread.start()
 
-    def offer(self, frame: bytes) -> None:
-        """Send a frame, or drop it where too much is waiting already."""
+    def offer(self, frame: bytes) -> bool:
+        """Send a frame, or drop it where too much is waiting already; whether it is sent."""
         with self._turn:
             waiting = sum(map(len, self._waiting))
             if waiting and waiting + len(frame) > MOST_WAITING:
                 self._dropped = True
-                return
+                return False
             self._put(frame)
+            return True
 
     def say(self, sequence: bytes) -> None:
         """Send what must not be dropped."""
@@ -124,7 +143,7 @@ class Line:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
-            os.write(self._descriptor, _RESTORE)
+            os.write(self._descriptor, _CANCEL + self.undo + _RESTORE)
         except (OSError, termios.error):
             return  # The terminal is gone: nothing is left to be restored.
         self.restore_settings()

@@ -35,7 +35,7 @@ class Pace:
         sample, shown = snapshot.sample, self._sample_shown
         turned = sample is None or shown is None or sample.view != shown.view
         samples_due = self.budget.due(samples_per_s) or snapshot.state in ENDED
-        fresh = sample is not shown and (samples_due or turned)
+        fresh = (sample is not shown and (samples_due or turned)) or not self._shown
         changed = fresh or _inputs(frame) != self._shown
         return self.budget.due(charts_per_s) and changed, fresh
 

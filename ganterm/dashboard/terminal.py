@@ -11,9 +11,13 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.errors import UserError
 
 LEAST_SIZE = (60, 20)
-GlyphChoice = Literal["auto", "half", "quadrant", "ascii"]
+GlyphChoice = Literal["auto", "half", "quadrant", "ascii", "kitty", "sixel"]
 ColorChoice = Literal["auto", "truecolor", "256", "16", "none"]
 Colors = Literal["truecolor", "256", "16", "none"]
+_USUAL_CELL = (8, 16)
+"""A cell's pixels, until the terminal says; too few of them do no harm."""
+_SHARED = ("tmux", "screen")
+_PLAIN = ("linux", "ansi", "cons")
 
 
 def check_terminal() -> None:
@@ -57,16 +61,26 @@ def choose_colors(choice: ColorChoice, environment: Mapping[str, str]) -> Colors
     return "none" if term.startswith("vt") or term.endswith("-m") else "16"
 
 
-def choose_glyphs(choice: GlyphChoice, colors: Colors) -> Glyphs:
+def choose_glyphs(
+    choice: GlyphChoice, colors: Colors, environment: Mapping[str, str] = os.environ
+) -> Glyphs:
     """The characters to draw with; ``auto`` looks at the locale and at the number of colours.
 
-    Sixteen colours have four greys, which no digit survives; letters of a ramp do.
+    Sixteen colours have four greys, which no digit survives; letters of a ramp do. Whether the
+    terminal has pixels is asked later, where the question can do no harm: not within tmux or
+    screen, which the next terminal may be attached to, nor on a console that would print it.
     """
     if choice == "ascii":
         return Glyphs(unicode=False, pictures="ascii")
+    if choice in ("kitty", "sixel"):
+        return Glyphs(pictures=choice, dots=_USUAL_CELL)
     if choice != "auto":
         return Glyphs(pictures=choice)
+    term = environment.get("TERM", "")
+    shared = environment.get("TMUX") or environment.get("STY") or term.startswith(_SHARED)
+    ask = colors != "none" and not shared and not term.startswith(_PLAIN)
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower().replace("-", "")
     unicode = encoding == "utf8"
     many_colors = colors in ("truecolor", "256")
-    return Glyphs(unicode=unicode, pictures="half" if unicode and many_colors else "ascii")
+    pictures: Literal["half", "ascii"] = "half" if unicode and many_colors else "ascii"
+    return Glyphs(unicode, pictures, ask=ask)

@@ -1,10 +1,10 @@
-"""The welcome screen: choose what to train."""
+"""The welcome screen: choose a live run, a recent one, or what to train."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -19,27 +19,40 @@ from ganterm.dashboard.line import Line
 from ganterm.dashboard.terminal import Colors
 from ganterm.text import clean
 
+Doing = Literal["attach", "resume", "train"]
+HEADINGS: dict[Doing, tuple[str, str]] = {
+    "attach": ("Live runs", "watch and steer; they go on when you leave"),
+    "resume": ("Recent runs", "go on from the last checkpoint, exactly"),
+    "train": ("Presets", "train from the start"),
+}
+"""Each kind of choice in the order of the list, and what choosing one does."""
+
 
 @dataclass(frozen=True)
 class Choice:
-    """A preset as the list shows it."""
+    """A line of the list: ``name``, ``figure`` (a time, or a step), ``title``; ``about``, told of
+    what is under the cursor; ``doing``; and ``where``, the directory of a run."""
 
     name: str
     title: str
     about: str
-    data: str
-    time: str
+    figure: str
+    doing: Doing = "train"
+    where: str = ""
 
 
-class Welcome(TerminalApp[str]):
-    """Returns the name of the chosen preset, None where the user leaves."""
+class Welcome(TerminalApp[Choice]):
+    """Returns what is chosen, None where the user leaves."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Screen { align: center middle; background: $background; }
-    Vertical { width: 96; max-width: 96%; height: auto; max-height: 96vh; }
-    Static { height: auto; margin: 0 1 1 1; }
-    OptionList { height: auto; max-height: 70vh; background: $surface; border: none; padding: 1; }
+    Vertical { width: 96; max-width: 100%; height: auto; max-height: 100vh; }
+    #head { height: 1; margin: 0 1 1 1; }
+    OptionList { height: auto; max-height: 75vh; background: $surface; border: none;
+                 padding: 0 1; scrollbar-size-vertical: 1;
+                 text-wrap: nowrap; text-overflow: ellipsis; }
+    OptionList > .option-list--option-disabled { color: $foreground; }
     #about { height: 2; margin: 1 1 0 1; color: $text-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,31 +68,54 @@ class Welcome(TerminalApp[str]):
         colors: Colors = "truecolor",
     ) -> None:
         super().__init__(line, colors)
-        self._choices = choices
+        self._choices = {
+            f"choice{number}": choice
+            for number, choice in enumerate(
+                choice for doing in HEADINGS for choice in choices if choice.doing == doing
+            )
+        }
 
     def compose(self) -> ComposeResult:
-        """A heading, a line for each preset, and below what the one under the cursor is about."""
+        """A heading, a list of all choices by kind, and what the one under the cursor is about."""
         with Vertical():
             heading = Text("ganterm", style=f"bold {palette.D}")
-            heading.append("   what shall be trained?   (enter trains, q leaves)", palette.DIM)
-            yield Static(heading, markup=False)
-            options = (Option(_shown(choice), id=choice.name) for choice in self._choices)
-            yield OptionList(*options, markup=False)
+            heading.append("   what shall be trained?   ", palette.TEXT)
+            heading.append("enter chooses, q leaves", palette.DIM)
+            yield Static(heading, id="head", markup=False)
+            yield OptionList(*self._options(), markup=False)
             yield Static(id="about", markup=False)
 
+    def _options(self) -> Iterator[Option]:
+        before: Doing | None = None
+        for identity, choice in self._choices.items():
+            if choice.doing != before:
+                if before is not None:
+                    yield Option("", disabled=True)
+                yield Option(_headed(*HEADINGS[choice.doing]), disabled=True)
+                before = choice.doing
+            yield Option(_shown(choice), id=identity)
+
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Say more of the preset under the cursor."""
-        choice = self._choices[event.option_index]
-        about = f"{clean(choice.about, 500)} Data: {clean(choice.data, 40)}."
-        self.query_one("#about", Static).update(about)
+        """Say more of what is under the cursor."""
+        choice = self._choices[event.option.id or ""]
+        self.query_one("#about", Static).update(clean(choice.about, 180))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Leave with the choice."""
-        self.exit(event.option.id)
+        self.exit(self._choices[event.option.id or ""])
+
+
+def _headed(title: str, does: str) -> Text:
+    text = Text(title, style=f"bold {palette.CHANGE}", no_wrap=True, overflow="ellipsis")
+    text.append(f"   {does}", f"not bold {palette.DIM}")
+    return text
 
 
 def _shown(choice: Choice) -> Text:
-    text = Text(f"{clean(choice.name, 60):<21}", style="bold", no_wrap=True, overflow="ellipsis")
-    text.append(f"{clean(choice.time, 20):>9}  ", style=f"not bold {palette.DIM}")
-    text.append(clean(choice.title), style="not bold")
+    name = clean(choice.name, 64)
+    width, room = (21, 9) if choice.doing == "train" else (31, 10)
+    name = name if len(name) < width else f"{name[: width - 2]}…"
+    text = Text(f"{name:<{width}}", style="bold", no_wrap=True, overflow="ellipsis")
+    text.append(f"{clean(choice.figure, 12):>{room}}  ", style=f"not bold {palette.DIM}")
+    text.append(clean(choice.title, 80), style="not bold")
     return text

@@ -14,6 +14,9 @@ from ganterm.diagnosis.exam import LOOKED_AT, Exam, Findings, Look, Subject
 from ganterm.diagnosis.features import FixedFeatures
 from ganterm.session.findings import Measure
 
+CFID = "cfid"
+"""The Frechet distance in the features of ganterm's own classifier."""
+
 
 class Moments(NamedTuple):
     """A distribution's mean (width,), its covariance (width, width) and a root of that."""
@@ -135,7 +138,7 @@ def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, 
 class ByClassifier(Distance):
     """In the features of ganterm's own classifier."""
 
-    names = ("cfid", "cfid_floor", "kid")
+    names = (CFID, "cfid_floor", "kid")
     measures: ClassVar = _measures(names, "c", "the features of ganterm's own classifier")
 
     def fits(self, subject: Subject) -> bool:

@@ -104,7 +104,7 @@ class RemoteSession:
             )
         if self.snapshot is EMPTY:
             self.close()
-            raise self._unreachable(self._trouble or "it does not answer")
+            raise self._unreachable(self._trouble or f"process {self._pid} does not answer")
 
     def _unreachable(self, why: str) -> UserError:
         return UserError(f"run '{clean(self._run.name)}' cannot be reached: {why}")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,14 @@ from typing import IO
 
 import orjson
 
+from ganterm.errors import UserError
 from ganterm.session.launch import Launch
+from ganterm.session.pointer import Pointer, pointers
 from ganterm.text import clean
 
 _TAIL = 2000
 _LOGIND_SECONDS = 3
+_REACHED_SECONDS = 10.0
 _CGROUP = Path("/proc/self/cgroup")
 
 
@@ -86,6 +90,17 @@ def _outcome(
     last = output.read()[-_TAIL:].decode(errors="replace").strip().splitlines()
     why = clean(last[-1]) if last else "it says nothing"
     return Started(host.pid, failure=f"the host process ended with code {code}: {why}", code=1)
+
+
+def pointer_to(started: Started) -> Pointer:
+    """Where the run of a host that trains is reached; UserError where it is not in time."""
+    end = time.monotonic() + _REACHED_SECONDS
+    while time.monotonic() < end:
+        for pointer in pointers():
+            if pointer.pid == started.pid:
+                return pointer
+        time.sleep(0.05)
+    raise UserError(f"{clean(started.directory)} trains, but cannot be reached; its log says why")
 
 
 def logout_kills() -> bool:

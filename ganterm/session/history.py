@@ -3,10 +3,10 @@
 Over the rows stands a pyramid of buckets of 16, 256 and 4,096 rows, each with the smallest, the
 largest and the mean value, so that a one-step spike is seen at any zoom. One thread appends;
 others read the frozen ``view`` without a lock: what a view refers to is never written again.
-Memory is bounded: of the rows and of all levels but the coarsest no more than the newest ``LIMIT``
-entries are sure to be kept, of which a chart of 2,048 columns takes none for another one's; of what
-lies before them, the coarser levels tell. What a run did before this process looked at it stays on
-the disk, in an ``Archive``.
+Memory is bounded: of the rows, and of each level but the coarsest, the newest ``LIMIT`` entries are
+sure to be kept, which is as many as a chart of 2,048 columns looks at; the coarser levels tell of
+what lies before. What a run did before this process looked at it stays on the disk, in an
+``Archive``.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -125,10 +126,14 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
     ]
     if not matching:
         # A name that no run has is told as such; what is left is a run that does not live.
-        about = _looked_at(runs.find(run, runs_dir), None)
+        there = runs.find(run, runs_dir)
+        about = _looked_at(there, None)
         why = f"is not live: {about.state} at step {about.step:,}"
         if about.state == "live":
-            why = "is live, but its process cannot be reached; its log says why"
+            why = "is live, but cannot be reached: it loads still, or its log says why"
+        elif about.state != "unreadable" and runs.newest(there) is not None:
+            more = f" --steps {2 * about.step}" if about.state == "finished" else ""
+            why += f"; to go on with it: ganterm resume {shlex.quote(clean(run))}{more}"
         raise UserError(f"run '{clean(run, 80)}' {why}; see `ganterm runs`")
     return _only(matching, f"'{clean(run, 80)}' is more than one live run")
 

@@ -115,6 +115,8 @@ def _readable(kind: str, data: Mapping[str, Any]) -> bool:
         return False
     if kind == "data":
         return isinstance(data["files"], list) and bool(data["files"])
+    if kind == "checkpoint":
+        return isinstance(data.get("cfid", 0.0), int | float)
     if kind == "resume":
         return isinstance(data["differs"], list) and all(
             isinstance(d, str) for d in data["differs"]

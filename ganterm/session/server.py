@@ -23,7 +23,7 @@ from ganterm.text import clean
 
 BEAT_SECONDS = 2.0
 MOST_WATCHERS = 32
-ACCEPT_SECONDS = 0.02
+ACCEPT_SECONDS = 0.05
 """Rest after each connection, so that a storm of them costs the training next to nothing."""
 GOODBYE_SECONDS = 1.0
 

@@ -37,19 +37,29 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What belongs to a checkpoint. ``own``: the user's, which nothing but the user removes."""
+    """What belongs to a checkpoint. ``own``: the user's, which nothing but the user removes.
+
+    ``cfid``: by which it was the best one when it was taken; None where that is not why.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format: int
     own: bool
+    cfid: float | None = Field(None, allow_inf_nan=False)
     files: dict[str, FileEntry]
 
 
 def save(
-    folder: Path, tensors: Mapping[str, Tensor], state: RunState, own: bool = False
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    state: RunState,
+    own: bool = False,
+    cfid: float | None = None,
 ) -> CheckpointName:
     """Write a checkpoint into ``folder``; it appears whole or not at all. Returns its name.
+
+    ``own`` and ``cfid`` are the manifest's.
 
     ``LATEST`` is renamed into place last, so it never names what is not there. OSError where the
     disk does not take it; what was there before stays.
@@ -62,7 +72,7 @@ def save(
         file: FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         for file, content in files.items()
     }
-    manifest = Manifest(format=FORMAT, own=own, files=entries)
+    manifest = Manifest(format=FORMAT, own=own, cfid=cfid, files=entries)
     files[MANIFEST] = orjson.dumps(manifest.model_dump(), option=_JSON)
     # The last bytes of a disk are left to the logs.
     if shutil.disk_usage(folder).free < sum(map(len, files.values())):

@@ -15,10 +15,11 @@ from ganterm.losses import LOSSES
 from ganterm.losses.loss import Loss, Play
 from ganterm.losses.penalties import squared_norms
 from ganterm.networks.modules.shells import Judged
-from ganterm.presets import OptimizerSection
+from ganterm.sections import OptimizerSection
 from ganterm.training.average import Average
 from ganterm.training.batches import RealBatches
 from ganterm.training.buffers import BufferGuard
+from ganterm.training.forward import PLAIN, Forward, Forwards
 from ganterm.training.judging import Judging
 from ganterm.training.latent import Latent
 from ganterm.training.measuring import of_d_batch, row
@@ -32,7 +33,8 @@ class Game:
 
     ``average`` follows G; ``balance`` is the loss's own scalar; ``squares`` are the newest R1, R2
     unweighted; ``step`` and ``d_updates`` count what was done. ``pack`` samples of one
-    kind are shown to D as one.
+    kind are shown to D as one. Updates take the networks' forward passes as ``forwards`` says;
+    where D's gradient is penalised, and in all that only looks, they are those of the modules.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Game:
         latent: Latent,
         noise: torch.Generator,
         pack: int = 1,
+        forwards: Forwards = PLAIN,
     ) -> None:
         self.generator = generator.train()
         self.discriminator = discriminator.train()
@@ -60,6 +63,12 @@ class Game:
         self.step = 0
         self.d_updates = 0
         self.judging = Judging(discriminator, latent, noise, pack)
+        self._fast_g: Forward = generator
+        self._fast_judging = self.judging
+        if not forwards.plain:
+            self._fast_g = forwards.of(generator, self.device)
+            fast_d = forwards.of(discriminator, self.device)
+            self._fast_judging = Judging(discriminator, latent, noise, pack, fast_d)
         none = nothing(self.device)
         self.squares = (none, none)
 
@@ -158,7 +167,9 @@ class Game:
         if regularised:
             real.requires_grad_()
             fake.requires_grad_()
-        of_real, of_fake = judging.both(real, fake, labels)
+        # A penalty differentiates what it is of twice.
+        passes = judging if regularised else self._fast_judging
+        of_real, of_fake = passes.both(real, fake, labels)
         play = Play(controls, self.noise, self.balance)
         d_loss = loss.d_loss(*judging.flipped(of_real.scores, of_fake.scores, controls), play)
         penalty = loss.penalty(judging.critic(labels), real, fake, play)
@@ -193,14 +204,15 @@ class Game:
         # Beside reals, fakes get their labels, so that a pair is of one kind.
         if labels is None:
             labels = self.draw_labels()
-        shown = self.judging.shown(self._made(labels), controls, self.step)
-        judged = self.judging.judged(shown, labels)
+        judging = self._fast_judging
+        shown = judging.shown(self._made(labels), controls, self.step)
+        judged = judging.judged(shown, labels)
         real = None
         if batch is not None:
             # The loss reaches G through the fakes alone.
             with torch.no_grad():
-                shown = self.judging.shown(batch, controls, self.step)
-                real = self.judging.judged(shown, labels).scores
+                shown = judging.shown(batch, controls, self.step)
+                real = judging.judged(shown, labels).scores
         g_loss, added = self._g_loss(loss, judged, real, labels, controls, self.noise)
         return self._applied("G", g_loss, added, controls)
 
@@ -238,7 +250,7 @@ class Game:
     def _made(self, labels: Tensor | None) -> Tensor:
         """Fakes of fresh noise, with the labels G is told, if any."""
         noise = self.draw_noise()
-        made: Tensor = self.generator(noise) if labels is None else self.generator(noise, labels)
+        made: Tensor = self._fast_g(noise) if labels is None else self._fast_g(noise, labels)
         return made
 
     def _regulariser(

@@ -9,6 +9,7 @@ from torch.nn import functional
 from ganterm.controls import Controls
 from ganterm.losses.loss import Critic
 from ganterm.networks.modules.shells import Judged
+from ganterm.training.forward import Forward
 from ganterm.training.latent import Latent
 
 
@@ -16,13 +17,18 @@ class Judging:
     """D's verdicts on samples, told their labels where it is told any; G's codes it never is.
 
     ``pack`` samples of one kind are shown as one. ``noise`` draws what is done to D's inputs and
-    sides at random.
+    sides at random. ``forward``: D's forward pass, by default the module's.
     """
 
     def __init__(
-        self, discriminator: nn.Module, latent: Latent, noise: torch.Generator, pack: int = 1
+        self,
+        discriminator: nn.Module,
+        latent: Latent,
+        noise: torch.Generator,
+        pack: int = 1,
+        forward: Forward | None = None,
     ) -> None:
-        self._discriminator = discriminator
+        self._forward = discriminator if forward is None else forward
         self._latent = latent
         self._noise = noise
         self.pack = pack
@@ -54,7 +60,7 @@ class Judging:
     def judged(self, samples: Tensor, labels: Tensor | None) -> Judged:
         """D's verdict on what it is shown, with the labels of the samples, where they have any."""
         told = () if labels is None or self._latent.codes else (labels,)
-        judged = self._discriminator(samples, *told)
+        judged = self._forward(samples, *told)
         return judged if isinstance(judged, Judged) else Judged(judged)
 
     def both(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Judged, Judged]:

@@ -23,15 +23,21 @@ ROWS_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Wish:
-    """Why a checkpoint is taken: the user's ``own``, the ``best`` so far, or because it is time."""
+    """Why a checkpoint is taken: the user's ``own``, the best one so far, or because it is time.
+
+    ``cfid``: what it is the best by, or None.
+    """
 
     own: bool = False
-    best: bool = False
+    cfid: float | None = None
 
 
 @dataclass(frozen=True)
 class News:
-    """A checkpoint that is on the disk, or None, and what went wrong, or None."""
+    """A checkpoint that is on the disk, or None, and what went wrong, or None.
+
+    ``wish``: of what was wished for, what came true or can still do so.
+    """
 
     name: CheckpointName | None
     trouble: str | None
@@ -58,15 +64,22 @@ class Keeper:
 
     def ask(self, wish: Wish) -> None:
         """Have a checkpoint taken at the next occasion."""
-        self._wish = Wish(self._wish.own or wish.own, self._wish.best or wish.best)
+        cfid = self._wish.cfid if wish.cfid is None else wish.cfid
+        self._wish = Wish(self._wish.own or wish.own, cfid)
         self._not_before = 0.0
+
+    @property
+    def free(self) -> bool:
+        """Whether what is wished for now is taken now."""
+        waits = time.monotonic() < self._not_before
+        return not waits and (self._thread is None or not self._thread.is_alive())
 
     def due(self, step: int) -> bool:
         """Whether a copy of the state should be taken now, at ``step``."""
-        now = time.monotonic()
-        if now < self._not_before or (self._thread is not None and self._thread.is_alive()):
+        if not self.free:
             return False
-        timely = bool(self._every) and now >= self._next_at and step != self._taken_at_step
+        late = time.monotonic() >= self._next_at
+        timely = bool(self._every) and late and step != self._taken_at_step
         return timely or self._wish != Wish()
 
     def take(
@@ -118,14 +131,16 @@ class Keeper:
     ) -> None:
         rows_written.wait(ROWS_SECONDS)
         folder = self._run / "checkpoints"
-        name = None
+        # The best is gone with the copy of it; all else can be had later as well.
+        name, told = None, Wish(wish.own)
         try:
-            name = checkpoint.save(folder, tensors, state, wish.own)
-            if wish.best:
+            name = checkpoint.save(folder, tensors, state, wish.own, wish.cfid)
+            if wish.cfid is not None:
                 checkpoint.point(folder, name, BEST)
+                told = wish
             prune(self._run, self._megabytes)
         except Exception as error:  # noqa: BLE001 - no trouble in here may end the training
             words = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-            self._news.append(News(name, words, wish))
+            self._news.append(News(name, words, told))
         else:
-            self._news.append(News(name, None, wish))
+            self._news.append(News(name, None, told))

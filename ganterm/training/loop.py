@@ -38,7 +38,7 @@ from ganterm.training.standing import Standing
 from ganterm.training.teller import Teller
 from ganterm.training.window import Window
 
-DRAIN_SECONDS = 0.2
+PUBLISH_SECONDS = 0.2
 REST_SECONDS = 0.5
 
 
@@ -93,7 +93,7 @@ class Training:
         )
         self._asked_to_stop: str | None = None
         self._single_steps = 0
-        self._drained_at = 0.0
+        self._published_at = 0.0
         for event in begin.events:
             board.pin(event)
         board.commands.extendleft(reversed(begin.pending))
@@ -142,7 +142,7 @@ class Training:
                 self._single_steps -= 1
                 if not self._single_steps:
                     self._rest()
-            elif self._rows.full or time.perf_counter() - self._drained_at >= DRAIN_SECONDS:
+            elif self._rows.full or time.perf_counter() - self._published_at >= PUBLISH_SECONDS:
                 self._drain()
                 self._publish()
 
@@ -296,6 +296,7 @@ class Training:
         self._drain()
         found = self._examiner.examine(standing.step, self._pace.seconds, standing.controls)
         self._directory.diagnosis(found, standing.branch)
+        self._saving.examined(found)
         self._judge()
         for name, message in self._examiner.broken.items():
             if name not in self._teller.raised:
@@ -310,7 +311,6 @@ class Training:
 
     def _drain(self) -> None:
         """Copy the newest rows out; pause where an update among them had to be refused."""
-        self._drained_at = time.perf_counter()
         self._teller.broken_samples(self._game.batches.broken)
         refusal = self._rows.drain()
         if refusal is not None and "nonfinite" not in self._teller.raised:
@@ -324,6 +324,7 @@ class Training:
 
     def _publish(self, failure: Failure | None = None) -> None:
         standing, teller, snapshot = self._standing, self._teller, self._board.snapshot
+        self._published_at = time.perf_counter()
         paused = standing.state == "paused"
         steps_per_s = 0.0 if paused else self._pace.steps_per_s(standing.step)
         sample = self._window.seen(snapshot.sample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganterm.presets import OptimizerSection
+from ganterm.sections import OptimizerSection
 
 
 class GuardedOptimizer:

@@ -21,7 +21,16 @@ BEST = "BEST"
 class _Kept:
     name: CheckpointName
     own: bool
+    cfid: float | None
     bytes: int
+
+
+def best_cfid(run: Path) -> float | None:
+    """That of the best checkpoint so far, whichever branch it is of; None where there is none."""
+    folder = run / "checkpoints"
+    name = CheckpointName.parse(_pointed(folder, BEST) or "")
+    known = None if name is None else _looked_at(folder, name)
+    return None if known is None else known.cfid
 
 
 def prune(run: Path, megabytes: int) -> list[CheckpointName]:
@@ -62,7 +71,8 @@ def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
         manifest = validated(Manifest, read_file(folder / str(name) / MANIFEST, MAX_BYTES))
     except (OSError, ValueError):
         return None
-    return _Kept(name, manifest.own, sum(entry.bytes for entry in manifest.files.values()))
+    size = sum(entry.bytes for entry in manifest.files.values())
+    return _Kept(name, manifest.own, manifest.cfid, size)
 
 
 def _pointed(folder: Path, pointer: str) -> str | None:

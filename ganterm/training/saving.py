@@ -9,12 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ganterm.presets import RunSection
+from ganterm.sections import RunSection
+from ganterm.session.findings import Diagnosis
 from ganterm.session.protocol import Command, SetControl
 from ganterm.training import state as states
+from ganterm.training.best import Best
 from ganterm.training.iteration import Game
 from ganterm.training.keeper import Keeper, Wish
 from ganterm.training.pace import Pace
+from ganterm.training.retention import best_cfid
 from ganterm.training.rundir import RunDirectory
 from ganterm.training.sampler import Sampler
 from ganterm.training.standing import Standing
@@ -49,10 +52,19 @@ class Saving:
         self._commands = commands
         self._facts = facts
         self._keeper = Keeper(directory.path, run.checkpoint_minutes, run.checkpoint_mb)
+        self._best = Best(best_cfid(directory.path), run.checkpoint_minutes)
 
     def ask(self, wish: Wish) -> None:
         """Have a checkpoint written at the next occasion."""
         self._keeper.ask(wish)
+
+    def examined(self, found: Diagnosis) -> None:
+        """Have a checkpoint written at once if the round ``found``, just over, was the best."""
+        self._tell()
+        value = self._best.value(found)
+        if value is not None and self._keeper.free:
+            self._best.asked()
+            self._keeper.ask(Wish(cfid=value))
 
     def due(self) -> bool:
         """Tell of checkpoints that were written; whether one should be taken now."""
@@ -70,8 +82,12 @@ class Saving:
         news = self._keeper.last(*self._copies(), self._directory.settled())
         if news.name is None:
             return None, news.trouble
+        path = f"checkpoints/{news.name}"
+        if news.wish.cfid is not None:
+            # The event of the end names it as well, but not as the best one.
+            self._tell_written(path, news.wish)
         self._teller.clear("checkpoint")
-        return f"checkpoints/{news.name}", None
+        return path, None
 
     def wait(self) -> None:
         """Let what is being written be finished."""
@@ -80,8 +96,7 @@ class Saving:
     def _tell(self) -> None:
         while (news := self._keeper.news()) is not None:
             if news.name is not None:
-                path = f"checkpoints/{news.name}"
-                self._teller.event("checkpoint", path=path, own=news.wish.own)
+                self._tell_written(f"checkpoints/{news.name}", news.wish)
             if news.trouble is not None:
                 message = f"no checkpoint could be written: {news.trouble}; tried again later"
                 if news.name is not None:
@@ -89,6 +104,13 @@ class Saving:
                 self._teller.alarm("checkpoint", "No checkpoint", message)
             else:
                 self._teller.clear("checkpoint")
+
+    def _tell_written(self, path: str, wish: Wish) -> None:
+        told: dict[str, Any] = {"path": path, "own": wish.own}
+        if wish.cfid is not None:
+            self._best.kept(wish.cfid)
+            told["cfid"] = wish.cfid
+        self._teller.event("checkpoint", **told)
 
     def _copies(self) -> tuple[dict[str, Tensor], states.RunState]:
         """All that the run's future depends on, as it is between two iterations."""

@@ -27,8 +27,10 @@ from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
 from ganterm.training.examiner import Examiner
+from ganterm.training.forward import Forwards
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
+from ganterm.training.rehearsal import rehearse
 from ganterm.training.room import check_room
 from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
@@ -98,6 +100,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     torch.manual_seed(init_seed)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
     labelled = bool(latent.labels) and not latent.codes
+    forwards = Forwards(run.precision, run.compile)
     game = Game(
         generator.to(device),
         discriminator.to(device),
@@ -106,7 +109,9 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         latent,
         torch.Generator(device).manual_seed(noise_seed),
         preset.discriminator.pack,
+        forwards,
     )
+    rehearse(game, run, preset.controls, tell)
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
     examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)

@@ -133,11 +133,12 @@ def generators(game: Game, sampler: Sampler) -> dict[str, torch.Generator]:
 
     torch's own, of which dropout draws, belong to the whole process.
     """
-    found = {
-        "torch": torch.default_generator,
-        "noise": game.noise,
-        "sampler": sampler.random,
-    }
+    return {**game_generators(game), "sampler": sampler.random}
+
+
+def game_generators(game: Game) -> dict[str, torch.Generator]:
+    """Those that the training draws from, but that of the data's order."""
+    found = {"torch": torch.default_generator, "noise": game.noise}
     if game.device.type == "cuda":
         found["device"] = torch.cuda.default_generators[game.device.index]
     elif game.device.type == "mps":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,16 +18,39 @@ from ganterm.dashboard.palette import heading, style
 STAND_IN = "?"
 
 
+@dataclass(frozen=True, eq=False)
+class Inlay:
+    """A picture in real pixels (height, width, 1 or 3) whose corner lies on a cell, enlarged."""
+
+    row: int
+    column: int
+    pixels: NDArray[np.uint8]
+    scale: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The terminal's pixels that it takes, (height, width)."""
+        height, width, _ = self.pixels.shape
+        return height * self.scale, width * self.scale
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """All but what it shows."""
+        return self.row, self.column, *self.size
+
+
 class Cells:
     """A grid of ``rows`` x ``columns`` characters, each with the index of a style.
 
     Equal neighbours become one segment: Textual pays for each segment, and so does the link.
+    ``inlays`` lie over cells that are blank.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
         self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
         self.styles: NDArray[np.intp] = np.zeros((rows, columns), np.intp)
         self._known: dict[Style, int] = {style(): 0}
+        self.inlays: list[Inlay] = []
 
     @classmethod
     def of(
@@ -71,12 +95,17 @@ class Cells:
         place = (slice(row, row + rows), slice(column, column + columns))
         self.chars[place] = other.chars
         self.styles[place] = np.array([self.index(look) for look in other._known])[other.styles]
+        for inlay in other.inlays:
+            moved = replace(inlay, row=inlay.row + row, column=inlay.column + column)
+            self.inlays.append(moved)
 
     def cut(self, rows: int, columns: int) -> Cells:
-        """The upper left part of at most this size."""
+        """The upper left part of at most this size; an inlay is never cut, but left out."""
         made = Cells(0, 0)
         made.chars, made.styles = self.chars[:rows, :columns], self.styles[:rows, :columns]
         made._known = self._known
+        if made.size == self.size:
+            made.inlays = self.inlays
         return made
 
     def title(self, text: str, row: int = 0) -> None:

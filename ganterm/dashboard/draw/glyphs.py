@@ -5,19 +5,59 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+LEAST = 14
+"""Dots across that a sample needs to be recognised."""
+_LEAST_COLUMNS = 6
+"""Columns that a sample in real pixels takes at least: below, it is too small for the eye."""
+_LARGEST_SCALE = 10
+
 
 @dataclass(frozen=True)
 class Glyphs:
-    """``unicode``: braille, blocks and rules; ``pictures``: half blocks (two pixels a cell),
-    quadrants (four, of two colours) or a ramp of letters."""
+    """``unicode``: braille, blocks and rules; ``pictures``: half blocks (two dots a cell),
+    quadrants (four, of two colours), a ramp of letters, or the terminal's own pixels by the
+    protocol of Kitty or Sixel. ``dots``: how many dots a cell has, across and down, as pictures
+    are laid out. ``ask``: whether the terminal is to be asked for pixels, which would be better.
+    """
 
     unicode: bool = True
-    pictures: Literal["half", "quadrant", "ascii"] = "half"
+    pictures: Literal["half", "quadrant", "ascii", "kitty", "sixel"] = "half"
+    dots: tuple[int, int] = (1, 2)
+    ask: bool = False
 
     @property
-    def wide(self) -> int:
-        """Pixels of a picture across a cell."""
-        return 2 if self.pictures == "quadrant" else 1
+    def pixels(self) -> bool:
+        """Whether pictures are made of the terminal's own pixels."""
+        return self.pictures in ("kitty", "sixel")
+
+    @property
+    def cells(self) -> Glyphs:
+        """The same, with pictures in characters: where no pixels can be shown."""
+        return Glyphs(self.unicode) if self.pixels else self
+
+    def sizes(self, native: int) -> list[int]:
+        """Dots that a sample of ``native`` pixels may take across, the largest first.
+
+        Real pixels are enlarged by whole numbers only, characters down to what can be recognised.
+        """
+        if not self.pixels:
+            return list(range(max(native, LEAST), LEAST - 1, -1))
+        least = -(-_LEAST_COLUMNS * self.dots[0] // native)
+        return [scale * native for scale in range(max(_LARGEST_SCALE, least), least - 1, -1)]
+
+    def shape(self, size: int, native: int) -> tuple[int, int]:
+        """Rows and columns of pixels with which a sample that takes ``size`` dots is drawn."""
+        if self.pixels:
+            return native, native
+        return size, 2 * size if self.pictures == "quadrant" else size
+
+    def columns(self, dots: int) -> int:
+        """Cells that so many dots take across."""
+        return -(-dots // self.dots[0])
+
+    def rows(self, dots: int) -> int:
+        """Cells that so many dots take down."""
+        return -(-dots // self.dots[1])
 
     @property
     def marker(self) -> str:

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
 
-from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.cells import Cells, Inlay
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.palette import SURFACE, style
 
-LEAST = 14
-"""Pixels across that a sample needs to be recognised."""
 ENOUGH = 16
 """Samples that should be seen before single ones are drawn larger."""
 # Textual's cache holds 1,024 colour pairs, and each grey more costs bytes on the link.
@@ -27,11 +25,11 @@ _QUADRANTS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))
 
 @dataclass(frozen=True)
 class Grid:
-    """How samples are laid out: ``across`` x ``down`` of ``pixels`` x ``pixels``."""
+    """How samples are laid out: ``across`` x ``down`` of ``dots`` x ``dots``."""
 
     across: int
     down: int
-    pixels: int
+    dots: int
 
     @property
     def count(self) -> int:
@@ -39,26 +37,32 @@ class Grid:
         return self.across * self.down
 
 
-def fit(columns: int, rows: int, native: int, most: int, enough: int = ENOUGH) -> Grid:
+def fit(
+    columns: int, rows: int, native: int, most: int, glyphs: Glyphs, enough: int = ENOUGH
+) -> Grid:
     """The largest samples of which ``enough`` fit into ``columns`` x ``rows`` cells."""
+    dots_across, dots_down = columns * glyphs.dots[0], rows * glyphs.dots[1]
 
     def room(size: int) -> tuple[int, int]:
-        return columns // size, 2 * rows // size
+        return dots_across // size, dots_down // size
 
-    enough = min(enough, most, max(1, room(LEAST)[0] * room(LEAST)[1]))
-    sizes = range(max(native, LEAST), LEAST, -1)
-    size = next((s for s in sizes if room(s)[0] * room(s)[1] >= enough), LEAST)
-    across, down = room(size)
-    across, down = max(1, across), max(1, down)
+    sizes = glyphs.sizes(native)
+    across, down = room(sizes[-1])
+    enough = min(enough, most, max(1, across * down))
+    size = next((s for s in sizes if room(s)[0] * room(s)[1] >= enough), sizes[-1])
+    across, down = (max(1, n) for n in room(size))
     return Grid(min(across, most), min(down, -(-most // across)), size)
 
 
-def resized(images: NDArray[np.uint8], pixels: int, wide: int = 1) -> NDArray[np.float32]:
-    """Pictures (n, h, w, c) brought to ``pixels`` rows of ``wide`` times as many columns.
+def resized(images: NDArray[np.uint8], size: int, glyphs: Glyphs) -> NDArray[np.float32]:
+    """Pictures (n, h, w, c) as they are drawn where they take ``size`` dots, of square pixels.
 
     Each pixel is the average of the area that it covers.
     """
-    down, across = _averaging(images.shape[1], pixels), _averaging(images.shape[2], wide * pixels)
+    shape = glyphs.shape(size, images.shape[2])
+    if shape == images.shape[1:3]:
+        return images.astype(np.float32)
+    down, across = _averaging(images.shape[1], shape[0]), _averaging(images.shape[2], shape[1])
     rows = np.tensordot(images.astype(np.float32), down, axes=(1, 1))
     both = np.tensordot(rows, across, axes=(1, 1))
     return np.ascontiguousarray(both.transpose(0, 2, 3, 1))
@@ -74,12 +78,9 @@ def _averaging(source: int, target: int) -> NDArray[np.float32]:
     return (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def mosaic(images: NDArray[np.uint8], grid: Grid, wide: int = 1) -> NDArray[np.float32]:
-    """The first samples side by side as one picture (height, ``wide`` x width, c).
-
-    Missing ones are black.
-    """
-    shown = resized(images[: grid.count], grid.pixels, wide)
+def mosaic(images: NDArray[np.uint8], grid: Grid, glyphs: Glyphs) -> NDArray[np.float32]:
+    """The first samples side by side as one picture (height, width, c). Missing ones are black."""
+    shown = resized(images[: grid.count], grid.dots, glyphs)
     _, tall, broad, channels = shown.shape
     whole = np.zeros((grid.count, tall, broad, channels), np.float32)
     whole[: len(shown)] = shown
@@ -87,11 +88,16 @@ def mosaic(images: NDArray[np.uint8], grid: Grid, wide: int = 1) -> NDArray[np.f
     return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * tall, grid.across * broad, channels)
 
 
-def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs) -> Cells:
+def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs, scale: int = 1) -> Cells:
     """A picture (height, width, 1 or 3) of values 0..255, two pixel rows to a cell row.
 
-    A cell is ``glyphs.wide`` pixels across. NaN is the panel's own ground.
+    Quadrants have two pixels across a cell. Real pixels are enlarged ``scale`` times.
     """
+    if glyphs.pixels:
+        height, width, _ = picture.shape
+        cells = Cells(glyphs.rows(scale * height), glyphs.columns(scale * width))
+        cells.inlays.append(Inlay(0, 0, picture.astype(np.uint8), scale))
+        return cells
     if len(picture) % 2:
         picture = np.concatenate([picture, np.full_like(picture[:1], np.nan)])
     if glyphs.pictures == "ascii":

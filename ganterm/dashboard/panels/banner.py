@@ -33,7 +33,8 @@ class BannerPanel(Panel):
         if snapshot.failure is not None:
             look = style(palette.ALARM, bold=True)
             _wrap(cells, f"{glyphs.alarm} failed: {clean(snapshot.failure.message, 400)}", look)
-            if any(event.kind == "checkpoint" for event in frame.events):
+            saved = any(event.kind == "checkpoint" for event in frame.events)
+            if saved and not frame.link.readonly:
                 told = " R goes on from the newest checkpoint "
                 cells.write(height - 1, width - len(told), told, style(palette.D, bold=True))
         elif frame.link.state == "stale":

@@ -71,7 +71,8 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "start":
             return "training starts", style(palette.DIM)
         case "checkpoint":
-            return f"checkpoint {clean(data['path'])}", style(palette.DIM)
+            best = f", the best so far: cFID {data['cfid']:.4g}" if "cfid" in data else ""
+            return f"checkpoint {clean(data['path'])}{best}", style(palette.DIM)
         case "resume":
             differs = (
                 f"; not bit-exact: {clean(', '.join(data['differs']))}" if data["differs"] else ""

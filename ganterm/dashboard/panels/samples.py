@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+from textual.geometry import Region
+from textual.strip import Strip
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -20,11 +24,15 @@ from ganterm.dashboard.draw.tiles import (
     label_width,
 )
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.overlay import Placed
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.session.findings import Surface
 from ganterm.session.protocol import Sample, Snapshot, ViewName
 from ganterm.text import clean
+
+_LEAST_COLUMNS, _LEAST_ROWS = 30, 10
+"""Cells that a picture gets where there are as many, however little it may cost."""
 
 TITLES: dict[ViewName, str] = {
     "samples": "Samples",
@@ -38,13 +46,19 @@ TITLES: dict[ViewName, str] = {
 class SamplesPanel(Panel):
     """The sample picture; drawn anew only when there is a new one.
 
-    ``rows_shown``: how many rows of the last table it had room for.
+    ``rows_shown``: how many rows of the last table it had room for. ``in_cells``: draw pictures in
+    characters, whatever the terminal can show. ``composed`` is called when Textual paints cells of
+    the panel, and so over what lay there.
     """
 
     rows_shown = 1
+    in_cells = False
+    composed: Callable[[], None] = staticmethod(lambda: None)
+    _awaits_composing = False
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """A title row, then the picture, in the middle of what is left."""
+        self._awaits_composing = True
         whole = Cells(height, width)
         sample = frame.snapshot.sample
         if sample is None:
@@ -53,12 +67,49 @@ class SamplesPanel(Panel):
         _title(whole, frame, sample)
         if height < 3:
             return whole
-        body = self._body(frame.snapshot, sample, frame.glyphs, width, height - 1)
+        glyphs = frame.glyphs.cells if self.in_cells else frame.glyphs
+        size = frame.cost.picture
+        room = _part(width, size, _LEAST_COLUMNS), _part(height - 1, size, _LEAST_ROWS)
+        body = self._body(frame.snapshot, sample, glyphs, *room)
         rows, columns = body.size
         body = body if rows < height and columns <= width else body.cut(height - 1, width)
         rows, columns = body.size
         whole.inset(body, 1 + (height - 1 - rows) // 2, (width - columns) // 2)
         return whole
+
+    def inputs(self, frame: Frame) -> object:
+        """The frame, and what pictures are made of."""
+        return frame, self.in_cells
+
+    def turn_to(self, in_cells: bool) -> None:
+        """Draw the newest frame again, where that is another way."""
+        if in_cells != self.in_cells:
+            self.in_cells = in_cells
+            if self._frame is not None:
+                self.show(self._frame)
+
+    def _paint(self, before: Cells, cells: Cells) -> bool:
+        # Where pictures in pixels come, go or move, all cells must be sent, which clear the old.
+        places = [[inlay.place for inlay in grid.inlays] for grid in (before, cells)]
+        self._awaits_composing = places[0] != places[1] or not super()._paint(before, cells)
+        return not self._awaits_composing
+
+    def placed(self) -> list[Placed]:
+        """The pictures in pixels and where on the screen they lie; none that has no room there."""
+        left, top, width, height = self.content_region
+        columns, rows = self.app.size
+        # On the last row of the screen, a picture might scroll it.
+        fits = left + width <= columns and top + height < rows and self.is_on_screen
+        cells = self._cells
+        if cells is None or cells.size != (height, width) or self._awaits_composing or not fits:
+            return []
+        return [Placed(inlay, top + inlay.row, left + inlay.column) for inlay in cells.inlays]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows of a part of the panel."""
+        self._awaits_composing = False
+        self.composed()
+        return super().render_lines(crop)
 
     def _body(
         self, snapshot: Snapshot, sample: Sample, glyphs: Glyphs, width: int, height: int
@@ -97,6 +148,10 @@ class SamplesPanel(Panel):
         captioned.write(0, max(0, (width - len(text)) // 2), text, style(palette.DIM))
         captioned.inset(body.cut(height - 1, width), 1, (width - min(columns, width)) // 2)
         return captioned
+
+
+def _part(room: int, share: float, least: int) -> int:
+    return max(min(room, least), round(room * share))
 
 
 def _title(cells: Cells, frame: Frame, sample: Sample) -> None:
@@ -145,14 +200,16 @@ def _rows(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cell
     native, count = sample.images.shape[2], len(sample.images) // sample.across
     labels = tuple(clean(label, 40) for label in sample.labels)
     if sample.view.name == "walk":
-        table = fit_walk(width, height, native, count, sample.across)
-        beside = fit_walk(width - label_width(labels), height, native, count, sample.across)
+        across, room = sample.across, width - label_width(labels)
+        table = fit_walk(width, height, native, count, across, glyphs)
+        beside = fit_walk(room, height, native, count, across, glyphs)
         if beside.across == table.across:
             table = beside
         else:
             labels = ()
     else:
-        table = fit_table(width, height, native, count, sample.across, label_width(labels))
+        label = label_width(labels)
+        table = fit_table(width, height, native, count, sample.across, label, glyphs)
     return draw_table(sample.images, sample.across, labels, table, glyphs), table.rows
 
 
@@ -160,7 +217,7 @@ def _neighbours(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tupl
     """Pairs with their distances, and how one stands to the other."""
     assert sample.images is not None and sample.beside is not None
     assert sample.distances is not None
-    pairs = fit_pairs(width, height, sample.images.shape[2], len(sample.images))
+    pairs = fit_pairs(width, height, sample.images.shape[2], len(sample.images), glyphs)
     words = [f"{distance:.2f}" for distance in sample.distances.tolist()]
     cells = draw_pairs(sample.images, sample.beside, words, pairs, glyphs)
     return cells, "over" if pairs.stacked else "|"

@@ -109,6 +109,7 @@ class CockpitScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._panels: dict[str, list[Panel]] = {}
+        self.samples = SamplesPanel(id="samples")
 
     def compose(self) -> ComposeResult:
         """Every panel, once; what has no room is hidden by its class."""
@@ -122,7 +123,7 @@ class CockpitScreen(Screen[None]):
                 yield DiversityChart(id="diversity", classes="extra")
                 yield GradientChart(id="gradients")
                 yield WeightChart(id="weights", classes="extra")
-            yield SamplesPanel(id="samples")
+            yield self.samples
             yield DiagnosisPanel(id="health")
             yield ControlsPanel(id="controls")
             yield EventsPanel(id="events")

@@ -1,0 +1,75 @@
+"""A live run of another process, watched and steered from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ganterm.session import runs
+from ganterm.session.client import RemoteSession
+from ganterm.session.launch import Launch
+from ganterm.session.pointer import Pointer
+from ganterm.signals import SignalStop
+from ganterm.streams import tell
+from ganterm.text import clean
+
+
+def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
+    """Show a live run of another process in the dashboard."""
+    from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
+
+    check_terminal()
+    session = RemoteSession(pointer, readonly)
+    session.connect()
+    # Loaded while the run answers and its files are read.
+    from ganterm.dashboard.app import Dashboard
+    from ganterm.dashboard.line import Line
+
+    session.start()
+    line, colors = Line(), choose_colors(color, os.environ)
+    signs = choose_glyphs(glyphs, colors)
+    while True:
+        launches: list[Launch] = []
+        again = None if readonly else partial(_again, session, launches)
+        app = Dashboard(session, signs, line, colors, suspends=True, again=again)
+        stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
+        line.lost = stop.hang_up
+        code = app.run()
+        session.close()
+        if not launches:
+            break
+        found = _resumed(launches[0])
+        if isinstance(found, int):
+            return found
+        session = RemoteSession(found)
+        session.start()
+    stop.done()
+    last = session.snapshot
+    name, where = clean(last.info.name), clean(last.info.directory)
+    if session.ended.is_set():
+        tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
+    else:
+        tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
+    code = 1 if code is None else code
+    return stop.code if stop.code is not None else code
+
+
+def _again(session: RemoteSession, launches: list[Launch]) -> None:
+    """Have a run whose process has failed go on in another one; UserError if it cannot."""
+    launches.append(runs.resumption(Path(session.snapshot.info.directory)))
+
+
+def _resumed(launch: Launch) -> Pointer | int:
+    """The pointer to a run that now goes on in the background, or the exit code."""
+    from ganterm.session import detach
+
+    # Interrupted here, the process that begins is ended again.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    started = detach.start(launch, lambda doing: tell(f"{doing} ..."))
+    if started.failure:
+        tell(started.failure)
+        return started.code
+    return detach.pointer_to(started)
