@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -42,6 +43,19 @@ class _Path(_Word):
         if value == "":
             self.fail("a path is needed, as in ./runs", param, ctx)
         return Path(super().convert(value, param, ctx))
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, which NaN is not."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; BadParameter where it is none."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"'{clean(value, 20)}' is not a number of seconds", param, ctx)
+        return number
 
 
 def _problem(text: str) -> str:
@@ -128,6 +142,8 @@ def command(text: str) -> tuple[str, ...]:
         parts = tuple(shlex.split(text))
     except ValueError as error:
         raise UserError(f"--on-alarm {clean(text, 60)}: {error}") from None
+    if text and not parts:
+        raise UserError("--on-alarm: a command is needed, as in --on-alarm 'notify-send ganterm'")
     if parts and shutil.which(parts[0]) is None:
         raise UserError(
             f"--on-alarm: there is no program '{clean(parts[0], 60)}' here; it is run without a "

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from ganterm import __version__, arguments, attaching, interrupts, presets, streams, watching
-from ganterm.arguments import PATH, WORD
+from ganterm.arguments import PATH, WORD, Seconds
 from ganterm.data import DATASETS
 from ganterm.errors import UserError
 from ganterm.session import listing, runs
@@ -68,6 +69,13 @@ def cli(ctx: click.Context, **options: Any) -> None:
     """
     if ctx.invoked_subcommand is None:
         ctx.exit(_train(options))
+    for option in ctx.command.params:
+        said = option.name and ctx.get_parameter_source(option.name)
+        if said is ParameterSource.COMMANDLINE:
+            raise UserError(
+                f"{option.opts[0]} stands before '{ctx.invoked_subcommand}', which takes its own "
+                f"options, behind its name; see ganterm {ctx.invoked_subcommand} --help"
+            )
 
 
 @cli.command("presets")
@@ -131,6 +139,8 @@ def attach_command(
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 def runs_command(runs_dir: Path, as_json: bool) -> None:
     """List runs and their state: those in a folder, and the live ones wherever they are."""
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise UserError(f"--runs-dir {clean(runs_dir)}: it is not a folder")
     found = listing.listed(runs_dir)
     if as_json:
         for listed in found:
@@ -145,7 +155,7 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
 @cli.command("stop")
 @click.argument("run", type=WORD)
 @arguments.runs_dir
-@click.option("--timeout", type=click.FloatRange(0), default=60.0, help="Seconds; default: 60")
+@click.option("--timeout", type=Seconds(0), default=60.0, help="Seconds; default: 60")
 @click.pass_context
 def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -> None:
     """End a live RUN: step finished, saved."""
@@ -170,7 +180,7 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=12, help="Turns of each program.")
-@click.option("--seconds", type=click.FloatRange(0.5, 60), default=2.0, help="Length of a turn.")
+@click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn.")
 def bench_command(preset: str, rounds: int, seconds: float) -> None:
     """What the dashboard costs here, and the training speed, as ratios measured side by side."""
     from ganterm.bench import bench
@@ -228,6 +238,8 @@ def _train(options: dict[str, Any]) -> int:
         chosen = choice.name
     overrides = list(options["overrides"])
     if options["seed"] is not None:
+        if not 0 <= options["seed"] < 2**63:
+            raise UserError(f"--seed: {clean(options['seed'], 40)} is not from 0 to 2^63 - 1")
         overrides.append(f"run.seed={options['seed']}")
     name, preset = presets.load(chosen, overrides)
     launch = Launch(

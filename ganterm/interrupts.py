@@ -1,6 +1,6 @@
 """Ctrl+C while the program is still being loaded: it ends at once, without a traceback.
 
-Imported before anything that takes long; nothing changes where another program imports it.
+Imported before anything else of ours; nothing changes where another program imports it.
 """
 
 import signal

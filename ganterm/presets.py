@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -20,84 +20,24 @@ from ganterm.files import read_file
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
+from ganterm.sections import (
+    ExpectedSection,
+    OptimizerSection,
+    RunSection,
+    ScheduledChange,
+    Section,
+)
 from ganterm.text import clean, nearest
 
 # Bounds checked before the TOML parser sees a byte: its time grows with the square of a dotted
 # key's length (a 40 kB key took 14 s), and line length bounds that.
 MAX_BYTES = 16 * 1024
 MAX_LINE = 512
-MOST_STEPS = 10**15
-
-Precision = Literal["float32", "bf16"]
 
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class OptimizerSection(_Section):
-    """The optimizer of both networks; the learning rates are controls.
-
-    ``clip_value`` holds each number of a gradient in -clip_value..clip_value; 0 for no limit.
-    """
-
-    name: Literal["adam", "rmsprop", "sgd"] = "adam"
-    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
-        [0.5, 0.999], min_length=2, max_length=2
-    )
-    eps: float = Field(1e-8, gt=0, le=1)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    alpha: float = Field(0.99, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    clip_value: float = Field(0.0, ge=0, le=1e6)
-
-
-class RunSection(_Section):
-    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
-
-    ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
-    takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
-    on labelled data, once, to tell modes apart.
-    ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
-    what they may take together, the newest and the user's own aside.
-    ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
-    penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
-    neither: a penalty differentiates it twice.
-    """
-
-    seed: int = Field(0, ge=0, lt=2**63)
-    threads: int = Field(0, ge=0, le=256)
-    deterministic: bool = False
-    record_every: int = Field(1, ge=1, le=1_000_000)
-    diagnosis: float = Field(0.02, ge=0, le=1)
-    diagnose_every: int = Field(250, ge=1, le=1_000_000)
-    classifier: bool = True
-    checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
-    checkpoint_mb: int = Field(2048, ge=1, le=1 << 40)
-    precision: Precision = "float32"
-    compile: bool = False
-
-
-class ScheduledChange(_Section):
-    """Changes of controls that first act in the iteration that completes as ``step``."""
-
-    step: int = Field(ge=1, le=MOST_STEPS)
-    set: dict[str, str | int | float] = Field(min_length=1)
-
-
-class ExpectedSection(_Section):
-    """When samples are good: after so many steps, and the minutes that took on 2 CPU cores.
-
-    ``minutes`` 0 where nobody has trained it on a CPU to the end.
-    """
-
-    steps: int = Field(ge=1, le=MOST_STEPS)
-    minutes: float = Field(0.0, ge=0, le=1e6)
-
-
-class Preset(_Section):
+class Preset(Section):
     """A whole preset. ``Controls`` checks its own table; the networks check their own options."""
 
     model_config = ConfigDict(

@@ -91,6 +91,10 @@ def best_ones(session: LocalSession) -> list[tuple[float, str]]:
     return [(event.data["cfid"], Path(event.data["path"]).name) for event in told]
 
 
+def written(session: LocalSession) -> int:
+    return sum(event.kind == "checkpoint" for event in session.events())
+
+
 def more_steps(session: LocalSession, count: int = 40) -> None:
     at = session.snapshot.step
     until(lambda: session.snapshot.step > at + count)
@@ -108,6 +112,8 @@ def test_the_best_checkpoint_is_of_the_g_that_was_examined_and_stays(
         until(lambda: value in [kept for kept, _ in best_ones(session)])  # noqa: B023
         exam.value = worse
         more_steps(session)
+    before = written(session)
+    until(lambda: written(session) >= before + 4)
     session.stop("test")
     assert session.ended.wait(60)
     run = Path(session.snapshot.info.directory)

@@ -190,7 +190,31 @@ BAD = [
     (["--preset", "mnist_mlp", "--set", "loss=hing"], "did you mean 'hinge'"),
     (["--preset", "mnist_mlp", "--device", "gpu"], "valid: auto, cpu, cuda"),
     (["--preset", "mnist_mlp", "--steps", "0"], "--steps"),
-    (["--preset", "mnist_mlp", "--seed", "-3"], "run.seed"),
+    (["--preset", "mnist_mlp", "--seed", "-3"], "--seed: -3 is not from 0 to"),
+    (["--preset", "mnist_mlp", "--seed", str(10**30)], "--seed"),
+    (["--preset", "mnist_mlp", "--steps", str(10**30)], "--steps"),
+    (["--preset", "mnist_mlp", "--set", "k=0"], "k: 0 is not a whole number from 1 to 100"),
+    (["--preset", "mnist_mlp", "--set", "k=2.5"], "k: 2.5 is not a whole number from 1 to 100"),
+    (["--preset", "mnist_mlp", "--set", "lr_d=nan"], "lr_d: nan is not a number from"),
+    (["--preset", "mnist_mlp", "--set", "loss="], "loss: '' is not known"),
+    (["--preset", "mnist_mlp", "--set", "=1"], "KEY=VALUE is needed"),
+    (["--preset", "mnist_mlp", "--run", "x" * 300], "too long"),
+    (["--preset", "mnist_mlp", "--runs-dir", ""], "a path is needed"),
+    (["--preset", "mnist_mlp", "--on-alarm", " "], "a command is needed"),
+    (["--preset", "mnist_mlp", "--headless", "--detach"], "not both"),
+    (["--preset", "folder.toml"], "is not a file"),
+    (["--preset", "binary.toml"], "not a UTF-8 text file"),
+    (["--preset", "utf16.toml"], "not a UTF-8 text file"),
+    (["--preset", "dots.toml"], "at most 16,384 bytes"),
+    (["--preset", "mnist_mlp", "runs"], "--preset stands before 'runs'"),
+    (["--runs-dir", "x", "runs"], "--runs-dir stands before 'runs'"),
+    (["runs", "--runs-dir", "taken"], "taken: it is not a folder"),
+    (["resume", "x"], "there is no run 'x'"),
+    (["resume", "x", "--steps", "0"], "--steps"),
+    (["attach"], "there is no live run"),
+    (["stop", "x", "--timeout", "nan"], "is not a number of seconds"),
+    (["bench", "--seconds", "nan"], "is not a number of seconds"),
+    (["bench", "--rounds", "0"], "--rounds"),
     (["--preset", "mnist_mlp", "--seed", "x"], "--seed"),
     (["--preset", "mnist_mlp", "--data-dir", "nowhere"], "no such folder"),
     (["--preset", "mnist_mlp", "--run", "../x"], "a name has letters"),
@@ -211,6 +235,10 @@ def test_mistakes_exit_with_2_and_leave_nothing(
     tmp_path: Path, arguments: list[str], told: str
 ) -> None:
     (tmp_path / "taken").write_text("")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "binary.toml").write_bytes(b"\x80\xff\x00")
+    (tmp_path / "utf16.toml").write_bytes("x = 1".encode("utf-16"))
+    (tmp_path / "dots.toml").write_text("a." * 20_000 + "a = 1")
     (tmp_path / "runs" / "there").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
     headless = ["--headless"] if told in ("is not a folder", "resume") else []
@@ -228,6 +256,66 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     done = ganterm(tmp_path, *TRAIN, "--runs-dir", "locked/runs")
     assert done.returncode == 2
     assert "cannot be written to" in done.stderr
+
+
+FULL = "ganterm: the output cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "told"),
+    [
+        (
+            "presets > /dev/full",
+            1,
+            "ganterm: the output cannot be written: No space left on device\n",
+        ),
+        (
+            "--help > /dev/full",
+            1,
+            "ganterm: the output cannot be written: No space left on device\n",
+        ),
+        ("runs --json > /dev/full", 0, ""),
+        ("presets | head -1", 1, ""),
+        ("presets <&- >&-", 0, ""),
+        ("presets <&- >&- 2>&-", 0, ""),
+        ("--preset x 2>&-", 2, ""),
+        ("--preset ring8 <&-", 2, "ganterm: stdin is not a terminal"),
+    ],
+)
+def test_a_pipe_or_a_descriptor_that_is_closed_or_full(
+    redirected: str, code: int, told: str, tmp_path: Path
+) -> None:
+    shell = f"set -o pipefail; {shlex.join(GANTERM)} {redirected}"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.startswith(told), "Traceback" in done.stderr) == (
+        code,
+        True,
+        False,
+    )
+    assert bool(done.stderr) == bool(told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "handler"),
+    [
+        ("/usr/bin/ganterm", "Handlers.SIG_DFL"),
+        ("/x/ganterm/__main__.py", "Handlers.SIG_DFL"),
+        ("/usr/bin/pytest", "default_int_handler"),
+    ],
+)
+def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_loaded(
+    program: str, handler: str
+) -> None:
+    code = (
+        f"import signal, sys; sys.argv = [{program!r}]; import ganterm\n"
+        "print(repr(signal.getsignal(signal.SIGINT)))\n"
+        "from ganterm import interrupts; interrupts.take()\n"
+        "print(repr(signal.getsignal(signal.SIGINT)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    loading, running = done.stdout.splitlines()
+    assert handler in loading and "default_int_handler" in running
 
 
 def test_presets_are_listed_and_shown() -> None:

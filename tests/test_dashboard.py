@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.geometry import Spacing
 from textual.pilot import Pilot
 from textual.strip import Strip
@@ -17,7 +19,7 @@ from textual.widget import Widget
 
 from ganterm.controls import KNOBS, Controls
 from ganterm.dashboard.app import Dashboard
-from ganterm.dashboard.budget import LEVELS, Budget
+from ganterm.dashboard.budget import LEVELS, PICTURES, Budget, Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.keys import ACTIONS
@@ -518,6 +520,34 @@ def test_the_budget_slows_down_when_over_and_comes_back() -> None:
     assert budget.rates == LEVELS[0]
     budget.judge(0.05, 90_000, late=False)
     assert budget.rates == LEVELS[0], "within the budget, but not by much: nothing changes"
+
+
+@given(st.floats(0, 0.2), st.floats(0, 0.3), st.floats(0, 3e5), st.floats(0, 5e5))
+def test_the_budget_settles_whatever_frames_and_pictures_cost(
+    chart_share: float, picture_share: float, chart_bytes: float, picture_bytes: float
+) -> None:
+    budget, levels = Budget(), []
+    for _ in range(30):
+        charts, samples = budget.rates
+        pictures = samples * budget.cost.picture**2
+        share = charts * chart_share + pictures * picture_share
+        budget.judge(share, charts * chart_bytes + pictures * picture_bytes, late=False)
+        levels.append(budget.cost.level)
+    assert len(set(levels[10:])) == 1
+
+
+def test_a_smaller_picture_takes_the_middle_of_its_room() -> None:
+    panel = SamplesPanel()
+    sizes = []
+    for level, share in enumerate(PICTURES):
+        frame = Frame(running().snapshot, Board().history, cost=Cost(level=level))
+        cells = panel.draw(frame, 86, 41)
+        ink = np.argwhere(cells.chars[1:] != " ")
+        (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0)
+        assert abs(top - (39 - bottom)) <= 2 and abs(left - (85 - right)) <= 2
+        assert bottom - top < max(10, 40 * share) and right - left < max(30, 86 * share)
+        sizes.append(bottom - top)
+    assert sizes == sorted(sizes, reverse=True) and sizes[-1] < sizes[0]
 
 
 def test_the_budget_does_not_judge_a_time_in_which_it_slept(

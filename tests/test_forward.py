@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ganterm.controls import Controls
 from ganterm.errors import UserError
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
-from ganterm.presets import OptimizerSection
+from ganterm.sections import OptimizerSection
 from ganterm.session.launch import Launch
 from ganterm.training.batches import Batches
 from ganterm.training.forward import Forwards

@@ -31,8 +31,8 @@ from ganterm.losses import LOSSES
 from ganterm.networks.autoencoder import AutoencoderDiscriminator
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions
-from ganterm.presets import OptimizerSection
 from ganterm.registry import gathered
+from ganterm.sections import OptimizerSection
 from ganterm.session.findings import Diagnosis
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession

@@ -13,7 +13,7 @@ from ganterm.losses import LOSSES
 from ganterm.losses.loss import Loss, Play
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganterm.networks.modules.shells import Judged
-from ganterm.presets import OptimizerSection
+from ganterm.sections import OptimizerSection
 from ganterm.session.metrics import ON_DEVICE
 from ganterm.training import iteration
 from ganterm.training.batches import Batches

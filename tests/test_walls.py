@@ -13,6 +13,7 @@ LIGHT = [
     "ganterm.controls",
     "ganterm.losses",
     "ganterm.presets",
+    "ganterm.sections",
     "ganterm.data",
     "ganterm.networks",
     "ganterm.session.protocol",

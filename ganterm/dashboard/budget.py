@@ -17,6 +17,8 @@ MOST_SHARE = 0.06
 """Share of one core that watching may take."""
 MOST_BYTES = 100_000
 """Bytes a second that may go to the terminal."""
+BACK = 0.44
+"""Share of the budget below which a level is given back: none costs 2.25 times the one below."""
 LATE = 1.5
 """Intervals after which a tick counts as late: a slow link, or a busy machine."""
 _WINDOW = 2.0
@@ -92,11 +94,11 @@ class Budget:
     def judge(self, share: float, bytes_per_s: float, late: bool) -> None:
         """Take one window's measurements and choose the rates of the next.
 
-        A level is given back only well within the budget, so that it does not swing.
+        A level is given back only where what it costs more would fit, so that it does not swing.
         """
         level = self.cost.level
         if share > MOST_SHARE or bytes_per_s > MOST_BYTES or late:
             level = min(level + 1, len(LEVELS) - 1)
-        elif share < MOST_SHARE / 2 and bytes_per_s < 0.7 * MOST_BYTES:
+        elif share < BACK * MOST_SHARE and bytes_per_s < BACK * MOST_BYTES:
             level = max(level - 1, 0)
         self.cost = Cost(share, bytes_per_s, level)

@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.errors import UserError
 from ganterm.session.history import LIMIT, WIDTHS, Buckets, History, Series, summed
 from ganterm.session.metrics import METRICS
+from ganterm.text import clean
+
+MOST_MISSING = 10**7
+"""Rows that may be missing where there are none at all; places are kept for that many."""
 
 
 def read_column(path: Path, kind: str, start: int = 0, count: int = -1) -> NDArray[Any]:
@@ -20,17 +25,25 @@ def read_column(path: Path, kind: str, start: int = 0, count: int = -1) -> NDArr
     return np.fromfile(path, kind, count, offset=start * size)
 
 
+def farthest(rows: int, every: int) -> int:
+    """The step that so many rows can lead to, if not all of them are there; no run is beyond."""
+    return every * (2 * rows + MOST_MISSING)
+
+
 class Columns:
     """The rows up to step ``last`` of a run with one each ``every`` steps; ``count`` of them.
 
     A row that is missing has no values. Columns of different lengths, as a kill leaves them, count
-    as far as the shortest. Files only grow, so what was found here can be read later.
+    as far as the shortest. Files only grow, so what was found here can be read later. UserError
+    where ``last`` is beyond all that the files can hold.
     """
 
     def __init__(self, run: Path, every: int, last: int) -> None:
         self._folder = run / "history"
         self.count = last // every
         steps = read_column(self._folder / "step.i8", "<i8")[: self._shortest()]
+        if last > farthest(len(steps), every):
+            raise UserError(f"{clean(self._folder)}: {len(steps):,} rows do not lead to {last:,}")
         due = np.arange(1, self.count + 1) * every
         self._places: NDArray[np.intp] | None = None
         """In which row of the files each is, -1 for none; None where all stand in their order."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.presets import Preset, content, parse_toml
 from ganterm.session import records
-from ganterm.session.columns import read_column, read_history
+from ganterm.session.columns import farthest, read_column, read_history
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
@@ -50,10 +51,12 @@ class Follower:
             self._rows = 0
         # The step of a row is written last, so its other columns are there.
         steps = self._new("step.i8", "<i8")
-        if not len(steps):
+        limit = farthest(self._rows + len(steps), self._every)
+        possible = steps[(steps > 0) & (steps <= limit)]
+        if not len(possible):
             return
-        last = int(steps[-1])
-        expected = np.arange(self._last + self._every, last + 1, self._every)
+        last = int(possible[-1])
+        expected = self._last + self._every * np.arange(1, len(steps) + 1)
         if self._rows and np.array_equal(steps, expected):
             rows = np.full((len(METRICS), len(steps)), np.nan, np.float32)
             for row, name in zip(rows, METRICS, strict=True):
@@ -65,7 +68,7 @@ class Follower:
         self._rows += len(steps)
         self._last = last
 
-    def _new(self, name: str, kind: str, count: int = -1) -> NDArray[np.generic]:
+    def _new(self, name: str, kind: str, count: int = -1) -> NDArray[Any]:
         return read_column(self._run / "history" / name, kind, self._rows, count)
 
     def _read_events(self) -> None:

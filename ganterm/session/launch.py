@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 
 from ganterm.errors import UserError
-from ganterm.presets import MOST_STEPS, Preset, parse_toml
+from ganterm.presets import Preset, parse_toml
+from ganterm.sections import MOST_STEPS
 from ganterm.text import clean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

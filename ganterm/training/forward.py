@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.networks.modules.shells import Judged
-from ganterm.presets import Precision
+from ganterm.sections import Precision
 
 Forward = Callable[..., Any]
 """As the module itself: of samples or noise, and labels where there are any."""

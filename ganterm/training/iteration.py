@@ -15,7 +15,7 @@ from ganterm.losses import LOSSES
 from ganterm.losses.loss import Loss, Play
 from ganterm.losses.penalties import squared_norms
 from ganterm.networks.modules.shells import Judged
-from ganterm.presets import OptimizerSection
+from ganterm.sections import OptimizerSection
 from ganterm.training.average import Average
 from ganterm.training.batches import RealBatches
 from ganterm.training.buffers import BufferGuard

@@ -12,7 +12,7 @@ import torch
 from ganterm.controls import Controls
 from ganterm.data.source import Progress
 from ganterm.errors import UserError
-from ganterm.presets import RunSection
+from ganterm.sections import RunSection
 from ganterm.text import clean
 from ganterm.training.iteration import Game
 from ganterm.training.state import game_generators, game_tensors

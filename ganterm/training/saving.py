@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ganterm.presets import RunSection
+from ganterm.sections import RunSection
 from ganterm.session.findings import Diagnosis
 from ganterm.session.protocol import Command, SetControl
 from ganterm.training import state as states

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ganterm.diagnosis.norms import first_nonfinite, norms
+from ganterm.diagnosis.norms import first_nonfinite
 from ganterm.training.buffers import BufferGuard
 from ganterm.training.optimizers import GuardedOptimizer
 from ganterm.training.weights import Weights, flattened
@@ -53,12 +53,12 @@ def applied(
     """
     terms = sum(added[1:], start=added[0]) if added else None
     gradients = weights.gradients(loss if terms is None else loss + terms)
-    each = norms(gradients)
     value = loss.detach()
-    first_two = [value, nothing(value.device) if terms is None else terms.detach()]
-    refused = first_nonfinite(torch.cat([torch.stack(first_two), each]))
+    besides = nothing(value.device) if terms is None else terms.detach()
+    looked_through = torch.stack([value, besides, *torch._foreach_norm(gradients)])
+    refused = first_nonfinite(looked_through)
     flag = refused.clamp(max=1)
-    whole, norm = flattened(gradients), each.norm()
+    whole, norm = flattened(gradients), looked_through[2:].norm()
     if grad_clip:
         whole = whole * (grad_clip / (norm + 1e-12)).clamp(max=1)
     optimizer.step(whole, rate, flag)

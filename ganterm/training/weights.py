@@ -30,4 +30,4 @@ class Weights:
 
 def flattened(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors as one vector, in the order of ``Weights.flat``."""
-    return torch.cat([tensor.flatten() for tensor in tensors])
+    return torch._utils._flatten_dense_tensors(tensors)

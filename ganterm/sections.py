@@ -1,0 +1,79 @@
+"""The sections of a preset that are no network's, and what their keys may be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_STEPS = 10**15
+
+Precision = Literal["float32", "bf16"]
+
+
+class Section(BaseModel):
+    """A table of a preset: no key but those that it has, and no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class OptimizerSection(Section):
+    """The optimizer of both networks; the learning rates are controls.
+
+    ``clip_value`` holds each number of a gradient in -clip_value..clip_value; 0 for no limit.
+    """
+
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.5, 0.999], min_length=2, max_length=2
+    )
+    eps: float = Field(1e-8, gt=0, le=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    alpha: float = Field(0.99, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    clip_value: float = Field(0.0, ge=0, le=1e6)
+
+
+class RunSection(Section):
+    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
+
+    ``deterministic``: only kernels that give the same bits every time, as a GPU has to be told; a
+    run whose networks have a layer without one is refused.
+    ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
+    takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
+    on labelled data, once, to tell modes apart.
+    ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
+    what they may take together, the newest and the user's own aside.
+    ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
+    penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
+    neither: a penalty differentiates it twice.
+    """
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    threads: int = Field(0, ge=0, le=256)
+    deterministic: bool = False
+    record_every: int = Field(1, ge=1, le=1_000_000)
+    diagnosis: float = Field(0.02, ge=0, le=1)
+    diagnose_every: int = Field(250, ge=1, le=1_000_000)
+    classifier: bool = True
+    checkpoint_minutes: float = Field(5.0, ge=0, le=10_080)
+    checkpoint_mb: int = Field(2048, ge=1, le=1 << 40)
+    precision: Precision = "float32"
+    compile: bool = False
+
+
+class ScheduledChange(Section):
+    """Changes of controls that first act in the iteration that completes as ``step``."""
+
+    step: int = Field(ge=1, le=MOST_STEPS)
+    set: dict[str, str | int | float] = Field(min_length=1)
+
+
+class ExpectedSection(Section):
+    """When samples are good: after so many steps, and the minutes that took on 2 CPU cores.
+
+    ``minutes`` 0 where nobody has trained it on a CPU to the end.
+    """
+
+    steps: int = Field(ge=1, le=MOST_STEPS)
+    minutes: float = Field(0.0, ge=0, le=1e6)
