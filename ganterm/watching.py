@@ -28,7 +28,9 @@ from ganterm.text import clean
 if TYPE_CHECKING:
     from ganterm.dashboard.welcome import Choice
 
-SWITCH_SECONDS = 0.0005
+import os as _os
+
+SWITCH_SECONDS = float(_os.environ.get("SW", "0.0005"))
 FIRST_PRESET = "mnist_mlp"
 MOST_RECENT = 5
 """Runs that the welcome screen offers to go on with."""

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from ganterm import presets
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
+from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.errors import UserError
 from ganterm.session import runs
 from ganterm.session.columns import read_history
@@ -30,7 +31,7 @@ from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
 from ganterm.session.records import event_of, read_events
-from ganterm.training import checkpoint, restore
+from ganterm.training import alarms, checkpoint, restore
 from ganterm.training.state import RunState
 from tests.conftest import TINY, Train
 from tests.terminal import GANTERM
@@ -274,7 +275,7 @@ def test_no_item_of_the_state_could_be_left_out(
 def test_every_item_of_the_state_has_its_test(
     long_ago: Callable[[str], tuple[Path, Path]],
 ) -> None:
-    elsewhere = {"pending", "alarms", "sampler.chosen"}
+    elsewhere = {"pending", "alarms", "streaks", "sampler.chosen"}
     about = {"format", "run", "step", "branch", "threads", "device", "versions", "preset"}
     tried = {item for items in ITEMS.values() for item in items} | elsewhere | about
     for case in AGED:
@@ -487,6 +488,38 @@ def test_what_differs_is_told(train: Train, monkeypatch: pytest.MonkeyPatch) -> 
     differs = events(session)[2]["differs"]
     torch_told = f"torch {torch.__version__} -> 9.9.0"
     assert differs == [torch_told, "threads 1 -> 2", "preset.toml was changed"]
+
+
+class Wary(Rule):
+    """Finds something in every judgement, and wants to be sure of it."""
+
+    name, title, severity, raise_after = "wary", "Wary", "warning", 5
+
+    def judge(self, record: Record, raised: bool) -> Finding:
+        return Finding("as ever")
+
+
+def test_an_alarm_is_raised_in_the_round_in_which_it_would_have_been(
+    launch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "rules", lambda: [Wary()])
+    # A judgement at the start, and one after each step.
+    each = ("run.diagnosis=1", "run.diagnose_every=1", "data.held_out=0")
+
+    def raised(session: LocalSession) -> list[tuple[int, int]]:
+        told = [e for e in session.events() if e.kind == "alarm"]
+        return [(e.step, e.data["since"]) for e in told]
+
+    whole = LocalSession(launch(*each, steps=6, name="whole"))
+    whole.start()
+    assert whole.ended.wait(60)
+    part = LocalSession(launch(*each, steps=3, name="part"))
+    part.start()
+    assert part.ended.wait(60)
+    assert state_of(folder_of(part))["streaks"] == {"wary": [4, 0]}
+    again = resumed(folder_of(part), 6)
+    assert raised(part) == []
+    assert raised(again) == raised(whole) == [(4, 0)]
 
 
 def test_a_run_that_paused_over_a_value_goes_on(

@@ -58,6 +58,7 @@ class Budget:
         now = time.perf_counter()
         self._window = (now, time.thread_time(), 0, 0)
         self._last = now
+        self._used = time.thread_time()
         self._late = 0
 
     @property
@@ -78,15 +79,16 @@ class Budget:
         self.ticks += 1
         self._late += behind or now - self._last > LATE / CHARTS_PER_S
         slept, self._last = now - self._last > _ASLEEP, now
+        used = time.thread_time()
+        took, self._used = used - self._used, used
         if slept or not judged:
             # Nothing can be said of a time in which the process was stopped, or still loading.
-            self._window, self._late = (now, time.thread_time(), bytes_sent, self.ticks), 0
+            self._window, self._late = (now, used, bytes_sent, self.ticks), 0
             return
+        self.busy += took
+        self.measured_ticks += 1
         since, busy, sent, ticks = self._window
         if now - since >= _WINDOW:
-            used = time.thread_time()
-            self.busy += used - busy
-            self.measured_ticks += self.ticks - ticks
             late = 2 * self._late > self.ticks - ticks
             self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
             self._window, self._late = (now, used, bytes_sent, self.ticks), 0

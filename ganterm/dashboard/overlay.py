@@ -48,6 +48,11 @@ class Overlay:
         self._painted = False
         self._unknown = False
 
+    @property
+    def shows(self) -> bool:
+        """Whether a picture may be there."""
+        return bool(self._there or self._most)
+
     def painted(self) -> None:
         """Cells below were painted in the frame to come."""
         self._painted = True

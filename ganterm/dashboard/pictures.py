@@ -53,7 +53,7 @@ class Pictures(OverCells):
 
     def after_frame(self) -> bytes:
         """What a frame of cells is to be followed by."""
-        if not self._cockpit.is_mounted:
+        if not self._cockpit.is_mounted or not (self.glyphs.pixels or self._overlay.shows):
             return b""
         wanted = [] if self._covered else self._cockpit.samples.placed()
         written = self._overlay.after_frame(wanted, self.glyphs.pictures)

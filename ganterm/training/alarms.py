@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ganterm.diagnosis.rule import Finding, Record, Rule, rules
@@ -36,14 +37,31 @@ def as_table(alarm: Alarm) -> dict[str, Any]:
 class Alarms:
     """Those that are raised, by name; ``tell`` is called with each that is raised or cleared.
 
-    ``before``: those that were raised when the run was left.
+    ``before`` and ``streaks``: those that were raised when the run was left, and what spoke for a
+    change by then.
     """
 
-    def __init__(self, tell: Callable[[Alarm, Change], None], before: Iterable[Alarm] = ()) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Alarm, Change], None],
+        before: Iterable[Alarm] = (),
+        streaks: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    ) -> None:
         self._tell = tell
         self._rules = rules()
-        self._streaks = {rule.name: _Streak() for rule in self._rules}
+        self._streaks = {
+            rule.name: _Streak(*streaks.get(rule.name, (0, 0))) for rule in self._rules
+        }
         self.raised = {alarm.name: alarm for alarm in before}
+
+    @property
+    def streaks(self) -> dict[str, tuple[int, int]]:
+        """Of rules by name, judgements in a row that speak for a change, and the first's step."""
+        return {
+            name: (streak.count, streak.since)
+            for name, streak in self._streaks.items()
+            if streak.count
+        }
 
     def raise_(self, alarm: Alarm) -> None:
         """Raise an alarm, or renew what a raised one says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Beginning:
     counters: Counters = field(default_factory=Counters)
     pending: tuple[SetControl, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    streaks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     checkpoint: CheckpointName | None = None
     differs: tuple[str, ...] = ()
@@ -94,6 +95,7 @@ def from_checkpoint(
         held.counters,
         tuple(held.pending),
         tuple(held.alarms),
+        held.streaks,
         tuple(events),
         name,
         tuple(clean(difference) for difference in differs),

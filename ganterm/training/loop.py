@@ -75,7 +75,7 @@ class Training:
             board,
             directory,
             standing,
-            begin.alarms,
+            begin,
             launch.stop_on,
             launch.on_alarm,
             self._window.picture,
@@ -119,8 +119,9 @@ class Training:
         if self._skipped:
             self._teller.event("data", files=list(self._skipped), why="skipped on loading")
         self._tell_how_it_begins()
-        # Nothing is measured yet, but some traps show in how the run is set up.
-        self._judge()
+        if self._begin.checkpoint is None:
+            # Nothing is measured yet, but some traps show in how the run is set up.
+            self._judge()
         self._pace.go()
         while self._last_step is None or standing.step < self._last_step:
             if self._saving.due():

@@ -128,6 +128,7 @@ class Saving:
             d_updates=self._game.d_updates,
             position=self._game.batches.position.at,
             alarms=list(self._teller.raised.values()),
+            streaks=self._teller.streaks,
             architecture=states.architecture(tensors),
         )
         return tensors, state

@@ -28,7 +28,8 @@ class RunState(BaseModel):
     ``run``: the id of run.json. ``pending``: changes that were asked for and act from the next
     iteration on. ``scheduled``: the last step whose scheduled changes are in ``controls``.
     ``d_updates`` counts as ``Game`` does, for regularisers that act now and then; ``position`` is
-    how far the epoch of the data is. ``alarms``: those raised.
+    how far the epoch of the data is. ``alarms``: those raised; ``streaks``: of alarms by name, how
+    many judgements in a row speak for a change by now, and since which step.
     ``preset`` and ``architecture`` are checksums.
     """
 
@@ -45,6 +46,7 @@ class RunState(BaseModel):
     d_updates: Natural
     position: Natural
     alarms: list[Alarm]
+    streaks: dict[str, tuple[Natural, Natural]] = {}
     threads: Natural
     device: str
     versions: dict[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from ganterm.diagnosis.rule import Record
@@ -11,6 +11,7 @@ from ganterm.session.board import Board, now
 from ganterm.session.findings import Alarm, Severity
 from ganterm.session.protocol import Event
 from ganterm.training.alarms import Alarms, Change, as_table
+from ganterm.training.beginning import Beginning
 from ganterm.training.hook import run_hook
 from ganterm.training.rundir import RunDirectory
 from ganterm.training.standing import Standing
@@ -19,9 +20,9 @@ from ganterm.training.standing import Standing
 class Teller:
     """Logs events, raises and clears alarms, and does what was asked for in case of an alarm.
 
-    ``before``: alarms that were raised when the run was left. ``stop_on`` and ``on_alarm`` are a
-    launch's; ``stopped_by`` is the alarm of ``stop_on`` that was raised, or "". ``picture`` is
-    called with each alarm that is no mere warning.
+    ``begin``: with the alarms as they were when the run was left. ``stop_on`` and ``on_alarm``
+    are a launch's; ``stopped_by`` is the alarm of ``stop_on`` that was raised, or "". ``picture``
+    is called with each alarm that is no mere warning.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Teller:
         board: Board,
         directory: RunDirectory,
         standing: Standing,
-        before: Iterable[Alarm],
+        begin: Beginning,
         stop_on: tuple[str, ...],
         on_alarm: tuple[str, ...],
         picture: Callable[[], None],
@@ -37,7 +38,7 @@ class Teller:
         self._board = board
         self._directory = directory
         self._standing = standing
-        self._alarms = Alarms(self._tell_alarm, before)
+        self._alarms = Alarms(self._tell_alarm, begin.alarms, begin.streaks)
         self._stop_on = stop_on
         self._on_alarm = on_alarm
         self._picture = picture
@@ -48,6 +49,11 @@ class Teller:
     def raised(self) -> dict[str, Alarm]:
         """The alarms that are raised, by name."""
         return self._alarms.raised
+
+    @property
+    def streaks(self) -> dict[str, tuple[int, int]]:
+        """What speaks for a change of alarms, by name."""
+        return self._alarms.streaks
 
     def event(self, kind: str, at: int | None = None, **data: Any) -> None:
         """Log an event of this step, or of step ``at``."""

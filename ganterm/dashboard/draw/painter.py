@@ -41,18 +41,19 @@ class Painter:
         ``row`` and ``column``, from 0, are where the grid begins on the terminal. Attributes are
         left as by a reset.
         """
-        sent = _bridged(after.differs(before))
-        if not sent.any():
+        changed = np.flatnonzero(after.differs(before))
+        if not len(changed):
             return ""
-        begins, ends, jumps = _runs(sent, after.styles)
-        down, right = np.divmod(begins[jumps], after.size[1])
+        styles, columns = after.styles.ravel(), after.size[1]
+        begins, ends, jumps = _runs(changed, styles, columns)
+        down, right = np.divmod(begins[jumps], columns)
         places = zip(np.flatnonzero(jumps).tolist(), down.tolist(), right.tolist(), strict=True)
         moves = [""] * len(begins)
         for place, y, x in places:
             moves[place] = f"\x1b[{row + y + 1};{column + x + 1}H"
         text = after.text
         texts = [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-        turns = self._turns(after.looks, after.styles.ravel()[begins])
+        turns = self._turns(after.looks, styles[begins])
         return "".join(chain.from_iterable(zip(moves, turns, texts, strict=True))) + "\x1b[0m"
 
     def _turns(self, looks: list[Style], wanted: NDArray[np.intp]) -> list[str]:
@@ -98,29 +99,24 @@ class Painter:
         self._said: list[tuple[str, ...]] = [("",) * 5]
 
 
-def _bridged(changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask with gaps of up to ``BRIDGED`` cells in a row closed."""
-    near = changed.copy()
-    for gap in range(1, BRIDGED + 1):
-        near[:, gap:] |= changed[:, :-gap]
-    closed = near.copy()
-    for gap in range(1, BRIDGED + 1):
-        closed[:, :-gap] &= near[:, gap:]
-    return closed | changed
-
-
 def _runs(
-    sent: NDArray[np.bool_], styles: NDArray[np.intp]
+    changed: NDArray[np.intp], styles: NDArray[np.intp], columns: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Where runs of one style begin and end in the flat grid, and whether the cursor must jump."""
-    jumps = sent.copy()
-    jumps[:, 1:] &= ~sent[:, :-1]
-    begins = jumps.copy()
-    begins[:, 1:] |= sent[:, 1:] & (styles[:, 1:] != styles[:, :-1])
-    ends = sent.copy()
-    ends[:, :-1] &= ~sent[:, 1:] | begins[:, 1:]
-    places = np.flatnonzero(begins)
-    return places, np.flatnonzero(ends) + 1, jumps.ravel()[places]
+    """Runs of one style that cover all changed places of a flat grid, short gaps included.
+
+    Where each begins and ends, and whether the cursor must jump to it.
+    """
+    row = changed // columns
+    apart = (np.diff(changed) > BRIDGED + 1) | (row[1:] != row[:-1])
+    firsts = changed[np.append(True, apart)]
+    lasts = changed[np.append(apart, True)]
+    turns = np.flatnonzero(styles[1:] != styles[:-1]) + 1
+    stretch = np.searchsorted(lasts, turns)
+    turns, stretch = turns[stretch < len(lasts)], stretch[stretch < len(lasts)]
+    begins = np.sort(np.concatenate([firsts, turns[turns > firsts[stretch]]]))
+    stretch = np.searchsorted(lasts, begins)
+    ends = np.minimum(np.append(begins[1:], styles.size), lasts[stretch] + 1)
+    return begins, ends, begins == firsts[stretch]
 
 
 def _codes(look: Style, system: ColorSystem) -> str:

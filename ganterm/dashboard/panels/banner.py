@@ -23,8 +23,11 @@ class BannerPanel(Panel):
         snapshot = frame.snapshot
         silent = frame.link.state == "stale"
         wrong = snapshot.failure is not None or snapshot.alarms or silent
-        self.display = bool(wrong or snapshot.state == "loading")
-        super().show(frame)
+        said = bool(wrong or snapshot.state == "loading")
+        if said != self.display:
+            self.display = said
+        if said:
+            super().show(frame)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The first of: a failure, silence, the gravest alarm, what is being loaded."""
