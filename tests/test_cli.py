@@ -307,8 +307,10 @@ def test_a_pipe_or_a_descriptor_that_is_closed_or_full(
 def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_loaded(
     program: str, handler: str
 ) -> None:
+    # As an interactive shell starts it: one in the background would have it ignore Ctrl+C.
     code = (
-        f"import signal, sys; sys.argv = [{program!r}]; import ganterm\n"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"import sys; sys.argv = [{program!r}]; import ganterm\n"
         "print(repr(signal.getsignal(signal.SIGINT)))\n"
         "from ganterm import interrupts; interrupts.take()\n"
         "print(repr(signal.getsignal(signal.SIGINT)))"

@@ -364,8 +364,8 @@ def test_sixel_pictures_come_again_after_what_lay_over_them(show: Show) -> None:
     terminal = show(pixels=True)
     until(terminal, asked)
     terminal.press(SIXEL)
-    until(terminal, lambda sent: b"\x1bP7;1q" in sent)
-    assert re.search(rb"\x1b7\x1b\[\d+;\d+H\x1bP7;1q[^\x1b]*\x1b\\\x1b8", terminal.raw)
+    whole = rb"\x1b7\x1b\[\d+;\d+H\x1bP7;1q[^\x1b]*\x1b\\\x1b8"
+    until(terminal, lambda sent: re.search(whole, sent))
     picture = re.findall(rb"\x1bP7;1q.*?\x1b\\", terminal.raw, re.DOTALL)[-1]
     assert decoded(picture).shape[0] % 28 == 0
     terminal.press("?")

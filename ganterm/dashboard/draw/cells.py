@@ -48,7 +48,7 @@ class Cells:
 
     def __init__(self, rows: int, columns: int) -> None:
         self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
-        self.styles: NDArray[np.intp] = np.zeros((rows, columns), np.intp)
+        self.styles: NDArray[np.int32] = np.zeros((rows, columns), np.int32)
         self._known: dict[Style, int] = {style(): 0}
         self.inlays: list[Inlay] = []
 
@@ -59,7 +59,7 @@ class Cells:
         """A grid of these characters, each with its place in ``styles``."""
         cells = cls(*chars.shape)
         cells.chars = chars
-        cells.styles = np.array([cells.index(look) for look in styles])[indices]
+        cells.styles = np.array([cells.index(look) for look in styles], np.int32)[indices]
         return cells
 
     @property

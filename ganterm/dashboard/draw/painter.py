@@ -56,7 +56,7 @@ class Painter:
         turns = self._turns(after.looks, styles[begins])
         return "".join(chain.from_iterable(zip(moves, turns, texts, strict=True))) + "\x1b[0m"
 
-    def _turns(self, looks: list[Style], wanted: NDArray[np.intp]) -> list[str]:
+    def _turns(self, looks: list[Style], wanted: NDArray[np.int32]) -> list[str]:
         """What goes from style to style, from a reset on; only what differs is said.
 
         ``wanted``: the place in ``looks`` of each.
@@ -100,7 +100,7 @@ class Painter:
 
 
 def _runs(
-    changed: NDArray[np.intp], styles: NDArray[np.intp], columns: int
+    changed: NDArray[np.intp], styles: NDArray[np.int32], columns: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
     """Runs of one style that cover all changed places of a flat grid, short gaps included.
 
