@@ -108,6 +108,13 @@ class Cells:
             made.inlays = self.inlays
         return made
 
+    def part(self, start: int, stop: int) -> Cells:
+        """The rows from ``start`` to ``stop``, as far as there are."""
+        made = Cells(0, 0)
+        made.chars, made.styles = self.chars[start:stop], self.styles[start:stop]
+        made._known = self._known
+        return made
+
     def title(self, text: str, row: int = 0) -> None:
         """Make a row a title row that begins with ``text``."""
         self.write(row, 0, " " * self.size[1], heading())

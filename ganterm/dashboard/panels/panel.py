@@ -31,7 +31,6 @@ class Panel(Widget):
         self._frame: Frame | None = None
         self._inputs: object = None
         self._cells: Cells | None = None
-        self._strips: list[Strip] | None = None
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """What the panel shows of a frame, on ``width`` x ``height`` cells."""
@@ -81,7 +80,6 @@ class Panel(Widget):
     def _show_cells(self, cells: Cells) -> None:
         """Have the terminal sent what changed, or the whole panel composed where that cannot be."""
         before, self._cells = self._cells, cells
-        self._strips = None
         if before is None or before.size != cells.size or not self._paint(before, cells):
             self.refresh()
 
@@ -94,7 +92,7 @@ class Panel(Widget):
 
     def forget(self) -> None:
         """Draw anew with the next frame, whatever it is."""
-        self._cells = self._strips = None
+        self._cells = None
 
     def render(self) -> Text:
         """Nothing of Textual's own."""
@@ -104,7 +102,7 @@ class Panel(Widget):
         """Row ``y`` of the newest frame, within the padding."""
         if self._cells is None or y >= self._cells.size[0]:
             return Strip.blank(self.size.width, style())
-        return self._cells.strips()[y]
+        return self._cells.part(y, y + 1).strips()[0]
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows between their padding, which is all the styling that a panel has.
@@ -112,12 +110,10 @@ class Panel(Widget):
         Textual's own way through borders, titles, tints and links takes as long as the drawing.
         """
         width, height = self.outer_size
-        if self._strips is None and self._cells is not None:
-            left, right = self.gutter.left, self.gutter.right
-            self._strips = [padded(row, left, right) for row in self._cells.strips()]
-        drawn = self._strips or []
-        blank = Strip.blank(width, style())
-        rows = [*drawn, *[blank] * (height - len(drawn))][crop.y : crop.bottom]
+        left, right = self.gutter.left, self.gutter.right
+        drawn = [] if self._cells is None else self._cells.part(crop.y, crop.bottom).strips()
+        rows = [padded(row, left, right) for row in drawn]
+        rows += [Strip.blank(width, style())] * (min(crop.bottom, height) - crop.y - len(rows))
         for colors in self.app.get_line_filters():
             # The palette has no colours that a terminal's theme would change.
             if not isinstance(colors, ANSIToTruecolor):
