@@ -227,7 +227,7 @@ MOST_GROWTH_MB = 50
 def test_a_storm_of_odd_sizes_leaves_training_memory_and_a_dashboard_that_fits(
     start: Start, tmp_path: Path, seconds: float
 ) -> None:
-    # What the first exams take, and a screen of the largest size (some 50 MB), is no storm's doing.
+    # What the first exams take, and a screen of the largest size (some 20 MB), is no storm's doing.
     terminal = start("--set", "run.diagnosis=0")
     terminal.until(running)
     for columns, rows in (MOST_SIZE, (120, 36)):
