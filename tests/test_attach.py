@@ -25,7 +25,7 @@ from ganterm.session.pointer import Pointer, pointers
 from ganterm.session.protocol import Pause
 from tests.aged import age
 from tests.conftest import TINY, Train
-from tests.terminal import GANTERM, Terminal, assert_restored
+from tests.terminal import GANTERM, TRAINER_FAILS, Terminal, assert_restored
 
 SETS = [part for text in TINY for part in ("--set", text)]
 TRAIN = ["--preset", "mnist_mlp", *SETS]
@@ -170,26 +170,13 @@ def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
     assert columns[1].index("crashed") == columns[0].index("STATE")
 
 
-BREAKS = """
-import pathlib, sys
-from ganterm.training.trainer import Training
-iterate = Training._iterate
-def fail(self):
-    if pathlib.Path("now").exists():
-        pathlib.Path("now").unlink()
-        raise MemoryError("no room for a batch")
-    iterate(self)
-Training._iterate = fail
-"""
-
-
 def test_a_run_in_the_background_that_failed_goes_on_from_an_attached_dashboard(
     tmp_path: Path, ended: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The host process, a Python of its own, takes the fault from its site's customisation.
     (tmp_path / "fault").mkdir()
     (tmp_path / "fault" / "sitecustomize.py").write_text(
-        f"import sys\nif 'ganterm.session.host' in sys.orig_argv:\n    exec({BREAKS!r})\n"
+        f"import sys\nif 'ganterm.session.host' in sys.orig_argv:\n    exec({TRAINER_FAILS!r})\n"
     )
     path = os.pathsep.join([str(tmp_path / "fault"), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)

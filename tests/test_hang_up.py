@@ -21,7 +21,15 @@ import psutil
 import pytest
 
 from ganterm.dashboard.line import MOST_WAITING, Line
-from tests.terminal import GANTERM, Start, Terminal, assert_restored, events, running
+from tests.terminal import (
+    GANTERM,
+    TRAINER_FAILS,
+    Start,
+    Terminal,
+    assert_restored,
+    events,
+    running,
+)
 
 STALL_SECONDS = 5.0
 LONG_STALL_SECONDS = 60.0
@@ -318,16 +326,6 @@ from ganterm.dashboard.screens.cockpit import CockpitScreen
 def fail(self, event):
     1 / (not pathlib.Path("now").exists())
 CockpitScreen.on_screen_resume = fail
-"""
-TRAINER_FAILS = """
-from ganterm.training.loop import Training
-iterate = Training._iterate
-def fail(self):
-    if pathlib.Path("now").exists():
-        pathlib.Path("now").unlink()
-        raise MemoryError("no room for a batch")
-    iterate(self)
-Training._iterate = fail
 """
 
 
