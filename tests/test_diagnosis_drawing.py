@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.style import Style
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar, draw_modes, upright
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.histogram import BOTH, draw_scores, rebinned
+from ganterm.dashboard.draw.looks import LOOKS
 from ganterm.dashboard.draw.scatter import draw_scatter
 from ganterm.dashboard.draw.sparse import envelope_of
 from ganterm.dashboard.draw.strip import draw_strip
@@ -62,9 +64,13 @@ def lines(cells: Cells) -> list[str]:
     return ["".join(row) for row in cells.chars.tolist()]
 
 
+def looks(cells: Cells) -> list[Style]:
+    return [LOOKS[number] for number in np.unique(cells.styles).tolist()]
+
+
 def fronts(cells: Cells, row: int, column: int) -> tuple[str, str]:
     """The colours of a cell, before and behind."""
-    look = list(cells._known)[cells.styles[row, column]]
+    look = LOOKS[cells.styles[row, column]]
     return look.color.name, look.bgcolor.name
 
 
@@ -246,9 +252,14 @@ def test_any_scores_are_drawn_on_any_room(
 AXIS = Envelope(*3 * (np.empty(0, np.float32),), 1, 100, 90)
 
 
+def one_envelope(series: Series, columns: int, axis: Envelope) -> Envelope:
+    made = envelope_of([series], columns, axis)
+    return replace(made, low=made.low[0], high=made.high[0], mean=made.mean[0])
+
+
 def test_sparse_readings_become_a_line_that_ends_at_the_newest() -> None:
     series = Series(np.array([20, 40, 60]), np.array([1, 3, 2], np.float32))
-    made = envelope_of(series, 100, AXIS)
+    made = one_envelope(series, 100, AXIS)
     assert (made.first, made.last, made.newest) == (1, 100, 90)
     assert np.isnan(made.mean[:19]).all() and np.isnan(made.mean[60:]).all()
     assert made.mean[[19, 29, 39, 49, 59]] == pytest.approx([1, 2, 3, 2.5, 2])
@@ -259,7 +270,7 @@ def test_a_spike_among_many_readings_is_in_the_band() -> None:
     values = np.zeros(100, np.float32)
     values[54] = 9
     values[70] = np.nan
-    made = envelope_of(Series(steps, values), 10, AXIS)
+    made = one_envelope(Series(steps, values), 10, AXIS)
     assert made.high.tolist() == [0, 0, 0, 0, 0, 9, 0, 0, 0, 0]
     assert not made.low.any() and np.isfinite(made.mean).all()
 
@@ -268,7 +279,7 @@ def test_a_spike_among_many_readings_is_in_the_band() -> None:
 def test_any_series_becomes_columns(values: list[float], columns: int, last: int) -> None:
     series = Series(np.arange(len(values)) * 7 + 3, np.array(values, np.float32))
     with np.errstate(over="ignore", invalid="ignore"):
-        made = envelope_of(series, columns, replace(AXIS, last=last))
+        made = one_envelope(series, columns, replace(AXIS, last=last))
     assert len(made.low) == len(made.high) == len(made.mean) == columns
     ordered = np.isfinite(made.low) & np.isfinite(made.high)
     assert (made.low[ordered] <= made.high[ordered]).all()
@@ -310,12 +321,12 @@ def test_points_stand_out_before_the_surface_and_stay_where_they_are() -> None:
     bare = draw_scatter(real, fake, 20, 10, Glyphs())
     whole = draw_scatter(real, fake, 20, 10, Glyphs(), plane())
     assert lines(whole) == lines(bare)
-    grounds = {look.bgcolor.name for look in whole._known}
+    grounds = {look.bgcolor.name for look in looks(whole)}
     assert grounds - {palette.SURFACE} <= set(SHADES) and len(grounds) > 4
     fronts_seen = {fronts(whole, *place) for place in np.argwhere(whole.chars != " ").tolist()}
     assert {palette.FAKE_ON_GROUND, palette.DIM} == {front for front, _ in fronts_seen}
     plain = draw_scatter(real, fake, 20, 10, NO_COLOR, plane())
-    assert {look.bgcolor.name for look in plain._known} == {palette.SURFACE}
+    assert {look.bgcolor.name for look in looks(plain)} == {palette.SURFACE}
 
 
 def test_layers_are_thinned_evenly_and_their_scale_holds_them() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from textual.strip import Strip
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw import picture
 from ganterm.dashboard.draw.cells import Cells, padded
-from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach, smoothed
+from ganterm.dashboard.draw.chart import Chart, Line, Plotter, plot_columns
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import clock, measured, short, size, tick
 from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic, resized
@@ -24,6 +25,7 @@ from ganterm.dashboard.draw.tiles import (
     fit_table,
     fit_walk,
 )
+from ganterm.dashboard.draw.traces import reach, smoothed, traced
 from ganterm.session.history import Envelope
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
@@ -33,11 +35,23 @@ def text(strips: list[Strip]) -> list[str]:
     return ["".join(segment.text for segment in strip) for strip in strips]
 
 
-def line(values: np.ndarray, letter: str = "D") -> Line:
-    """A line whose band is as thin as the line; as many values as the chart has dot columns."""
-    series = values.astype(np.float32)
-    envelope = Envelope(series, series, series, 1, len(values), len(values))
-    return Line(letter, letter, palette.D, envelope, float(values[-1]))
+def envelope(*lines: np.ndarray) -> Envelope:
+    """Bands as thin as their lines; as many values as the chart has dot columns."""
+    series = np.array(lines).astype(np.float32)
+    columns = series.shape[1]
+    return Envelope(series, series, series, 1, columns, columns)
+
+
+def chart_of(*lines: np.ndarray, letters: str = "DG", **more: Any) -> Chart:
+    told = [
+        Line(letter, letter, palette.D, float(line[-1]))
+        for letter, line in zip(letters, lines, strict=False)
+    ]
+    return Chart(more.pop("title", "t"), told, envelope(*lines), **more)
+
+
+def drawn(chart: Chart, width: int, height: int) -> list[Strip]:
+    return Plotter().draw(chart, width, height).strips()
 
 
 def dots(char: str) -> int:
@@ -45,8 +59,8 @@ def dots(char: str) -> int:
 
 
 def test_a_constant_line_is_one_row_of_dots_at_its_height() -> None:
-    chart = Chart("t", [line(np.full(40, 0.5))], (0.0, 1.0))
-    rows = text(draw_chart(chart, 28, 12).strips())
+    chart = chart_of(np.full(40, 0.5), bounds=(0.0, 1.0))
+    rows = text(drawn(chart, 28, 12))
     plot = [row[6:26] for row in rows[1:11]]
     filled = [index for index, row in enumerate(plot) if any(map(dots, row))]
     assert filled in ([4], [5])
@@ -58,8 +72,9 @@ def test_a_spike_reaches_the_top_of_the_band() -> None:
     values = np.zeros(60)
     low, high = values.astype(np.float32), values.astype(np.float32).copy()
     high[30] = 1.0
-    one = Line("D", "D", palette.D, Envelope(low, high, low, 1, 60, 60), 0.0)
-    rows = text(draw_chart(Chart("t", [one], (0.0, 1.0)), 38, 8).strips())
+    band = Envelope(low[None], high[None], low[None], 1, 60, 60)
+    one = Line("D", "D", palette.D, 0.0)
+    rows = text(drawn(Chart("t", [one], band, (0.0, 1.0)), 38, 8))
     column = 6 + 15
     assert all(dots(row[column]) for row in rows[1:7])
 
@@ -68,8 +83,10 @@ def test_a_spike_reaches_the_top_of_the_band() -> None:
 def test_marks_and_labels_are_on_the_chart(glyphs: Glyphs) -> None:
     columns = plot_columns(58, glyphs)
     mark = [(columns // 2 + 1, "k")]
-    chart = Chart("Losses", [line(np.zeros(columns))], (0.0, 2.0), marks=mark, glyphs=glyphs)
-    rows = text(draw_chart(chart, 58, 9).strips())
+    chart = chart_of(
+        np.zeros(columns), title="Losses", bounds=(0.0, 2.0), marks=mark, glyphs=glyphs
+    )
+    rows = text(drawn(chart, 58, 9))
     assert rows[0].startswith("Losses")
     assert rows[1][6 + 25] == "k"
     assert rows[2][6 + 25] == glyphs.marker
@@ -80,21 +97,21 @@ def test_marks_and_labels_are_on_the_chart(glyphs: Glyphs) -> None:
 
 def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
     random = np.random.default_rng(0)
-    chart = Chart(
-        "t",
-        [line(random.random(42)), line(random.random(42), "G")],
-        (0, 1),
+    chart = chart_of(
+        random.random(42),
+        random.random(42),
+        bounds=(0, 1),
         guides=[(0.5, palette.D)],
         marks=[(20, "k")],
         glyphs=ASCII,
     )
-    drawn = text(draw_chart(chart, 50, 12).strips())
+    rows = text(drawn(chart, 50, 12))
     pictures = random.integers(0, 255, (28, 56, 1)).astype(np.float32)
-    drawn += text(draw_picture(pictures, ASCII).strips())
+    rows += text(draw_picture(pictures, ASCII).strips())
     points = random.normal(size=(50, 2)).astype(np.float32)
-    drawn += text(draw_scatter(points, points, 30, 10, ASCII).strips())
-    assert all(char.isascii() and char.isprintable() for row in drawn for char in row)
-    assert {"d", "g"} <= set("".join(drawn)), "lines are told apart without colour"
+    rows += text(draw_scatter(points, points, 30, 10, ASCII).strips())
+    assert all(char.isascii() and char.isprintable() for row in rows for char in row)
+    assert {"d", "g"} <= set("".join(rows)), "lines are told apart without colour"
 
 
 @settings(deadline=None, max_examples=60)
@@ -107,10 +124,9 @@ def test_ascii_charts_and_pictures_are_pure_ascii() -> None:
 def test_any_series_is_drawn_on_any_room(
     width: int, height: int, values: list[float], log: bool
 ) -> None:
-    lines = [line(np.resize(np.array(values), plot_columns(width, Glyphs())))]
+    series = np.resize(np.array(values), plot_columns(width, Glyphs()))
     with np.errstate(over="ignore", invalid="ignore"):
-        bounds = reach(lines, log, None)
-        rows = draw_chart(Chart("t", lines, bounds, log), width, height).strips()
+        rows = drawn(chart_of(series, log=log), width, height)
     assert len(rows) == height
     assert all(row.cell_length == width for row in rows)
 
@@ -148,26 +164,23 @@ def test_every_dot_is_where_a_loop_over_dots_puts_it(
     seed: int, columns: int, rows: int, count: int
 ) -> None:
     random = np.random.default_rng(seed)
-    lines, layers = [], []
+    lines, layers, bands = [], [], []
     for letter, color in zip("DGM"[:count], (palette.D, palette.G, palette.CHANGE), strict=False):
         mean = random.uniform(-0.2, 1.2, 2 * columns).astype(np.float32)
         low, high = mean - random.random(), mean + random.random()
         for series in (low, high, mean):
             # The last column has a value, so that the letter at a line's end is beside the plot.
             series[:-1][random.random(2 * columns - 1) < 0.1] = np.nan
-        envelope = Envelope(low, high, mean, 1, 2 * columns, 2 * columns)
-        lines.append(Line(letter, letter, color, envelope, 0.0))
+        bands.append((low, high, mean))
+        lines.append(Line(letter, letter, color, 0.0))
     top = 4 * rows - 1
-    layers += [
-        (_dots_by_hand(one.envelope.low, one.envelope.high, top), palette.BANDS[one.color])
-        for one in lines
-    ]
-    drawn: set[tuple[int, int]] = set()
-    for one in lines:
-        here = _line_by_hand(one.smooth, top)
-        drawn |= here
-        layers.append((here, one.color))
-    strips = draw_chart(Chart("t", lines, (0.0, 1.0)), columns + 8, rows + 1 + (rows >= 4)).strips()
+    for one, (low, high, _) in zip(lines, bands, strict=True):
+        layers.append((_dots_by_hand(low, high, top), palette.BANDS[one.color]))
+    for one, (_, _, mean) in zip(lines, bands, strict=True):
+        layers.append((_line_by_hand(smoothed(mean), top), one.color))
+    low, high, mean = (np.array(series) for series in zip(*bands, strict=True))
+    whole = Envelope(low, high, mean, 1, 2 * columns, 2 * columns)
+    strips = drawn(Chart("t", lines, whole, (0.0, 1.0)), columns + 8, rows + 1 + (rows >= 4))
     cells = [[(c, s.style.color.name) for s in row for c in s.text] for row in strips]
     bits = {(0, 0): 0, (1, 0): 1, (2, 0): 2, (0, 1): 3, (1, 1): 4, (2, 1): 5, (3, 0): 6, (3, 1): 7}
     for y in range(rows):
@@ -208,12 +221,15 @@ def test_segments_hold_every_cell_and_none_could_be_joined(
 
 
 def test_bounds_hold_the_data_on_round_numbers_and_stay() -> None:
-    lines = [line(np.linspace(0.13, 1.71, 100))]
-    low, high = reach(lines, False, None)
+    def reached(line: np.ndarray, log: bool, keep: tuple[float, float] | None = None) -> object:
+        return reach(traced(envelope(line), log), log, keep)
+
+    rising = np.linspace(0.13, 1.71, 100)
+    low, high = reach(traced(envelope(rising), False), False, None)
     assert low <= 0.18 and high >= 1.66
-    assert reach(lines, False, (0.0, 2.0)) == (0.0, 2.0)
-    assert reach([line(np.linspace(0.02, 31, 50))], True, None) == (-2, 2)
-    assert reach([line(np.full(9, np.nan))], False, None) == (0.0, 1.0)
+    assert reached(rising, False, (0.0, 2.0)) == (0.0, 2.0)
+    assert reached(np.linspace(0.02, 31, 50), True) == (-2, 2)
+    assert reached(np.full(9, np.nan), False) == (0.0, 1.0)
 
 
 def test_smoothing_follows_a_constant_and_bridges_gaps() -> None:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from rich.color import ColorSystem
 from rich.style import Style
 
-from ganterm.dashboard.draw import painter
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.painter import Painter
+from ganterm.dashboard.draw.painter import Change, Painter
 from tests.terminal import Start, Terminal, running
 
 LOOKS = [
@@ -86,8 +85,26 @@ def test_a_changed_grid_is_brought_up_to_date_and_nothing_else_is_touched(
 ) -> None:
     before, after = pair
     screen = whole(before, *place, system)
-    pyte.Stream(screen).feed(Painter(system).sequence(before, after, *place))
+    pyte.Stream(screen).feed(Painter(system).sequence([Change(before, after, *place)]))
     assert shown(screen) == shown(whole(after, *place, system))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=st.lists(grids(), min_size=2, max_size=3), beside=st.booleans())
+def test_grids_that_change_together_are_each_brought_up_to_date(
+    pairs: list[tuple[Cells, Cells]], beside: bool
+) -> None:
+    """Below each other, or side by side, where the columns of one go on in the next."""
+    row = column = 0
+    changes, screens = [], [pyte.Screen(80, 12) for _ in range(2)]
+    for before, after in pairs:
+        changes.append(Change(before, after, row, column))
+        for screen, grid in zip(screens, (before, after), strict=True):
+            pyte.Stream(screen).feed(composed(grid, row, column, ColorSystem.TRUECOLOR))
+        rows, columns = after.size
+        row, column = (row, column + columns) if beside else (row + rows, column)
+    pyte.Stream(screens[0]).feed(Painter(ColorSystem.TRUECOLOR).sequence(changes))
+    assert shown(screens[0]) == shown(screens[1])
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,31 +112,20 @@ def test_a_changed_grid_is_brought_up_to_date_and_nothing_else_is_touched(
 def test_what_did_not_change_is_not_sent(pair: tuple[Cells, Cells]) -> None:
     before, after = pair
     one = Painter(ColorSystem.TRUECOLOR)
-    assert one.sequence(after, after, 0, 0) == ""
+    assert one.sequence([Change(after, after, 0, 0)]) == ""
     same = shown(whole(before, 0, 0, ColorSystem.TRUECOLOR)) == shown(
         whole(after, 0, 0, ColorSystem.TRUECOLOR)
     )
     # Without a colour of their own, two styles may look alike on this screen and still differ.
-    assert same or one.sequence(before, after, 0, 0)
+    assert same or one.sequence([Change(before, after, 0, 0)])
 
 
 def test_a_single_letter_costs_a_jump_and_one_style() -> None:
     before, after = Cells(3, 40), Cells(3, 40)
     after.write(1, 7, "x", LOOKS[1])
-    sent = Painter(ColorSystem.TRUECOLOR).sequence(before, after, 10, 20)
+    sent = Painter(ColorSystem.TRUECOLOR).sequence([Change(before, after, 10, 20)])
     assert sent.startswith("\x1b[12;28H\x1b[") and sent.endswith("mx\x1b[0m")
     assert sent.count("\x1b") == 3
-
-
-def test_styles_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(painter, "MOST_LOOKS", 20)
-    one, before = Painter(ColorSystem.TRUECOLOR), Cells(1, 4)
-    for shade in range(100):
-        after = Cells(1, 4)
-        after.write(0, 0, "abcd", Style(color=f"#{shade:02x}0000"))
-        assert f"\x1b[38;2;{shade};0;0mabcd" in one.sequence(before, after, 0, 0)
-        before = after
-    assert len(one._known) <= 20
 
 
 def test_what_is_painted_is_what_textual_would_compose(start: Start) -> None:

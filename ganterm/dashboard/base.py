@@ -19,7 +19,7 @@ from textual.geometry import Offset
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.painter import Painter
+from ganterm.dashboard.draw.painter import Change, Painter
 from ganterm.dashboard.driver import driver_on
 from ganterm.dashboard.graphics import Graphics
 from ganterm.dashboard.line import Line
@@ -88,7 +88,7 @@ class TerminalApp(App[Result]):
         self._painter = Painter(
             _SYSTEMS[colors], _without_color if colors == "none" else lambda look: look
         )
-        self._painted: list[str] = []
+        self._changes: list[Change] = []
         self._toasted_until = 0.0
         self.no_color = colors == "none"
         self._plain = [Plain()] if self.no_color else []
@@ -126,15 +126,15 @@ class TerminalApp(App[Result]):
         )
         if covered or self.is_headless:
             return False
-        self._painted.append(self._painter.sequence(before, after, at.y, at.x))
+        self._changes.append(Change(before, after, at.y, at.x))
         return True
 
     def send(self) -> None:
         """Send what was painted, as one frame, and new pictures with it."""
-        frame = "".join(self._painted)
-        self._painted.clear()
+        changes, self._changes = self._changes, []
         if self._driver is None:
             return
+        frame = self._painter.sequence(changes)
         if frame:
             self._begin_update()
             self._driver.write(frame)

@@ -42,10 +42,11 @@ class Archive(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """One metric over a stretch of steps, cut into columns; NaN where nothing finite was.
+    """Metrics over a stretch of steps, cut into columns; NaN where nothing finite was.
 
-    ``low``, ``high`` and ``mean`` have one value a column; the columns cover the steps from
-    ``first`` to ``last``, evenly; the newest step that there is stands in ``newest``.
+    ``low``, ``high`` and ``mean`` have the shape (columns,), or (metrics, columns); the columns
+    cover the steps from ``first`` to ``last``, evenly; the newest step that there is stands in
+    ``newest``.
     """
 
     low: Series
@@ -67,8 +68,8 @@ class _Level:
     high: Series
     mean: Series
 
-    def part(self, array: Series, metric: int, start: int, stop: int) -> Series:
-        return array[metric, start - self.start : stop - self.start]
+    def part(self, array: Series, metrics: int | list[int], start: int, stop: int) -> Series:
+        return array[metrics, start - self.start : stop - self.start]
 
     def extended(self, low: Series, high: Series, mean: Series, limit: int) -> _Level:
         """This level with more buckets behind the last; old views keep the old arrays or ends."""
@@ -118,44 +119,64 @@ class HistoryView:
         steps = self.first_step + np.arange(start, self.rows, dtype=np.int64) * self.every
         return steps, values
 
-    def envelope(self, name: str, columns: int, span: int | None = None) -> Envelope:
-        """A metric cut into ``columns``, over the whole run or its newest ``span`` rows.
+    def envelope(
+        self, names: str | Sequence[str], columns: int, span: int | None = None
+    ) -> Envelope:
+        """A metric, or several, cut into ``columns``, over the run or its newest ``span`` rows.
 
         The columns cover up to a quarter more than what there is yet, NaN in that part, so that
         they stay where they are while rows come in and are cut anew only now and then.
         """
-        metric = self.names.index(name)
+        if isinstance(names, str):
+            one = self.envelope([names], columns, span)
+            return replace(one, low=one.low[0], high=one.high[0], mean=one.mean[0])
         first, width = self._stretch(columns, span)
-        empty = np.full(columns, np.nan, np.float32)
+        empty = np.full((len(names), columns), np.nan, np.float32)
         last_step = self.first_step + (first + width - 1) * self.every
         if not self.rows:
             return Envelope(empty, empty, empty, self.first_step, last_step, 0)
         level = self._level_for(first, width // columns)
-        series = [
-            level.part(array, metric, level.start, level.stop)
-            for array in (level.low, level.high, level.mean)
-        ]
-        if level.width > 1:
-            series = self._with_tail(series, level, metric)
-        if self.archive is not None and self._follows_archive(level):
-            older = self.archive.buckets(name, level.width)
-            series = [np.concatenate(pair) for pair in zip(older, series, strict=True)]
+        begin = max(first // level.width, self._reach(level))
+        lows, highs, means = self._buckets(names, level, begin)
         edges = first + np.arange(columns) * width // columns
-        places = np.maximum(edges // level.width - self._reach(level), 0)
-        filled = int(np.count_nonzero((edges < self.rows) & (places < len(series[0]))))
-        shown = []
-        for values, combine in zip(series, (np.fmin, np.fmax, None), strict=True):
-            column = empty.copy()
-            if filled:
-                column[:filled] = (
-                    _means(values, places[:filled])
-                    if combine is None
-                    else combine.reduceat(values, places[:filled])
-                )
-            shown.append(column)
-        low, high, mean = shown
+        places = np.maximum(edges // level.width - begin, 0)
+        filled = int(np.count_nonzero((edges < self.rows) & (places < lows.shape[1])))
+        low, high, mean = empty, empty.copy(), empty.copy()
+        if filled:
+            places = places[:filled]
+            low[:, :filled] = np.fmin.reduceat(lows, places, axis=1)
+            high[:, :filled] = np.fmax.reduceat(highs, places, axis=1)
+            mean[:, :filled] = _means(means, places)
         first_step = self.first_step + first * self.every
         return Envelope(low, high, mean, first_step, last_step, self.last_step)
+
+    def _buckets(self, names: Sequence[str], level: _Level, begin: int) -> Buckets:
+        """A level from a bucket on, with one more of the newest rows, which fill none yet."""
+        metrics = [self.names.index(name) for name in names]
+        since = max(begin, level.start)
+        raw = self.levels[0]
+        if level is raw:
+            rows = raw.part(raw.low, metrics, since, raw.stop)
+            return rows, rows, rows
+        parts = [
+            level.part(array, metrics, since, level.stop)
+            for array in (level.low, level.high, level.mean)
+        ]
+        tail = raw.part(raw.low, metrics, max(level.stop * level.width, raw.start), self.rows)
+        if tail.shape[1]:
+            at = np.zeros(1, np.intp)
+            ends = (
+                np.fmin.reduceat(tail, at, axis=1),
+                np.fmax.reduceat(tail, at, axis=1),
+                _means(tail, at),
+            )
+            parts = [np.concatenate(pair, axis=1) for pair in zip(parts, ends, strict=True)]
+        if self.archive is not None and begin < level.start:
+            archived = [self.archive.buckets(name, level.width) for name in names]
+            older = (np.stack(part)[:, begin:] for part in zip(*archived, strict=True))
+            parts = [np.concatenate(pair, axis=1) for pair in zip(older, parts, strict=True)]
+        low, high, mean = parts
+        return low, high, mean
 
     def _stretch(self, columns: int, span: int | None) -> tuple[int, int]:
         """The first row to show, and how many rows the columns cover."""
@@ -184,23 +205,13 @@ class HistoryView:
         """The first bucket of a level that there is."""
         return 0 if self._follows_archive(level) else level.start
 
-    def _with_tail(self, series: list[Series], level: _Level, metric: int) -> list[Series]:
-        """A level's series with one more bucket of the newest rows, which fill none yet."""
-        raw = self.levels[0]
-        tail = raw.part(raw.low, metric, max(level.stop * level.width, raw.start), self.rows)
-        tail = tail[np.isfinite(tail)]
-        if not len(tail):
-            return series
-        ends = (tail.min(), tail.max(), tail.mean())
-        return [np.append(values, end) for values, end in zip(series, ends, strict=True)]
-
 
 def _means(values: Series, places: NDArray[np.intp]) -> Series:
     """The mean of the finite values from each place to the next; NaN where there are none."""
     finite = np.isfinite(values)
-    sums = np.add.reduceat(np.where(finite, values, 0), places, dtype=np.float64)
-    counts = np.add.reduceat(finite.astype(np.float64), places)
-    means = np.divide(sums, counts, out=np.full(len(places), np.nan), where=counts > 0)
+    sums = np.add.reduceat(np.where(finite, values, 0), places, axis=1, dtype=np.float64)
+    counts = np.add.reduceat(finite, places, axis=1, dtype=np.float64)
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     return means.astype(np.float32)
 
 

@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from ganterm.dashboard.draw.looks import GROUND, LOOKS, number_of
 from ganterm.dashboard.palette import heading, style
 
 STAND_IN = "?"
@@ -40,7 +41,7 @@ class Inlay:
 
 
 class Cells:
-    """A grid of ``rows`` x ``columns`` characters, each with the index of a style.
+    """A grid of ``rows`` x ``columns`` characters, each with the number of a style.
 
     Equal neighbours become one segment: Textual pays for each segment, and so does the link.
     ``inlays`` lie over cells that are blank.
@@ -48,8 +49,7 @@ class Cells:
 
     def __init__(self, rows: int, columns: int) -> None:
         self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
-        self.styles: NDArray[np.int32] = np.zeros((rows, columns), np.int32)
-        self._known: dict[Style, int] = {style(): 0}
+        self.styles: NDArray[np.int32] = np.full((rows, columns), GROUND, np.int32)
         self.inlays: list[Inlay] = []
 
     @classmethod
@@ -57,10 +57,14 @@ class Cells:
         cls, chars: NDArray[np.str_], indices: NDArray[np.intp], styles: Sequence[Style]
     ) -> Cells:
         """A grid of these characters, each with its place in ``styles``."""
-        cells = cls(*chars.shape)
-        cells.chars = chars
-        cells.styles = np.array([cells.index(look) for look in styles], np.int32)[indices]
-        return cells
+        numbers = np.array([number_of(look) for look in styles], np.int32)
+        return cls._made(chars, numbers[indices])
+
+    @classmethod
+    def _made(cls, chars: NDArray[np.str_], styles: NDArray[np.int32]) -> Cells:
+        made = cls.__new__(cls)
+        made.chars, made.styles, made.inlays = chars, styles, []
+        return made
 
     @property
     def size(self) -> tuple[int, int]:
@@ -68,52 +72,32 @@ class Cells:
         rows, columns = self.chars.shape
         return rows, columns
 
-    @property
-    def looks(self) -> list[Style]:
-        """The styles, each at the index that stands for it."""
-        return list(self._known)
-
-    @property
-    def text(self) -> str:
-        """All characters, row after row."""
-        return np.ascontiguousarray(self.chars, "<U1").tobytes().decode("utf-32-le")
-
-    def differs(self, other: Cells) -> NDArray[np.bool_]:
-        """Where this grid does not look like another one of its size."""
-        numbers = np.array([other._known.get(look, -1) for look in self._known])
-        chars, others = (np.ascontiguousarray(grid.chars, "<U1") for grid in (self, other))
-        written: NDArray[np.bool_] = chars.view(np.uint32) != others.view(np.uint32)
-        return written | (numbers[self.styles] != other.styles)
-
-    def index(self, look: Style) -> int:
-        """The number that stands for a style in this grid."""
-        return self._known.setdefault(look, len(self._known))
+    def copy(self) -> Cells:
+        """A grid that looks the same, to be drawn on."""
+        made = self._made(self.chars.copy(), self.styles.copy())
+        made.inlays = list(self.inlays)
+        return made
 
     def inset(self, other: Cells, row: int, column: int) -> None:
         """Put another grid into this one; it must fit."""
         rows, columns = other.size
         place = (slice(row, row + rows), slice(column, column + columns))
         self.chars[place] = other.chars
-        self.styles[place] = np.array([self.index(look) for look in other._known])[other.styles]
+        self.styles[place] = other.styles
         for inlay in other.inlays:
             moved = replace(inlay, row=inlay.row + row, column=inlay.column + column)
             self.inlays.append(moved)
 
     def cut(self, rows: int, columns: int) -> Cells:
         """The upper left part of at most this size; an inlay is never cut, but left out."""
-        made = Cells(0, 0)
-        made.chars, made.styles = self.chars[:rows, :columns], self.styles[:rows, :columns]
-        made._known = self._known
+        made = self._made(self.chars[:rows, :columns], self.styles[:rows, :columns])
         if made.size == self.size:
             made.inlays = self.inlays
         return made
 
     def part(self, start: int, stop: int) -> Cells:
         """The rows from ``start`` to ``stop``, as far as there are."""
-        made = Cells(0, 0)
-        made.chars, made.styles = self.chars[start:stop], self.styles[start:stop]
-        made._known = self._known
-        return made
+        return self._made(self.chars[start:stop], self.styles[start:stop])
 
     def title(self, text: str, row: int = 0) -> None:
         """Make a row a title row that begins with ``text``."""
@@ -134,20 +118,21 @@ class Cells:
         start = max(0, column)
         letters = np.frombuffer(text.encode("utf-32-le", "replace"), "<U1")
         self.chars[row, start : start + len(letters)] = letters
-        self.styles[row, start : start + len(letters)] = self.index(look)
+        self.styles[row, start : start + len(letters)] = number_of(look)
 
     def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, look: Style) -> None:
         """Put characters at all places of a mask of the grid's shape."""
         self.chars[where] = chars if isinstance(chars, str) else chars[where]
-        self.styles[where] = self.index(look)
+        self.styles[where] = number_of(look)
 
     def strips(self) -> list[Strip]:
         """One Strip a row, with a segment for each run of one style."""
-        (rows, columns), text, styles = self.size, self.text, self.looks
+        rows, columns = self.size
+        text = np.ascontiguousarray(self.chars, "<U1").tobytes().decode("utf-32-le")
         turns = np.ones((rows, columns), bool)
         turns[:, 1:] = self.styles[:, 1:] != self.styles[:, :-1]
         starts = np.flatnonzero(turns)
-        looks = [styles[index] for index in self.styles.ravel()[starts].tolist()]
+        looks = [LOOKS[number] for number in self.styles.ravel()[starts].tolist()]
         places = [*starts.tolist(), rows * columns]
         segments = list(map(Segment, [text[a:b] for a, b in pairwise(places)], looks))
         ends = np.count_nonzero(turns, axis=1).cumsum().tolist()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,9 @@ from numpy.typing import NDArray
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.draw.looks import number_of
 from ganterm.dashboard.draw.numbers import measured, short, tick
+from ganterm.dashboard.draw.traces import HIGH, LOW, SMOOTH, reach, scaled, traced
 from ganterm.dashboard.palette import heading, style
 from ganterm.session.history import Envelope
 
@@ -24,9 +25,6 @@ LABELS = 6
 """Columns left of the plot, for the axis labels."""
 ENDS = 2
 """Columns right of the plot, for the letters at the lines' ends."""
-_SMOOTH = 0.03
-_SEEN = 1e-12
-_FILLED = 0.45
 _DOTS = np.array([0x01, 0x02, 0x04, 0x40, 0x08, 0x10, 0x20, 0x80], np.uint32)
 # The braille character of each byte, whose bits are a cell's dots, column by column from the top.
 _BRAILLE = (
@@ -42,22 +40,22 @@ class Line:
     letter: str
     label: str
     color: str
-    envelope: Envelope
     newest: float
-
-    @cached_property
-    def smooth(self) -> NDArray[np.float32]:
-        """The bold line's values, one a column."""
-        return smoothed(self.envelope.mean).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """All that a chart shows. ``bounds`` are in the scale's own units (log10 where ``log``)."""
+    """All that a chart shows.
+
+    ``envelope`` has a row a line, of as many columns as ``plot_columns``. ``bounds`` are in the
+    scale's own units (log10 where ``log``), None where they follow the data. A guide is a value
+    and a colour; those beyond the bounds are left out.
+    """
 
     title: str
     lines: Sequence[Line]
-    bounds: tuple[float, float]
+    envelope: Envelope
+    bounds: tuple[float, float] | None = None
     log: bool = False
     guides: Sequence[tuple[float, str]] = ()
     marks: Sequence[tuple[int, str]] = ()
@@ -71,175 +69,177 @@ def plot_columns(width: int, glyphs: Glyphs) -> int:
     return 2 * cells if glyphs.unicode else cells
 
 
-def smoothed(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """An exponential mean over 3 % of the columns, NaN before the first and after the newest."""
-    span = max(2.0, _SMOOTH * len(values))
-    kernel = np.exp(-np.arange(math.ceil(6 * span)) / span)
-    finite = np.isfinite(values)
-    # Single gaps are bridged; what follows the newest value stays empty.
-    weight = np.convolve(finite, kernel)[: len(values)]
-    sums = np.convolve(np.where(finite, values, 0.0), kernel)[: len(values)]
-    shown = np.cumsum(finite[::-1])[::-1] > 0
-    return np.divide(sums, weight, out=np.full(len(values), np.nan), where=(weight > _SEEN) & shown)
+class Plotter:
+    """Draws a chart again and again; keeps the axis while it fits, and what lies below the lines.
 
-
-def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
-    """Values in the scale's own units; what a log scale cannot show is NaN."""
-    wide = values.astype(np.float64)
-    if not log:
-        return wide
-    return np.log10(wide, out=np.full(wide.shape, np.nan), where=wide > 0)
-
-
-def _sorted(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is finite, in order; NumPy's own functions for NaN take several times as long."""
-    return np.sort(values[np.isfinite(values)])
-
-
-def reach(
-    lines: Sequence[Line], log: bool, keep: tuple[float, float] | None
-) -> tuple[float, float]:
-    """Axis bounds on round numbers that hold the lines and all but the rarest spikes.
-
-    ``keep`` (the bounds of the last frame) stays while the data still fill a good part of it, so
-    that the axis does not jump.
+    ``bounds`` are those of the last drawing.
     """
-    lows, highs = [], []
-    for line in lines:
-        middle = _sorted(scaled(line.smooth, log))
-        if len(middle):
-            low = _sorted(scaled(line.envelope.low, log))
-            high = _sorted(scaled(line.envelope.high, log))
-            lows += [middle[0], *low[len(low) * 3 // 100 :][:1]]
-            highs += [middle[-1], *high[len(high) * 97 // 100 :][:1]]
-    if not lows:
-        return keep or (0.0, 1.0)
-    lowest, highest = float(min(lows)), float(max(highs))
-    inside = keep and keep[0] <= lowest <= highest <= keep[1]
-    if keep and inside and highest - lowest > _FILLED * (keep[1] - keep[0]):
-        return keep
-    if log:
-        return math.floor(lowest), max(math.ceil(highest), math.floor(lowest) + 1)
-    span = max(highest - lowest, 1e-3 * max(abs(highest), abs(lowest)), 1e-6)
-    base = 10.0 ** math.floor(math.log10(span / 2))
-    step = next(base * m for m in (1, 2, 5, 10) if span / (base * m) <= 4)
-    first = math.floor(lowest / step)
-    return first * step, max(math.ceil(highest / step), first + 1) * step
 
+    def __init__(self) -> None:
+        self.bounds: tuple[float, float] | None = None
+        self._inputs: object = None
+        self._backdrop: _Backdrop | None = None
 
-def draw_chart(chart: Chart, width: int, height: int) -> Cells:
-    """The chart on ``width`` x ``height`` cells: a title row, the plot, and the steps below."""
-    cells = Cells(height, width)
-    _write_title(cells, chart)
-    axis = height >= 6
-    rows = height - 1 - axis
-    columns = width - LABELS - ENDS
-    if rows < 1 or columns < 4:
+    def draw(self, chart: Chart, width: int, height: int) -> Cells:
+        """The chart on ``width`` x ``height`` cells: a title, the plot, and the steps below."""
+        axis = height >= 6
+        rows, columns = height - 1 - axis, width - LABELS - ENDS
+        if rows < 1 or columns < 4:
+            cells = Cells(height, width)
+            _write_title(cells, chart)
+            return cells
+        traces = traced(chart.envelope, chart.log)
+        self.bounds = chart.bounds or reach(traces, chart.log, self.bounds)
+        backdrop = self._backdrop_of(chart, self.bounds, width, height)
+        cells = backdrop.cells.copy()
+        _write_title(cells, chart)
+        places = backdrop.scale.places(traces)
+        _draw_lines(cells, places, chart, backdrop)
+        _write_ends(cells, chart, places[:, SMOOTH], backdrop.scale)
+        if axis:
+            _write_steps(cells, chart.envelope, columns)
         return cells
-    plot = _Plot(chart, rows, columns)
-    inside = Cells(rows, columns)
-    plot.draw(inside)
-    cells.inset(inside, 1, LABELS)
-    _write_labels(cells, chart, plot)
-    _write_ends(cells, chart, plot, LABELS)
-    if axis:
-        _write_steps(cells, chart, columns)
-    return cells
+
+    def _backdrop_of(
+        self, chart: Chart, bounds: tuple[float, float], width: int, height: int
+    ) -> _Backdrop:
+        span = chart.envelope.first, chart.envelope.last
+        inputs = (bounds, chart.guides, chart.marks, span, chart.glyphs, width, height)
+        if self._backdrop is None or inputs != self._inputs:
+            self._inputs = inputs
+            self._backdrop = _Backdrop(chart, bounds, width, height)
+        return self._backdrop
 
 
-class _Plot:
-    """The raster of a chart's inside. All lines go through NumPy together: calls are the cost."""
+@dataclass(frozen=True)
+class _Scale:
+    """Where values stand on ``rows`` x ``columns`` cells."""
 
-    def __init__(self, chart: Chart, rows: int, columns: int) -> None:
-        self.chart = chart
-        self.rows, self.columns = rows, columns
-        self.dots_down, self.dots_across = (4, 2) if chart.glyphs.unicode else (2, 1)
-        self.height = rows * self.dots_down
-        # Where the sign of a change stands, which no line covers.
-        self.signed = np.zeros((rows, columns), bool)
-        values = [(line.envelope.high, line.envelope.low, line.smooth) for line in chart.lines]
-        # Dot rows from the top, of shape (lines, 3, dot columns).
-        self.places = self._dots(scaled(np.array(values), chart.log))
+    bounds: tuple[float, float]
+    rows: int
+    columns: int
+    dots_down: int
+    dots_across: int
+
+    @property
+    def height(self) -> int:
+        return self.rows * self.dots_down
 
     def row(self, value: float) -> int:
         """The cell row of a value in the scale's units."""
-        low, high = self.chart.bounds
-        place = round((high - value) / (high - low) * (self.height - 1))
-        return min(max(place, 0), self.height - 1) // self.dots_down
+        return int(self.places(np.array(value))) // self.dots_down
 
-    def _dots(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Dot rows from the top; values outside the bounds go to the edge, NaN stays."""
-        low, high = self.chart.bounds
-        places = (high - values) / (high - low) * (self.height - 1)
-        return np.clip(np.rint(places), 0, self.height - 1)
+        low, high = self.bounds
+        places = np.rint((high - values) * ((self.height - 1) / (high - low)))
+        return np.minimum(np.maximum(places, 0), self.height - 1)
 
-    def draw(self, cells: Cells) -> None:
-        self._draw_guides(cells)
-        self._draw_marks(cells)
-        if self.chart.lines:
-            self._draw_lines(cells)
 
-    def _draw_lines(self, cells: Cells) -> None:
-        """Every band, then every line over them, joined with the lines that it crosses."""
-        places = self.places[:, 2]
-        before = np.concatenate([places[:, :1], places[:, :-1]], axis=1)
-        before = np.where(np.isfinite(before), before, places)
-        tops = np.where(before < places, before + 1, places)
-        bottoms = np.where(before > places, before - 1, places)
-        layers = self._bits(
-            np.concatenate([self.places[:, 0], tops]), np.concatenate([self.places[:, 1], bottoms])
-        )
-        count = len(places)
-        seen = layers > 0
-        np.bitwise_or.accumulate(layers[count:], axis=0, out=layers[count:])
-        numbers = np.arange(1, 2 * count + 1)[:, None, None]
-        highest = np.max(seen * numbers, axis=0)
-        where = (highest > 0) & ~self.signed
-        chosen = highest[where] - 1
-        colors = [line.color for line in self.chart.lines]
-        colors = [*(palette.BANDS.get(color, palette.FAINT) for color in colors), *colors]
-        cells.styles[where] = np.array([cells.index(style(color)) for color in colors])[chosen]
-        if self.chart.glyphs.unicode:
-            cells.chars[where] = _BRAILLE[layers[chosen, *np.nonzero(where)]]
-        else:
-            letters = [*"." * count, *(line.letter.lower() for line in self.chart.lines)]
-            cells.chars[where] = np.array(letters)[chosen]
+class _Backdrop:
+    """What lies below the lines: guides, marks, and the labels of both axes."""
 
-    def _draw_guides(self, cells: Cells) -> None:
-        for value, color in self.chart.guides:
-            row = self.row(float(scaled(np.array(value), self.chart.log)))
-            cells.write(row, 0, self.chart.glyphs.guide * self.columns, style(color))
+    def __init__(self, chart: Chart, bounds: tuple[float, float], width: int, height: int) -> None:
+        dots = (4, 2) if chart.glyphs.unicode else (2, 1)
+        axis = height >= 6
+        self.scale = _Scale(bounds, height - 1 - axis, width - LABELS - ENDS, *dots)
+        self.cells = Cells(height, width)
+        # Where the sign of a change stands, which no line covers.
+        self.free = np.ones((self.scale.rows, self.scale.columns), bool)
+        self._draw_guides(chart)
+        self._draw_marks(chart)
+        self._write_labels(chart)
+        if axis and chart.lines:
+            self.cells.write(height - 1, LABELS, short(chart.envelope.first), style(palette.DIM))
 
-    def _draw_marks(self, cells: Cells) -> None:
-        if not self.chart.lines:
-            return
-        span = self.chart.lines[0].envelope
+    def _draw_guides(self, chart: Chart) -> None:
+        low, high = self.scale.bounds
+        for value, color in chart.guides:
+            place = float(scaled(np.array(value), chart.log))
+            if low <= place <= high:
+                guide = chart.glyphs.guide * self.scale.columns
+                self.cells.write(1 + self.scale.row(place), LABELS, guide, style(color))
+
+    def _draw_marks(self, chart: Chart) -> None:
+        span = chart.envelope
         covered = max(1, span.last - span.first + 1)
         signs: dict[int, list[str]] = {}
-        for step, sign in self.chart.marks:
+        for step, sign in chart.marks if chart.lines else ():
             if span.first <= step <= span.last:
-                column = int((step - span.first) / covered * self.columns)
-                signs.setdefault(column, [])
-                if sign not in signs[column]:
-                    signs[column].append(sign)
+                column = int((step - span.first) / covered * self.scale.columns)
+                here = signs.setdefault(column, [])
+                if sign not in here:
+                    here.append(sign)
         for column, here in signs.items():
-            for row in range(self.rows):
+            for row in range(self.scale.rows):
                 told = row < len(here)
-                text = here[row] if told else self.chart.glyphs.marker
+                text = here[row] if told else chart.glyphs.marker
                 color = palette.MARKS.get(here[min(row, len(here) - 1)], palette.CHANGE)
-                cells.write(row, column, text, style(color, bold=told))
-                self.signed[row, column] = told
+                self.cells.write(1 + row, LABELS + column, text, style(color, bold=told))
+                self.free[row, column] = not told
 
-    def _bits(self, top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Each cell's dots between ``top`` and ``bottom`` (layers, dot columns); NaN gives none."""
-        empty = np.isnan(top + bottom)
-        first = np.where(empty, self.height, top).astype(np.int16)[:, None]
-        after = np.where(empty, 0, bottom + 1).astype(np.int16)[:, None]
-        above = np.arange(0, self.height, self.dots_down, dtype=np.int16)[:, None]
-        first = np.minimum(np.maximum(first - above, 0), self.dots_down)
-        after = np.minimum(np.maximum(after - above, 0), self.dots_down)
-        dots = _FIRST_BITS[after] & ~_FIRST_BITS[first]
-        return dots if self.dots_across == 1 else dots[:, :, ::2] | dots[:, :, 1::2] << 4
+    def _write_labels(self, chart: Chart) -> None:
+        taken: set[int] = set()
+        places = ticks(self.scale.bounds, chart.log)
+        for value in sorted(places, key=lambda tick: tick not in (places[0], places[-1])):
+            row = 1 + self.scale.row(value)
+            if not taken & {row - 1, row, row + 1}:
+                taken.add(row)
+                shown = 10**value if chart.log else value
+                self.cells.write(row, 0, f"{tick(shown):>{LABELS - 1}}", style(palette.DIM))
+
+
+def ticks(bounds: tuple[float, float], log: bool) -> list[float]:
+    """Where the axis is labelled, in the scale's units: both ends and what is round between."""
+    low, high = bounds
+    if log:
+        return [float(power) for power in range(round(low), round(high) + 1)]
+    return [low, (low + high) / 2, high]
+
+
+def _draw_lines(
+    cells: Cells, places: NDArray[np.float64], chart: Chart, backdrop: _Backdrop
+) -> None:
+    """Every band, then every line over them, joined with the lines that it crosses."""
+    scale, count = backdrop.scale, len(places)
+    middle = places[:, SMOOTH]
+    before = np.concatenate([middle[:, :1], middle[:, :-1]], axis=1)
+    before = np.where(np.isfinite(before), before, middle)
+    tops = np.where(before < middle, before + 1, middle)
+    bottoms = np.where(before > middle, before - 1, middle)
+    layers = _bits(
+        np.concatenate([places[:, HIGH], tops]), np.concatenate([places[:, LOW], bottoms]), scale
+    )
+    seen = layers > 0
+    np.bitwise_or.accumulate(layers[count:], axis=0, out=layers[count:])
+    numbers = np.arange(1, 2 * count + 1)[:, None, None]
+    highest = np.max(seen * numbers, axis=0, initial=0)
+    down, right = np.nonzero((highest > 0) & backdrop.free)
+    chosen = highest[down, right] - 1
+    colors = [line.color for line in chart.lines]
+    colors = [*(palette.BANDS.get(color, palette.FAINT) for color in colors), *colors]
+    looks = np.array([number_of(style(color)) for color in colors], np.int32)
+    plot = down + 1, right + LABELS
+    cells.styles[plot] = looks[chosen]
+    if chart.glyphs.unicode:
+        cells.chars[plot] = _BRAILLE[layers[chosen, down, right]]
+    else:
+        letters = [*"." * count, *(line.letter.lower() for line in chart.lines)]
+        cells.chars[plot] = np.array(letters, "<U1")[chosen]
+
+
+def _bits(
+    top: NDArray[np.float64], bottom: NDArray[np.float64], scale: _Scale
+) -> NDArray[np.uint8]:
+    """Each cell's dots between ``top`` and ``bottom`` (layers, dot columns); NaN gives none."""
+    empty = np.isnan(top + bottom)
+    first = np.where(empty, scale.height, top).astype(np.int16)[:, None]
+    after = np.where(empty, 0, bottom + 1).astype(np.int16)[:, None]
+    above = np.arange(0, scale.height, scale.dots_down, dtype=np.int16)[:, None]
+    first = np.minimum(np.maximum(first - above, 0), scale.dots_down)
+    after = np.minimum(np.maximum(after - above, 0), scale.dots_down)
+    dots = _FIRST_BITS[after] & ~_FIRST_BITS[first]
+    return dots if scale.dots_across == 1 else dots[:, :, ::2] | dots[:, :, 1::2] << 4
 
 
 def _write_title(cells: Cells, chart: Chart) -> None:
@@ -254,46 +254,23 @@ def _write_title(cells: Cells, chart: Chart) -> None:
         cells.write(0, len(chart.title) + 1, chart.note, heading(palette.DIM))
 
 
-def ticks(bounds: tuple[float, float], log: bool) -> list[float]:
-    """Where the axis is labelled, in the scale's units: both ends and what is round between."""
-    low, high = bounds
-    if log:
-        return [float(power) for power in range(round(low), round(high) + 1)]
-    return [low, (low + high) / 2, high]
-
-
-def _write_labels(cells: Cells, chart: Chart, plot: _Plot) -> None:
-    taken: set[int] = set()
-    places = ticks(chart.bounds, chart.log)
-    for value in sorted(places, key=lambda tick: tick not in (places[0], places[-1])):
-        row = 1 + plot.row(value)
-        if not taken & {row - 1, row, row + 1}:
-            taken.add(row)
-            shown = 10**value if chart.log else value
-            cells.write(row, 0, f"{tick(shown):>{LABELS - 1}}", style(palette.DIM))
-
-
-def _write_ends(cells: Cells, chart: Chart, plot: _Plot, column: int) -> None:
+def _write_ends(cells: Cells, chart: Chart, middles: NDArray[np.float64], scale: _Scale) -> None:
     """Each line's letter beside its end, so that no line is told by its colour alone."""
     taken: dict[int, int] = {}
-    for line, (_, _, middle) in zip(chart.lines, plot.places, strict=True):
+    for line, middle in zip(chart.lines, middles, strict=True):
         drawn = np.flatnonzero(np.isfinite(middle))
         if len(drawn):
-            row = 1 + int(middle[drawn[-1]]) // plot.dots_down
-            end = column + drawn[-1] // plot.dots_across + 1 + taken.get(row, 0)
+            row = 1 + int(middle[drawn[-1]]) // scale.dots_down
+            end = LABELS + int(drawn[-1]) // scale.dots_across + 1 + taken.get(row, 0)
             cells.write(row, end, line.letter, style(line.color, bold=True))
             taken[row] = taken.get(row, 0) + 1
 
 
-def _write_steps(cells: Cells, chart: Chart, columns: int) -> None:
-    if not chart.lines:
-        return
-    span = chart.lines[0].envelope
-    row = cells.size[0] - 1
-    first, newest = short(span.first), short(span.newest)
-    cells.write(row, LABELS, first, style(palette.DIM))
-    covered = max(1, span.last - span.first + 1)
-    end = LABELS + math.ceil((span.newest - span.first + 1) / covered * columns)
-    column = max(LABELS + len(first) + 1, end - len(newest))
+def _write_steps(cells: Cells, span: Envelope, columns: int) -> None:
+    """The newest step, below the lines' end."""
     if span.newest > span.first:
-        cells.write(row, column, newest, style(palette.DIM))
+        newest = short(span.newest)
+        covered = max(1, span.last - span.first + 1)
+        end = LABELS + math.ceil((span.newest - span.first + 1) / covered * columns)
+        column = max(LABELS + len(short(span.first)) + 1, end - len(newest))
+        cells.write(cells.size[0] - 1, column, newest, style(palette.DIM))

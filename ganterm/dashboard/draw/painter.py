@@ -1,4 +1,4 @@
-"""What changed of a grid of cells, as the sequences that bring a terminal up to date.
+"""What changed of grids of cells, as the sequence that brings a terminal up to date.
 
 Textual composes a screen from Strips, which costs as much as all our drawing: for each row it
 cuts, joins and styles anew. A panel that nothing covers needs none of it.
@@ -6,7 +6,8 @@ cuts, joins and styles anew. A panel that nothing covers needs none of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -15,11 +16,20 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.looks import LOOKS
 
 BRIDGED = 6
 """Unchanged cells in a row that are sent again: to go past them costs as many bytes."""
-MOST_LOOKS = 1 << 15
-"""Styles that are remembered at most, before all are forgotten; of grey pictures there are 300."""
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Two grids of one size, and where on the terminal both begin, from 0."""
+
+    before: Cells
+    after: Cells
+    row: int
+    column: int
 
 
 class Painter:
@@ -33,90 +43,112 @@ class Painter:
     ) -> None:
         self._system = system
         self._shown = shown
-        self._forget()
+        # Place 0 is what a reset leaves: no codes at all. The styles follow in their order.
+        self._code_numbers = {"": 0}
+        self._parts = np.zeros((1, 3), np.int32)
+        self._said: list[tuple[str, ...]] = [("",) * 5]
 
-    def sequence(self, before: Cells, after: Cells, row: int, column: int) -> str:
-        """What turns ``before`` into ``after``, two grids of one size, "" where they look the same.
+    def sequence(self, changes: Sequence[Change]) -> str:
+        """What turns each ``before`` into its ``after``, "" where nothing looks different.
 
-        ``row`` and ``column``, from 0, are where the grid begins on the terminal. Attributes are
-        left as by a reset.
+        All grids go through NumPy together: calls are the cost. Attributes are left as by a reset.
         """
-        changed = np.flatnonzero(after.differs(before))
+        if not changes:
+            return ""
+        chars, styles = _joined([change.after for change in changes])
+        old_chars, old_styles = _joined([change.before for change in changes])
+        differs = (chars != old_chars) | (styles != old_styles)
+        changed = np.flatnonzero(differs)
         if not len(changed):
             return ""
-        styles, columns = after.styles.ravel(), after.size[1]
-        begins, ends, jumps = _runs(changed, styles, columns)
-        down, right = np.divmod(begins[jumps], columns)
-        places = zip(np.flatnonzero(jumps).tolist(), down.tolist(), right.tolist(), strict=True)
+        down, right = _places(changes, changed)
+        firsts, lasts = _stretches(changed, down, right)
+        begins, ends, jumps = _runs(changed[firsts], changed[lasts], styles)
         moves = [""] * len(begins)
+        places = zip(jumps.tolist(), down[firsts].tolist(), right[firsts].tolist(), strict=True)
         for place, y, x in places:
-            moves[place] = f"\x1b[{row + y + 1};{column + x + 1}H"
-        text = after.text
+            moves[place] = f"\x1b[{y + 1};{x + 1}H"
+        text = chars.tobytes().decode("utf-32-le")
         texts = [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-        turns = self._turns(after.looks, styles[begins])
+        turns = self._turns(styles[begins])
         return "".join(chain.from_iterable(zip(moves, turns, texts, strict=True))) + "\x1b[0m"
 
-    def _turns(self, looks: list[Style], wanted: NDArray[np.int32]) -> list[str]:
-        """What goes from style to style, from a reset on; only what differs is said.
-
-        ``wanted``: the place in ``looks`` of each.
-        """
-        if len(self._known) + len(looks) > MOST_LOOKS:
-            self._forget()
-        new = np.array([self._number(look) for look in looks])[wanted]
+    def _turns(self, wanted: NDArray[np.int32]) -> list[str]:
+        """What goes from style to style, from a reset on; only what differs is said."""
+        self._learn()
+        new = wanted + 1
         old = np.concatenate([[0], new[:-1]])
-        parts = np.array(self._parts)
-        differs = parts[new] != parts[old]
+        parts, before = self._parts[new], self._parts[old]
+        differs = parts != before
         # Bits: foreground, background; where an attribute or a colour must go, everything is said.
         ways = differs[:, 1] + 2 * differs[:, 2]
-        gone = (differs & (parts[new] == 0)).any(axis=1)
+        gone = (differs & (parts == 0)).any(axis=1)
         ways[differs[:, 0] | gone] = 4
         said = self._said
         return [said[look][way] for look, way in zip(new.tolist(), ways.tolist(), strict=True)]
 
-    def _number(self, look: Style) -> int:
-        """The number of a style; its sequences are made when it is seen for the first time."""
-        known = self._known.get(look)
-        if known is not None:
-            return known
-        seen = self._shown(look)
-        split = seen.without_color, Style(color=seen.color), Style(bgcolor=seen.bgcolor)
-        codes = [_codes(part, self._system) for part in split]
-        self._parts.append(
-            tuple(self._code_numbers.setdefault(code, len(self._code_numbers)) for code in codes)
-        )
-        _, front, ground = codes
-        self._said.append(
-            ("", _sgr(front), _sgr(ground), _sgr(front, ground), _sgr("0", *filter(None, codes)))
-        )
-        return self._known.setdefault(look, len(self._known))
+    def _learn(self) -> None:
+        """Make the sequences of the styles that are new since the last time."""
+        learned = []
+        for look in LOOKS[len(self._said) - 1 :]:
+            seen = self._shown(look)
+            split = seen.without_color, Style(color=seen.color), Style(bgcolor=seen.bgcolor)
+            codes = [_codes(part, self._system) for part in split]
+            numbers = self._code_numbers
+            learned.append([numbers.setdefault(code, len(numbers)) for code in codes])
+            _, front, ground = codes
+            everything = _sgr("0", *filter(None, codes))
+            self._said.append(("", _sgr(front), _sgr(ground), _sgr(front, ground), everything))
+        if learned:
+            self._parts = np.concatenate([self._parts, np.array(learned, np.int32)])
 
-    def _forget(self) -> None:
-        # Number 0 is what a reset leaves: no codes at all.
-        self._code_numbers = {"": 0}
-        self._known: dict[Style | None, int] = {None: 0}
-        self._parts: list[tuple[int, ...]] = [(0, 0, 0)]
-        self._said: list[tuple[str, ...]] = [("",) * 5]
+
+def _joined(grids: Sequence[Cells]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    """The code points and the styles of all cells, row after row, grid after grid."""
+    chars = np.concatenate([grid.chars.ravel() for grid in grids]).astype("<U1", copy=False)
+    return chars.view(np.uint32), np.concatenate([grid.styles.ravel() for grid in grids])
+
+
+def _places(
+    changes: Sequence[Change], cells: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The terminal's row and column, from 0, of places in the joined grids."""
+    sizes = [change.after.size for change in changes]
+    starts = np.cumsum([0, *(rows * columns for rows, columns in sizes)])[:-1]
+    of = np.searchsorted(starts, cells, side="right") - 1
+    columns = np.array([columns for _, columns in sizes])
+    down, right = np.divmod(cells - starts[of], columns[of])
+    corners = np.array([(change.row, change.column) for change in changes])
+    return down + corners[of, 0], right + corners[of, 1]
+
+
+def _stretches(
+    changed: NDArray[np.intp], down: NDArray[np.intp], right: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first and the last, among the changed cells, of each stretch with short gaps only.
+
+    A stretch lies within a row of a grid: elsewhere the columns do not go on as the places do.
+    """
+    gap = np.diff(changed)
+    apart = (gap > BRIDGED + 1) | (down[1:] != down[:-1]) | (np.diff(right) != gap)
+    ends = np.flatnonzero(apart)
+    return np.append(0, ends + 1), np.append(ends, len(changed) - 1)
 
 
 def _runs(
-    changed: NDArray[np.intp], styles: NDArray[np.int32], columns: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Runs of one style that cover all changed places of a flat grid, short gaps included.
+    firsts: NDArray[np.intp], lasts: NDArray[np.intp], styles: NDArray[np.int32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """The stretches cut into runs of one style: where each begins and ends.
 
-    Where each begins and ends, and whether the cursor must jump to it.
+    And which of them are a stretch's first, to which the cursor must jump.
     """
-    row = changed // columns
-    apart = (np.diff(changed) > BRIDGED + 1) | (row[1:] != row[:-1])
-    firsts = changed[np.append(True, apart)]
-    lasts = changed[np.append(apart, True)]
     turns = np.flatnonzero(styles[1:] != styles[:-1]) + 1
     stretch = np.searchsorted(lasts, turns)
-    turns, stretch = turns[stretch < len(lasts)], stretch[stretch < len(lasts)]
+    inside = stretch < len(lasts)
+    turns, stretch = turns[inside], stretch[inside]
     begins = np.sort(np.concatenate([firsts, turns[turns > firsts[stretch]]]))
-    stretch = np.searchsorted(lasts, begins)
-    ends = np.minimum(np.append(begins[1:], styles.size), lasts[stretch] + 1)
-    return begins, ends, begins == firsts[stretch]
+    ends = np.minimum(np.append(begins[1:], styles.size), lasts[np.searchsorted(lasts, begins)] + 1)
+    return begins, ends, np.searchsorted(begins, firsts)
 
 
 def _codes(look: Style, system: ColorSystem) -> str:

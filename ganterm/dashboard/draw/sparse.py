@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ganterm.session.findings import Series
 from ganterm.session.history import Envelope
 
 
-def envelope_of(series: Series, columns: int, axis: Envelope) -> Envelope:
-    """A measure over the steps of ``axis``, cut into ``columns``.
+def envelope_of(measures: Sequence[Series], columns: int, axis: Envelope) -> Envelope:
+    """Measures over the steps of ``axis``, cut into ``columns``: a row a measure.
 
     Between two readings the line is straight; before the first and after the newest there is
     none. The band holds every reading, so that no spike is lost. What is not finite is left out.
     """
+    parts = np.array([_columns_of(series, columns, axis) for series in measures], np.float32)
+    low, high, mean = parts.transpose(1, 0, 2)
+    return Envelope(low, high, mean, axis.first, axis.last, axis.newest)
+
+
+def _columns_of(series: Series, columns: int, axis: Envelope) -> tuple[NDArray[np.float64], ...]:
+    """The smallest, the largest and the mean value of each column."""
     finite = np.isfinite(series.values)
     steps, values = series.steps[finite], series.values[finite].astype(np.float64)
-    empty = np.full(columns, np.nan, np.float32)
     if not len(steps):
-        return Envelope(empty, empty, empty, axis.first, axis.last, axis.newest)
+        return (np.full(columns, np.nan),) * 3
     covered = max(1, axis.last - axis.first + 1)
     # Each column stands for the last of its steps: a reading is drawn where it was taken.
     ends = axis.first + (np.arange(columns) + 1) * covered / columns - 1
@@ -30,5 +39,4 @@ def envelope_of(series: Series, columns: int, axis: Envelope) -> Envelope:
     np.fmax.at(high, places[inside], values[inside])
     at_newest = places[inside][-1:]
     mean[at_newest] = np.where(np.isfinite(mean[at_newest]), mean[at_newest], values[inside][-1:])
-    low32, high32, mean32 = (part.astype(np.float32) for part in (low, high, mean))
-    return Envelope(low32, high32, mean32, axis.first, axis.last, axis.newest)
+    return low, high, mean

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach
+from ganterm.dashboard.draw.chart import Chart, Line, Plotter, plot_columns
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.losses import LOSSES
@@ -32,7 +32,7 @@ class ChartPanel(Panel):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._bounds: tuple[float, float] | None = None
+        self._plotter = Plotter()
 
     def shown(self, frame: Frame) -> tuple[Series, ...]:
         """The lines to draw."""
@@ -48,29 +48,23 @@ class ChartPanel(Panel):
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The chart over the whole run, or its newest part."""
+        shown = self.shown(frame)
         columns = plot_columns(width, frame.glyphs)
-        lines = [
-            Line(
-                one.letter,
-                one.label,
-                one.color,
-                frame.history.envelope(one.metric, columns, frame.span),
-                frame.snapshot.scalars[one.metric],
-            )
-            for one in self.shown(frame)
-        ]
-        self._bounds = self.fixed or reach(lines, self.log_scale, self._bounds)
         chart = Chart(
             self.title,
-            lines,
-            self._bounds,
+            [
+                Line(one.letter, one.label, one.color, frame.snapshot.scalars[one.metric])
+                for one in shown
+            ],
+            frame.history.envelope([one.metric for one in shown], columns, frame.span),
+            self.fixed,
             self.log_scale,
             self.guides(frame),
             frame.marks,
             self.note(frame),
             frame.glyphs,
         )
-        return draw_chart(chart, width, height)
+        return self._plotter.draw(chart, width, height)
 
 
 class LossChart(ChartPanel):
@@ -92,12 +86,8 @@ class LossChart(ChartPanel):
         """Where D and G would stand if fakes could not be told from reals."""
         controls = frame.snapshot.controls
         d, g = LOSSES[controls.loss].equilibrium(controls)
-        bounds = self._bounds or (0.0, 0.0)
-        return [
-            (value, palette.BANDS[color])
-            for value, color in ((d, palette.D), (g, palette.G))
-            if value is not None and bounds[0] <= value <= bounds[1]
-        ]
+        both = ((d, palette.D), (g, palette.G))
+        return [(value, palette.BANDS[color]) for value, color in both if value is not None]
 
     def note(self, frame: Frame) -> str:
         """The loss in force."""
@@ -151,8 +141,7 @@ class DiversityChart(ChartPanel):
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
         """As diverse as the data."""
-        low, high = self._bounds or (0.0, 0.0)
-        return [(100.0, palette.FAINT)] if low <= 100 <= high else []
+        return [(100.0, palette.FAINT)]
 
     def note(self, frame: Frame) -> str:
         """What 100 means."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.chart import Chart, Line, draw_chart, plot_columns, reach
+from ganterm.dashboard.draw.chart import Chart, Line, Plotter, plot_columns
 from ganterm.dashboard.draw.sparse import envelope_of
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
@@ -24,7 +24,7 @@ class Curve(DiagnosedPanel):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._bounds: tuple[float, float] | None = None
+        self._plotter = Plotter()
 
     def measures(self, found: Diagnosis) -> list[str]:
         """The names of those to draw, of which there may be none."""
@@ -54,26 +54,23 @@ class Curve(DiagnosedPanel):
             return cells
         columns = plot_columns(width, frame.glyphs)
         axis = frame.history.envelope("elapsed", columns, frame.span)
+        found_of = [found.series[name] for name in names[: len(_COLORS)]]
+        newest = [found.readings.get(name, _NOTHING).value for name in names]
         letters = _letters(names)
-        lines = [
-            Line(
-                letter,
-                letter,
-                color,
-                envelope_of(found.series[name], columns, axis),
-                found.readings.get(name, _NOTHING).value,
-            )
-            for name, letter, color in zip(names, letters, _COLORS, strict=False)
-        ]
-        self._bounds = reach(lines, False, self._bounds)
-        low, high = self._bounds
-        guides = []
-        if self.guide is not None and low <= self.guide <= high:
-            guides = [(self.guide, palette.FAINT)]
         title, note = self.head(found, names)
-        marks, glyphs = frame.marks, frame.glyphs
-        chart = Chart(title, lines, self._bounds, False, guides, marks, note, glyphs)
-        return draw_chart(chart, width, height)
+        chart = Chart(
+            title,
+            [
+                Line(letter, letter, color, value)
+                for letter, color, value in zip(letters, _COLORS, newest, strict=False)
+            ],
+            envelope_of(found_of, columns, axis),
+            guides=() if self.guide is None else ((self.guide, palette.FAINT),),
+            marks=frame.marks,
+            note=note,
+            glyphs=frame.glyphs,
+        )
+        return self._plotter.draw(chart, width, height)
 
 
 _NOTHING = Reading(float("nan"), 0)

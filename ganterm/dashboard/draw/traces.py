@@ -1,0 +1,91 @@
+"""The numbers behind a chart's lines: smoothed, scaled, and how far an axis must reach.
+
+All lines of a chart go through NumPy together: calls are the cost.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganterm.session.history import Envelope
+
+HIGH, LOW, SMOOTH = range(3)
+"""Places along the second axis of traces."""
+_SMOOTH = 0.03
+_SEEN = 1e-12
+_FILLED = 0.45
+
+
+def traced(envelope: Envelope, log: bool) -> NDArray[np.float64]:
+    """What is drawn of an envelope of shape (lines, columns), in the scale's units.
+
+    Of shape (lines, 3, columns): the band's upper and lower edge, and the smoothed line.
+    """
+    smooth = smoothed(envelope.mean)
+    return scaled(np.stack([envelope.high, envelope.low, smooth], axis=1), log)
+
+
+def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """An exponential mean over 3 % of the last axis, NaN before the first and after the newest."""
+    columns = values.shape[-1]
+    kernel = _kernel(columns)
+    finite = np.isfinite(values)
+    # Sums and weights of all lines as one series, each followed by enough of nothing.
+    series = np.zeros((2, *values.shape[:-1], columns + len(kernel)))
+    series[0, ..., :columns] = np.where(finite, values, 0.0)
+    series[1, ..., :columns] = finite
+    flat = np.convolve(series.ravel(), kernel)[: series.size]
+    sums, weight = flat.reshape(series.shape)[..., :columns]
+    # Single gaps are bridged; what follows the newest value stays empty.
+    shown = np.logical_or.accumulate(finite[..., ::-1], axis=-1)[..., ::-1]
+    shown &= weight > _SEEN
+    return np.divide(sums, weight, out=np.full(values.shape, np.nan), where=shown)
+
+
+@cache
+def _kernel(columns: int) -> NDArray[np.float64]:
+    span = max(2.0, _SMOOTH * columns)
+    return np.exp(-np.arange(math.ceil(6 * span)) / span)
+
+
+def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
+    """Values in the scale's own units; what a log scale cannot show is NaN."""
+    wide = values.astype(np.float64, copy=False)
+    if not log:
+        return wide
+    return np.log10(wide, out=np.full(wide.shape, np.nan), where=wide > 0)
+
+
+def reach(
+    traces: NDArray[np.float64], log: bool, keep: tuple[float, float] | None
+) -> tuple[float, float]:
+    """Axis bounds on round numbers that hold the lines and all but the rarest spikes.
+
+    ``keep`` (the bounds of the last frame) stays while the data still fill a good part of it, so
+    that the axis does not jump.
+    """
+    # What is not a number comes last.
+    ordered = np.sort(traces, axis=-1)
+    counts = np.isfinite(traces).sum(axis=-1).tolist()
+    lows, highs = [], []
+    for line, (high, low, smooth) in zip(ordered, counts, strict=True):
+        if smooth:
+            lows += [line[SMOOTH, 0], *line[LOW, low * 3 // 100 : low][:1]]
+            highs += [line[SMOOTH, smooth - 1], *line[HIGH, high * 97 // 100 : high][:1]]
+    if not lows:
+        return keep or (0.0, 1.0)
+    lowest, highest = float(min(lows)), float(max(highs))
+    inside = keep and keep[0] <= lowest <= highest <= keep[1]
+    if keep and inside and highest - lowest > _FILLED * (keep[1] - keep[0]):
+        return keep
+    if log:
+        return math.floor(lowest), max(math.ceil(highest), math.floor(lowest) + 1)
+    span = max(highest - lowest, 1e-3 * max(abs(highest), abs(lowest)), 1e-6)
+    base = 10.0 ** math.floor(math.log10(span / 2))
+    step = next(base * m for m in (1, 2, 5, 10) if span / (base * m) <= 4)
+    first = math.floor(lowest / step)
+    return first * step, max(math.ceil(highest / step), first + 1) * step
