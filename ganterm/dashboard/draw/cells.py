@@ -112,13 +112,14 @@ class Cells:
         rows, columns = self.size
         if not 0 <= row < rows:
             return
-        text = text[max(0, -column) : max(0, columns - column)]
+        if column < 0 or column + len(text) > columns:
+            text = text[max(0, -column) : max(0, columns - column)]
+            column = max(0, column)
         if not (text.isascii() and text.isprintable()):
             text = "".join(char if cells_of(char) == 1 else STAND_IN for char in text)
-        start = max(0, column)
-        letters = np.frombuffer(text.encode("utf-32-le", "replace"), "<U1")
-        self.chars[row, start : start + len(letters)] = letters
-        self.styles[row, start : start + len(letters)] = number_of(look)
+        place = row, slice(column, column + len(text))
+        self.chars[place] = np.frombuffer(text.encode("utf-32-le", "replace"), "<U1")
+        self.styles[place] = number_of(look)
 
     def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, look: Style) -> None:
         """Put characters at all places of a mask of the grid's shape."""

@@ -84,15 +84,17 @@ class Plotter:
         """The chart on ``width`` x ``height`` cells: a title, the plot, and the steps below."""
         axis = height >= 6
         rows, columns = height - 1 - axis, width - LABELS - ENDS
+        told = _newest(chart)
         if rows < 1 or columns < 4:
             cells = Cells(height, width)
-            _write_title(cells, chart)
+            _write_title(cells, chart, sum(map(len, told)))
+            _write_newest(cells, chart, told)
             return cells
         traces = traced(chart.envelope, chart.log)
         self.bounds = chart.bounds or reach(traces, chart.log, self.bounds)
-        backdrop = self._backdrop_of(chart, self.bounds, width, height)
+        backdrop = self._backdrop_of(chart, self.bounds, width, height, sum(map(len, told)))
         cells = backdrop.cells.copy()
-        _write_title(cells, chart)
+        _write_newest(cells, chart, told)
         places = backdrop.scale.places(traces)
         _draw_lines(cells, places, chart, backdrop)
         _write_ends(cells, chart, places[:, SMOOTH], backdrop.scale)
@@ -101,13 +103,15 @@ class Plotter:
         return cells
 
     def _backdrop_of(
-        self, chart: Chart, bounds: tuple[float, float], width: int, height: int
+        self, chart: Chart, bounds: tuple[float, float], width: int, height: int, told: int
     ) -> _Backdrop:
         span = chart.envelope.first, chart.envelope.last
-        inputs = (bounds, chart.guides, chart.marks, span, chart.glyphs, width, height)
+        places = (bounds, span, chart.glyphs, width, height, told)
+        inputs = (places, chart.title, chart.note, chart.guides, chart.marks)
         if self._backdrop is None or inputs != self._inputs:
             self._inputs = inputs
             self._backdrop = _Backdrop(chart, bounds, width, height)
+            _write_title(self._backdrop.cells, chart, told)
         return self._backdrop
 
 
@@ -137,14 +141,16 @@ class _Scale:
 
 
 class _Backdrop:
-    """What lies below the lines: guides, marks, and the labels of both axes."""
+    """What lies below the lines: guides, marks, and the labels of both axes.
+
+    ``free`` is False where the sign of a mark stands, which no line covers.
+    """
 
     def __init__(self, chart: Chart, bounds: tuple[float, float], width: int, height: int) -> None:
         dots = (4, 2) if chart.glyphs.unicode else (2, 1)
         axis = height >= 6
         self.scale = _Scale(bounds, height - 1 - axis, width - LABELS - ENDS, *dots)
         self.cells = Cells(height, width)
-        # Where the sign of a change stands, which no line covers.
         self.free = np.ones((self.scale.rows, self.scale.columns), bool)
         self._draw_guides(chart)
         self._draw_marks(chart)
@@ -242,16 +248,24 @@ def _bits(
     return dots if scale.dots_across == 1 else dots[:, :, ::2] | dots[:, :, 1::2] << 4
 
 
-def _write_title(cells: Cells, chart: Chart) -> None:
+def _newest(chart: Chart) -> list[str]:
+    """What the title row tells of each line."""
+    return [f" {line.label} {measured(line.newest):>6}" for line in chart.lines]
+
+
+def _write_title(cells: Cells, chart: Chart, told: int) -> None:
+    """The title, and the note if there is room before the ``told`` last cells."""
     cells.title(chart.title)
-    column = cells.size[1]
-    for line in reversed(chart.lines):
-        text = f" {line.label} {measured(line.newest):>6}"
-        column -= len(text)
-        cells.write(0, column, text, heading(line.color))
-    room = column - len(chart.title) - 2
+    room = cells.size[1] - told - len(chart.title) - 2
     if chart.note and len(chart.note) <= room:
         cells.write(0, len(chart.title) + 1, chart.note, heading(palette.DIM))
+
+
+def _write_newest(cells: Cells, chart: Chart, told: Sequence[str]) -> None:
+    column = cells.size[1] - sum(map(len, told))
+    for line, text in zip(chart.lines, told, strict=True):
+        cells.write(0, column, text, heading(line.color))
+        column += len(text)
 
 
 def _write_ends(cells: Cells, chart: Chart, middles: NDArray[np.float64], scale: _Scale) -> None:

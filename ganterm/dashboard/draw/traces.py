@@ -68,9 +68,10 @@ def reach(
     ``keep`` (the bounds of the last frame) stays while the data still fill a good part of it, so
     that the axis does not jump.
     """
-    # What is not a number comes last.
-    ordered = np.sort(traces, axis=-1)
-    counts = np.isfinite(traces).sum(axis=-1).tolist()
+    finite = np.isfinite(traces)
+    # NaN comes last.
+    ordered = np.sort(np.where(finite, traces, np.nan), axis=-1)
+    counts = finite.sum(axis=-1).tolist()
     lows, highs = [], []
     for line, (high, low, smooth) in zip(ordered, counts, strict=True):
         if smooth:

@@ -63,7 +63,8 @@ class Panel(Widget):
     @property
     def _room(self) -> tuple[int, int]:
         """Columns and rows within the padding."""
-        size, gutter = self.outer_size, self.gutter
+        # Of the styles alone: a panel has no scrollbars, which Textual would look for.
+        size, gutter = self.outer_size, self.styles.gutter
         return size.width - gutter.width, size.height - gutter.height
 
     def _draw_and_paint(self, frame: Frame) -> None:
@@ -87,7 +88,7 @@ class Panel(Widget):
         place = self.region
         if place.size != self.outer_size:
             return False
-        at = place.offset + self.gutter.top_left
+        at = place.offset + self.styles.gutter.top_left
         return self.app.paint(before, cells, at)  # type: ignore[attr-defined]
 
     def forget(self) -> None:
@@ -110,7 +111,7 @@ class Panel(Widget):
         Textual's own way through borders, titles, tints and links takes as long as the drawing.
         """
         width, height = self.outer_size
-        left, right = self.gutter.left, self.gutter.right
+        left, right = self.styles.gutter.left, self.styles.gutter.right
         drawn = [] if self._cells is None else self._cells.part(crop.y, crop.bottom).strips()
         rows = [padded(row, left, right) for row in drawn]
         rows += [Strip.blank(width, style())] * (min(crop.bottom, height) - crop.y - len(rows))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from rich.style import Style
 
 from ganterm.dashboard import palette
@@ -82,12 +84,12 @@ class StatusPanel(Panel):
         for text, look in left:
             cells.write(row, column, text, look)
             column += len(text) + 2
-        room = width - len(right) - 1
-        for part in parts:
-            if column + len(part) > room:
-                break
-            cells.write(row, column, part, style(palette.DIM if row else palette.TEXT))
-            column += len(part) + 2
+        room = width - len(right) - 1 - column
+        # As many of the first as there is room for.
+        ends = accumulate(len(part) + 2 for part in parts)
+        fitting = sum(end - 2 <= room for end in ends)
+        told = "  ".join(parts[:fitting])
+        cells.write(row, column, told, style(palette.DIM if row else palette.TEXT))
         cells.write(row, width - len(right), right, style(palette.DIM))
 
 
