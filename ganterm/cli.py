@@ -1,4 +1,7 @@
-"""Arguments, wiring and exit codes; nothing else."""
+"""Arguments, wiring and exit codes; nothing else.
+
+What only some commands need, they load themselves: `attach` is to be there within a second.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,8 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from ganterm import __version__, arguments, attaching, interrupts, presets, streams, watching
+from ganterm import __version__, arguments, attaching, interrupts, streams
 from ganterm.arguments import PATH, WORD, Seconds
-from ganterm.data import DATASETS
 from ganterm.errors import UserError
 from ganterm.session import listing, runs
 from ganterm.session.client import RemoteSession
@@ -20,6 +22,7 @@ from ganterm.session.launch import Launch
 from ganterm.session.protocol import Stop
 from ganterm.streams import say, show, tell
 from ganterm.text import clean, json_line, nearest
+from ganterm.toml import content
 
 
 class _Group(click.Group):
@@ -28,6 +31,8 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self.commands:
+            from ganterm import presets
+
             raise UserError(
                 f"there is no command '{clean(name, 60)}'; {nearest(name, self.commands)}"
                 + (f" (did you mean --preset {name}?)" if name in presets.names() else "")
@@ -82,9 +87,12 @@ def cli(ctx: click.Context, **options: Any) -> None:
 @click.argument("name", required=False, type=WORD)
 def presets_command(name: str | None) -> None:
     """List the presets, or show one as TOML."""
+    from ganterm import presets
+    from ganterm.data import DATASETS
+
     if name is not None:
         presets.load(name)
-        say(presets.content(presets.find(name)).decode("utf-8-sig").rstrip("\n"))
+        say(content(presets.find(name)).decode("utf-8-sig").rstrip("\n"))
         return
     width = max(map(len, presets.names()))
     for known in presets.names():
@@ -224,6 +232,8 @@ def _told(error: Exception) -> int:
 
 
 def _train(options: dict[str, Any]) -> int:
+    from ganterm import presets, watching
+
     chosen = options["preset"]
     if not chosen:
         folder, color = options["runs_dir"], options["color"]
@@ -258,6 +268,8 @@ def _train(options: dict[str, Any]) -> int:
 
 def _go(launch: Launch, options: dict[str, Any]) -> int:
     """Train, watched as the options say; the exit code."""
+    from ganterm import watching
+
     if options["as_json"] and not options["headless"]:
         raise UserError("--json is for --headless: ganterm --headless --json ...")
     if options["detach"] and options["headless"]:

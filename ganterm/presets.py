@@ -16,7 +16,6 @@ from ganterm import data
 from ganterm.controls import KNOBS, ControlError, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
-from ganterm.files import read_file
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
@@ -28,11 +27,7 @@ from ganterm.sections import (
     Section,
 )
 from ganterm.text import clean, nearest
-
-# Bounds checked before the TOML parser sees a byte: its time grows with the square of a dotted
-# key's length (a 40 kB key took 14 s), and line length bounds that.
-MAX_BYTES = 16 * 1024
-MAX_LINE = 512
+from ganterm.toml import MAX_LINE, content, parse_toml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -213,31 +208,6 @@ def find(name_or_file: str) -> Path:
     )
 
 
-def content(file: Path) -> bytes:
-    """A preset file's content, or as much of it as shows that it is too long."""
-    try:
-        return read_file(file, MAX_BYTES)
-    except OSError as error:
-        raise UserError(f"{clean(file)}: cannot be read: {error.strerror}") from None
-
-
-def parse_toml(text: bytes, source: str) -> dict[str, Any]:
-    """TOML from outside, bounded before it is parsed; UserError where it is none."""
-    if len(text) > MAX_BYTES:
-        raise UserError(f"{source}: a preset has at most {MAX_BYTES:,} bytes; this has more")
-    for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > MAX_LINE:
-            raise UserError(f"{source}: line {number} is longer than {MAX_LINE} characters")
-    try:
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise UserError(f"{source}: not a UTF-8 text file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{source}: not valid TOML: {clean(error)}") from None
-    except (RecursionError, ValueError) as error:
-        raise UserError(f"{source}: not valid TOML ({type(error).__name__})") from None
-
-
 def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]:
     """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them."""
     path = find(name_or_file)
@@ -245,13 +215,20 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]
     source = f"preset {name}"
     table = parse_toml(content(path), source)
     Preset.from_table(table, source)  # What is wrong in the file is told as the file's.
+    keys: set[str] = set()
     for override in overrides:
-        override_key(table, override)
+        key = override_key(table, override)
+        if key in keys:
+            raise UserError(f"--set {clean(key, 60)}: set more than once; once is right")
+        keys.add(key)
     return name, Preset.from_table(table, "--set" if overrides else source)
 
 
-def override_key(table: dict[str, Any], assignment: str) -> None:
-    """Put one ``KEY=VALUE`` into the table: a control by its bare name, the rest by dotted name."""
+def override_key(table: dict[str, Any], assignment: str) -> str:
+    """Put one ``KEY=VALUE`` into the table: a control by its bare name, the rest by dotted name.
+
+    Returns the dotted name.
+    """
     key, equals, text = assignment.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -272,6 +249,7 @@ def override_key(table: dict[str, Any], assignment: str) -> None:
         if not isinstance(table, dict):
             raise UserError(f"--set {clean(key, 60)}: '{clean(section, 40)}' is not a table")
     table[last] = _value(text.strip())
+    return ".".join(place)
 
 
 def _dotted_keys() -> Iterable[tuple[str, str]]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ganterm import presets
 from ganterm.errors import UserError
 from ganterm.presets import Preset
+from ganterm.toml import parse_toml
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -127,7 +128,7 @@ sections = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(sections | st.text(max_size=8), tables, max_size=4))
 def test_any_table_is_a_preset_or_a_clear_refusal(table: dict[str, object]) -> None:
-    whole = presets.parse_toml(presets.find("mnist_mlp").read_bytes(), "mnist_mlp")
+    whole = parse_toml(presets.find("mnist_mlp").read_bytes(), "mnist_mlp")
     for key, value in table.items():
         if isinstance(value, dict) and isinstance(whole.get(key), dict):
             whole[key] = {**whole[key], **value}

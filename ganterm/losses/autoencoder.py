@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ganterm.losses.loss import Equilibrium, Loss, Play
-from ganterm.networks.options import DKind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganterm.controls import Controls
+    from ganterm.networks.options import DKind
 
 
 class _Energy(Loss):

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ganterm.networks.options import DKind
-
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from ganterm.controls import Controls
+    from ganterm.networks.options import DKind
 
 Critic = Callable[["Tensor"], "Tensor"]
 """From samples (batch, ...) to raw scores (batch,)."""

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from ganterm.presets import Preset, content, parse_toml
+from ganterm.errors import UserError
+from ganterm.sections import RunSection
 from ganterm.session import records
 from ganterm.session.columns import farthest, read_column, read_history
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
 from ganterm.text import clean
+from ganterm.toml import content, parse_toml
 
 
 class Follower:
@@ -25,9 +28,7 @@ class Follower:
 
     def __init__(self, run: Path) -> None:
         self._run = run
-        preset = run / "preset.toml"
-        table = parse_toml(content(preset), clean(preset))
-        self._every = Preset.from_table(table, clean(preset)).run.record_every
+        self._every = _record_every(run / "preset.toml")
         self._history = History(tuple(METRICS), self._every, self._every)
         self._rows = 0
         self._last = 0
@@ -86,3 +87,14 @@ class Follower:
             self.events = tuple(records.newest_branch([*self.events, *new]))
         else:
             self.events = (*self.events, *new)
+
+
+def _record_every(preset: Path) -> int:
+    """Steps between two rows. Of the whole preset no more is needed, nor loaded and checked."""
+    table = parse_toml(content(preset), clean(preset))
+    try:
+        return RunSection.model_validate(table.get("run", {})).record_every
+    except ValidationError as error:
+        told = error.errors(include_url=False)[0]
+        key = ".".join(map(str, ("run", *told["loc"])))
+        raise UserError(f"{clean(preset)}: {clean(key, 80)}: {clean(told['msg'], 200)}") from None

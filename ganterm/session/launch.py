@@ -6,13 +6,17 @@ import re
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from ganterm.errors import UserError
-from ganterm.presets import Preset, parse_toml
 from ganterm.sections import MOST_STEPS
 from ganterm.text import clean
+from ganterm.toml import parse_toml
+
+if TYPE_CHECKING:
+    from ganterm.presets import Preset
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
@@ -68,6 +72,8 @@ class Launch:
     @classmethod
     def unpacked(cls, content: bytes) -> Launch:
         """The launch that was ``packed``."""
+        from ganterm.presets import Preset
+
         table = orjson.loads(content)
         preset = Preset.from_table(parse_toml(table["preset"].encode(), "preset"), "preset")
         made = {

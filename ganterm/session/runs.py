@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganterm.errors import UserError
 from ganterm.files import read_file
-from ganterm.presets import Preset, content, parse_toml
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
+from ganterm.toml import content, parse_toml
 
 FORMAT = 1
 MAX_BYTES = 1 << 20
@@ -208,6 +208,9 @@ def resumption(
             f"run '{clean(run.name)}' is at step {name.step:,} and is to end at {goal:,}: nothing "
             f"is left to do; to go on: {clean(command)} --steps {2 * name.step}"
         )
+    # Who only lists or watches runs needs no networks' and data sets' options.
+    from ganterm.presets import Preset
+
     source = clean(run / "preset.toml")
     preset = Preset.from_table(parse_toml(content(run / "preset.toml"), source), source)
     folder = Path(known.data.folder) if known.data.folder else None
