@@ -70,6 +70,9 @@ def _problem(text: str) -> str:
     return ""
 
 
+NONE = "none"
+"""What stands for no alarm, on a resume."""
+
 WORD = _Word()
 PATH = _Path()
 
@@ -106,7 +109,8 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             type=WORD,
             metavar="ALARM",
-            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable.",
+            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable; "
+            "kept for a resume, where 'none' drops it.",
         ),
         click.option(
             "--on-alarm",
@@ -125,7 +129,9 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def alarms(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of alarms; UserError for one that is none."""
+    """Names of alarms, of which NONE are no alarms; UserError for one that is none."""
+    if names == (NONE,):
+        return ()
     known = alarm_names()
     for name in names:
         if name not in known:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,7 +123,7 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
         options["device"],
         options["data_dir"],
     )
-    ctx.exit(_go(launch, options))
+    ctx.exit(_go_on(launch, options))
 
 
 @cli.command("attach")
@@ -244,7 +245,7 @@ def _train(options: dict[str, Any]) -> int:
             run = listing.choose(choice.where, folder)
             return attaching.attach(run, False, color, options["glyphs"])
         if choice.doing == "resume":
-            return _go(runs.resumption(Path(choice.where)), options)
+            return _go_on(runs.resumption(Path(choice.where)), options)
         chosen = choice.name
     overrides = list(options["overrides"])
     if options["seed"] is not None:
@@ -264,6 +265,14 @@ def _train(options: dict[str, Any]) -> int:
         arguments.command(options["on_alarm"]),
     )
     return _go(launch, options)
+
+
+def _go_on(resumed: Launch, options: dict[str, Any]) -> int:
+    """Train on, with what the options say of alarms."""
+    said = options["stop_on"]
+    stop_on = arguments.alarms(said) if said else resumed.stop_on
+    on_alarm = arguments.command(options["on_alarm"])
+    return _go(replace(resumed, stop_on=stop_on, on_alarm=on_alarm), options)
 
 
 def _go(launch: Launch, options: dict[str, Any]) -> int:

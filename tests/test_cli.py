@@ -160,6 +160,34 @@ def test_an_alarm_ends_the_run_where_that_is_asked_for(tmp_path: Path) -> None:
     assert stop["saved"]
 
 
+def test_a_resumed_run_ends_by_the_alarms_of_before_or_those_said_anew(tmp_path: Path) -> None:
+    first = [*TRAIN, "--steps", "5", "--stop-on", "collapse", "--stop-on", "nonfinite"]
+    assert ganterm(tmp_path, *first).returncode == 0
+
+    def kept() -> list[str]:
+        return list(json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["stop_on"])
+
+    assert kept() == ["collapse", "nonfinite"]
+    for steps, said, after in (
+        ("10", [], ["collapse", "nonfinite"]),
+        ("15", ["--stop-on", "nonfinite"], ["nonfinite"]),
+        ("20", ["--stop-on", "none"], []),
+    ):
+        done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", steps, *said)
+        assert done.returncode == 0, done.stderr
+        assert kept() == after
+    done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", "25", "--stop-on", "colapse")
+    assert done.returncode == 2 and "did you mean 'collapse'" in done.stderr
+
+
+def test_an_alarm_ends_a_resumed_run_as_it_would_have_ended_the_first(tmp_path: Path) -> None:
+    first = ganterm(tmp_path, *TRAIN, "--steps", "2", *OVERFLOWING, "--stop-on", "nonfinite")
+    assert first.returncode == 0, first.stdout + first.stderr
+    done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", "3000")
+    assert done.returncode == 3
+    assert "alarm nonfinite" in done.stdout
+
+
 def test_a_command_is_run_with_an_alarm(tmp_path: Path) -> None:
     told = tmp_path / "told.json"
     write = f"import os; open({str(told)!r}, 'w').write(os.environ['GANTERM_ALARM'])"
@@ -198,6 +226,8 @@ BAD = [
     (["--preset", "mnist_mlp", "--set", "lr_d=nan"], "lr_d: nan is not a number from"),
     (["--preset", "mnist_mlp", "--set", "loss="], "loss: '' is not known"),
     (["--preset", "mnist_mlp", "--set", "=1"], "KEY=VALUE is needed"),
+    (["--preset", "mnist_mlp", "--set", "k=2", "--set", "controls.k=3"], "set more than once"),
+    (["--preset", "mnist_mlp", "--seed", "2", "--set", "run.seed=3"], "set more than once"),
     (["--preset", "mnist_mlp", "--run", "x" * 300], "too long"),
     (["--preset", "mnist_mlp", "--runs-dir", ""], "a path is needed"),
     (["--preset", "mnist_mlp", "--on-alarm", " "], "a command is needed"),

@@ -84,6 +84,7 @@ class About(BaseModel):
     data: _DataOfRun
     created: str = ""
     steps: Annotated[int, Field(ge=1)] | None = None
+    stop_on: list[str] = []
     step: Annotated[int, Field(ge=0)] | None = None
     branch: Annotated[int, Field(ge=0)] = 0
 
@@ -196,7 +197,8 @@ def resumption(
 ) -> Launch:
     """A launch that goes on with a run from its newest checkpoint, or from the one named.
 
-    What is not given is as it was. UserError where there is no such checkpoint, where no step is
+    What is not given is as it was, but no command is run with an alarm: that a run directory names
+    one is no reason to run it. UserError where there is no such checkpoint, where no step is
     left to be done, or where the run's files cannot be used.
     """
     known = about(run)
@@ -222,6 +224,7 @@ def resumption(
         data_dir=data_dir or (folder if folder and folder.is_dir() else None),
         runs_dir=run.parent,
         run_name=run.name,
+        stop_on=tuple(known.stop_on),
         checkpoint=str(name),
     )
 

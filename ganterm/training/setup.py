@@ -270,6 +270,7 @@ def _about(
         "world_size": 1,
         "seed": preset.run.seed,
         "steps": launch.steps,
+        "stop_on": list(launch.stop_on),
         "data": {
             "name": dataset.name,
             "sha256": dataset.sha256,
