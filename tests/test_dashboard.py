@@ -518,7 +518,7 @@ def test_the_budget_slows_down_when_over_and_comes_back() -> None:
     for _ in range(20):
         budget.judge(0.001, 100, late=False)
     assert budget.rates == LEVELS[0]
-    budget.judge(0.05, 90_000, late=False)
+    budget.judge(0.025, 90_000, late=False)
     assert budget.rates == LEVELS[0], "within the budget, but not by much: nothing changes"
 
 

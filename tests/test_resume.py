@@ -37,6 +37,7 @@ from tests.conftest import TINY, Train
 from tests.terminal import GANTERM
 from tests.test_cli import TRAIN, ganterm, json_lines
 from tests.test_folder import fill
+from tests.test_forward import needs_compiler
 from tests.test_trainer import events, rows, until
 
 Make = Callable[..., Launch]
@@ -107,13 +108,17 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
         "mnist_cgan",
         ("data.name=mnist10k", "discriminator.conditional=projection"),
     ),
+    "compiled": ("ring8", ("run.compile=true", "loss=hinge", "r1=0.0")),
     "bfloat16": ("mnist_mlp", ("run.precision=bf16", "run.deterministic=true")),
     "an epoch smaller than a batch": ("mnist_mlp", ("data.limit=5",)),
     "several epochs": ("mnist_mlp", ("data.limit=50", "optimizer.name=sgd")),
 }
 
 
-@pytest.mark.parametrize("case", RUNS)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(name, marks=needs_compiler) if name == "compiled" else name for name in RUNS],
+)
 def test_an_interrupted_run_is_the_uninterrupted_one(train: Train, case: str) -> None:
     preset, overrides = RUNS[case]
     whole = folder_of(train(*overrides, preset=preset, steps=21, name="whole"))

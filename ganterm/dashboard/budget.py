@@ -13,8 +13,12 @@ LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5)
 """Charts and sample pictures a second, from the best to the most frugal."""
 PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
 """At each level, the share of its room that the sample picture takes, across and down."""
-MOST_SHARE = 0.06
-"""Share of one core that watching may take."""
+MOST_SHARE = 0.03
+"""Share of one core that watching may take.
+
+Training in the same process loses up to twice that, for it is to keep 95 % of its speed: the
+interpreter is shared, and a frame leaves the caches cold.
+"""
 MOST_BYTES = 100_000
 """Bytes a second that may go to the terminal."""
 BACK = 0.44
