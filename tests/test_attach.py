@@ -100,7 +100,10 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
     until(lambda: pointers() and listing._newest_step(run))
     assert listed(tmp_path)["a"]["state"] == "live"
 
-    terminal = Terminal([*GANTERM, "attach"], tmp_path, 120, 36)
+    # The first thing that plain ganterm offers is the run that lives.
+    terminal = Terminal(GANTERM, tmp_path, 120, 36)
+    terminal.until(lambda t: "Live runs" in t.text and "Presets" in t.text)
+    terminal.press("\r")
     terminal.until(lambda t: "attached" in t.text and "running" in t.text)
     terminal.press("K")
     (change,) = until(lambda: events(run, "change"))
