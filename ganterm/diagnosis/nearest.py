@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MEMORY = 32 * 2**20
+MEMORY = 8 * 2**20
 """Bytes that a block of training pictures may take as floats; its squares may take as many."""
 _FAR = 2**62
 _EXACT = 1024
