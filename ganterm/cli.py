@@ -252,6 +252,7 @@ def _train(options: dict[str, Any]) -> int:
         if not 0 <= options["seed"] < 2**63:
             raise UserError(f"--seed: {clean(options['seed'], 40)} is not from 0 to 2^63 - 1")
         overrides.append(f"run.seed={options['seed']}")
+    presets.check_once(overrides)
     name, preset = presets.load(chosen, overrides)
     launch = Launch(
         name,

@@ -209,47 +209,56 @@ def find(name_or_file: str) -> Path:
 
 
 def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]:
-    """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them."""
+    """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them.
+
+    Of one key the last counts.
+    """
     path = find(name_or_file)
     name = clean(path.stem, 60)
     source = f"preset {name}"
     table = parse_toml(content(path), source)
     Preset.from_table(table, source)  # What is wrong in the file is told as the file's.
-    keys: set[str] = set()
     for override in overrides:
-        key = override_key(table, override)
-        if key in keys:
-            raise UserError(f"--set {clean(key, 60)}: set more than once; once is right")
-        keys.add(key)
+        override_key(table, override)
     return name, Preset.from_table(table, "--set" if overrides else source)
 
 
-def override_key(table: dict[str, Any], assignment: str) -> str:
-    """Put one ``KEY=VALUE`` into the table: a control by its bare name, the rest by dotted name.
+def check_once(overrides: Iterable[str]) -> None:
+    """UserError where a key is set twice, of which only one could be meant."""
+    keys: set[str] = set()
+    for override in overrides:
+        key = ".".join(_place_of(override))
+        if key in keys:
+            raise UserError(f"--set {clean(key, 60)}: set more than once; once is right")
+        keys.add(key)
 
-    Returns the dotted name.
-    """
-    key, equals, text = assignment.partition("=")
+
+def override_key(table: dict[str, Any], assignment: str) -> None:
+    """Put one ``KEY=VALUE`` into the table: a control by its bare name, the rest by dotted name."""
+    *sections, last = place = _place_of(assignment)
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            key = clean(".".join(place), 60)
+            raise UserError(f"--set {key}: '{clean(section, 40)}' is not a table")
+    table[last] = _value(assignment.partition("=")[2].strip())
+
+
+def _place_of(assignment: str) -> list[str]:
+    """The keys that lead to what a ``KEY=VALUE`` sets; UserError where it cannot be one."""
+    key, equals, _ = assignment.partition("=")
     key = key.strip()
     if not equals or not key:
         raise UserError(f"--set {clean(assignment, 60)}: KEY=VALUE is needed, as in --set k=2")
     if len(assignment) > MAX_LINE or key.count(".") > 4:
         raise UserError(f"--set {clean(assignment, 40)}: too long to be a key and a value")
     place = key.split(".")
-    if len(place) == 1 and key not in Preset.model_fields:
-        if key not in KNOBS:
-            dotted = [f"{s}.{k}" for s, k in _dotted_keys()]
-            raise UserError(
-                f"--set {clean(key, 60)}: unknown key; {nearest(key, [*KNOBS, *dotted])}"
-            )
-        place = ["controls", key]
-    *sections, last = place
-    for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise UserError(f"--set {clean(key, 60)}: '{clean(section, 40)}' is not a table")
-    table[last] = _value(text.strip())
-    return ".".join(place)
+    if len(place) > 1 or key in Preset.model_fields:
+        return place
+    if key not in KNOBS:
+        dotted = [f"{s}.{k}" for s, k in _dotted_keys()]
+        raise UserError(f"--set {clean(key, 60)}: unknown key; {nearest(key, [*KNOBS, *dotted])}")
+    return ["controls", key]
 
 
 def _dotted_keys() -> Iterable[tuple[str, str]]:

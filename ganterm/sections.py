@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_STEPS = 10**15
+from ganterm.limits import MOST_BETWEEN_ROWS, MOST_STEPS
 
 Precision = Literal["float32", "bf16"]
 
@@ -52,7 +52,7 @@ class RunSection(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int = Field(0, ge=0, le=256)
     deterministic: bool = False
-    record_every: int = Field(1, ge=1, le=1_000_000)
+    record_every: int = Field(1, ge=1, le=MOST_BETWEEN_ROWS)
     diagnosis: float = Field(0.02, ge=0, le=1)
     diagnose_every: int = Field(250, ge=1, le=1_000_000)
     classifier: bool = True

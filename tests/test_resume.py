@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -253,7 +254,7 @@ def mixed(long_ago: Path, folder: Path, item: str) -> Path:
         assert any(not torch.equal(tensors[0][name], tensors[1][name]) for name in names)
         tensors[1].update({name: tensors[0][name] for name in names})
     shutil.rmtree(new)
-    checkpoint.save(new.parent, tensors[1], RunState.model_validate_json(json.dumps(state[1])))
+    checkpoint.save(new.parent, tensors[1], msgspec.convert(state[1], RunState))
     return run
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import psutil
@@ -487,7 +488,10 @@ def test_what_is_no_pointer_is_passed_over(
     other = "f" * 8 + ID[8:]
     if content is None:
         # One that leads out of the folder.
-        table = door.pointer.model_dump() | {"id": other, "socket": str(tmp_path / "x.sock")}
+        table = msgspec.structs.asdict(door.pointer) | {
+            "id": other,
+            "socket": str(tmp_path / "x.sock"),
+        }
         content = orjson.dumps(table)
     (folder / f"{other}.json").write_bytes(content)
     assert pointers() == [door.pointer]

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from ganterm.errors import UserError
-from ganterm.sections import RunSection
+from ganterm.limits import MOST_BETWEEN_ROWS
 from ganterm.session import records
 from ganterm.session.columns import farthest, read_column, read_history
 from ganterm.session.history import History, HistoryView
@@ -91,10 +90,9 @@ class Follower:
 
 def _record_every(preset: Path) -> int:
     """Steps between two rows. Of the whole preset no more is needed, nor loaded and checked."""
-    table = parse_toml(content(preset), clean(preset))
-    try:
-        return RunSection.model_validate(table.get("run", {})).record_every
-    except ValidationError as error:
-        told = error.errors(include_url=False)[0]
-        key = ".".join(map(str, ("run", *told["loc"])))
-        raise UserError(f"{clean(preset)}: {clean(key, 80)}: {clean(told['msg'], 200)}") from None
+    run = parse_toml(content(preset), clean(preset)).get("run", {})
+    every = run.get("record_every", 1) if isinstance(run, dict) else None
+    if type(every) is not int or not 1 <= every <= MOST_BETWEEN_ROWS:
+        right = f"a whole number from 1 to {MOST_BETWEEN_ROWS:,} is needed"
+        raise UserError(f"{clean(preset)}: run.record_every: {right}")
+    return every

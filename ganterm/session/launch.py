@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ganterm.errors import UserError
-from ganterm.sections import MOST_STEPS
+from ganterm.limits import MOST_STEPS
 from ganterm.text import clean
 from ganterm.toml import parse_toml
 

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import msgspec
 import psutil
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganterm.errors import UserError
 from ganterm.files import read_file, write_atomically
+from ganterm.session.jsonfile import Positive
 from ganterm.session.wire import PROTOCOL
 from ganterm.text import clean
 
@@ -36,15 +37,13 @@ _MOST_BYTES = 1 << 16
 _ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
-class Pointer(BaseModel):
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     """What leads to a live run: its id, its directory, and the process that trains it."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-    id: Annotated[str, Field(pattern=f"^{_ID}$")]
-    directory: Annotated[str, Field(min_length=1, max_length=4096)]
-    socket: Annotated[str, Field(min_length=1, max_length=LONGEST_PATH)]
-    pid: Annotated[int, Field(ge=1)]
+    id: Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]
+    directory: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    socket: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_PATH)]
+    pid: Positive
     protocol: int
 
     @property
@@ -133,8 +132,8 @@ def pointers() -> list[Pointer]:
 def _read(path: Path) -> Pointer | None:
     """The pointer in a file, None where it holds none, or one that leads elsewhere."""
     try:
-        pointer = Pointer.model_validate_json(read_file(path, _MOST_BYTES))
-    except (OSError, ValidationError):
+        pointer = msgspec.json.decode(read_file(path, _MOST_BYTES), type=Pointer)
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError):
         return None
     return pointer if pointer.file == path and path.stem == pointer.id else None
 
@@ -246,7 +245,7 @@ class Door:
             listener.listen(16)
             listener.setblocking(False)
             beside.rename(path)
-            write_atomically(pointer.file, pointer.model_dump_json().encode())
+            write_atomically(pointer.file, msgspec.json.encode(pointer))
         except OSError:
             listener.close()
             raise

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from msgspec import Struct
 
 from ganterm.errors import UserError
 from ganterm.files import read_file
+from ganterm.session.jsonfile import MAX_BYTES, Natural, Positive, validated
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
 from ganterm.toml import content, parse_toml
 
-FORMAT = 1
-MAX_BYTES = 1 << 20
-"""Of a JSON file that says what a run is; a real one has a few kilobytes."""
-
-MOST_DIGITS = 19
-"""Of a whole number in such a file, its sign included."""
-
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
 _LOCK_TRIES = 5
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class CheckpointName(NamedTuple):
@@ -57,24 +48,14 @@ class CheckpointName(NamedTuple):
         return name if str(name) == text else None
 
 
-class _DataOfRun(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _DataOfRun(Struct, frozen=True):
     name: str
     sha256: str
     folder: str | None = None
 
 
-class _Format(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    format: int
-
-
-class About(BaseModel):
+class About(Struct, frozen=True, kw_only=True):
     """What run.json says, as far as it is needed; what else stands there is left alone."""
-
-    model_config = ConfigDict(strict=True)
 
     format: int
     id: str
@@ -83,10 +64,10 @@ class About(BaseModel):
     state: str
     data: _DataOfRun
     created: str = ""
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Positive | None = None
     stop_on: list[str] = []
-    step: Annotated[int, Field(ge=0)] | None = None
-    branch: Annotated[int, Field(ge=0)] = 0
+    step: Natural | None = None
+    branch: Natural = 0
 
 
 def find(run: str, runs_dir: Path) -> Path:
@@ -116,45 +97,6 @@ def about(run: Path) -> About:
         raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"{source}: {error}") from None
-
-
-def validated(model: type[M], content: bytes) -> M:
-    """JSON with a format as a model; ValueError says, in a line, what is wrong with it.
-
-    The format goes first, since another one may have other fields.
-    """
-    if len(content) > MAX_BYTES:
-        raise ValueError("too large")
-    try:
-        found = _Format.model_validate_json(content).format
-        if found == FORMAT:
-            json.loads(content, parse_int=_whole, parse_constant=_no_number)
-            return model.model_validate_json(content)
-    except ValidationError as error:
-        raise ValueError(_problem(error)) from None
-    except RecursionError:
-        raise ValueError("too deep") from None
-    age = "a newer" if found > FORMAT else "an older"
-    raise ValueError(f"format {found}, of {age} ganterm; this one reads format {FORMAT}")
-
-
-def _whole(text: str) -> int:
-    """A number that JSON of ours can hold again."""
-    if len(text) > MOST_DIGITS:
-        raise ValueError(f"a whole number of more than {MOST_DIGITS} digits")
-    return int(text)
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _problem(error: ValidationError) -> str:
-    """The first thing that is wrong with a file's JSON, in a few words."""
-    first = error.errors(include_url=False)[0]
-    place = clean(".".join(str(part) for part in first["loc"]), 60)
-    message = clean(first["msg"][0].lower() + first["msg"][1:], 120)
-    return f"{place}: {message}" if place else message
 
 
 def is_live(run: Path) -> bool:

@@ -8,9 +8,11 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
+import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta, Struct, to_builtins
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
@@ -23,30 +25,23 @@ TENSORS = "tensors.safetensors"
 STATE = "state.json"
 MANIFEST = "MANIFEST.json"
 
-# The evidence of an alarm may hold numpy's numbers.
-_JSON = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
 
-
-class FileEntry(BaseModel):
+class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """What a file of a checkpoint must be like."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    bytes: int = Field(ge=0, le=1 << 50)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: Annotated[int, Meta(ge=0, le=1 << 50)]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class Manifest(BaseModel):
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What belongs to a checkpoint. ``own``: the user's, which nothing but the user removes.
 
     ``cfid``: by which it was the best one when it was taken; None where that is not why.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
     format: int
     own: bool
-    cfid: float | None = Field(None, allow_inf_nan=False)
+    cfid: float | None = None
     files: dict[str, FileEntry]
 
 
@@ -66,14 +61,14 @@ def save(
     """
     files = {
         TENSORS: pack_tensors(dict(tensors)),
-        STATE: orjson.dumps(state.model_dump(), option=_JSON),
+        STATE: _packed(state),
     }
     entries = {
         file: FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         for file, content in files.items()
     }
     manifest = Manifest(format=FORMAT, own=own, cfid=cfid, files=entries)
-    files[MANIFEST] = orjson.dumps(manifest.model_dump(), option=_JSON)
+    files[MANIFEST] = _packed(manifest)
     # The last bytes of a disk are left to the logs.
     if shutil.disk_usage(folder).free < sum(map(len, files.values())):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -97,3 +92,14 @@ def save(
 def point(folder: Path, name: CheckpointName, pointer: str = "LATEST") -> None:
     """Have ``LATEST``, or another pointer, name a checkpoint."""
     write_atomically(folder / pointer, f"{name}\n".encode())
+
+
+def _packed(table: Struct) -> bytes:
+    return orjson.dumps(to_builtins(table, enc_hook=_plain), option=orjson.OPT_INDENT_2)
+
+
+def _plain(value: object) -> object:
+    """NumPy's numbers, which the evidence of an alarm may hold, as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be part of a checkpoint")

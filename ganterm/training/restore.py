@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import psutil
 import torch
-from pydantic import BaseModel
+from msgspec import Struct, structs
 from safetensors import SafetensorError
 from safetensors.torch import load as unpack_tensors
 from torch import Tensor
@@ -18,7 +18,8 @@ from torch import Tensor
 from ganterm.controls import ControlError, Controls
 from ganterm.files import read_file
 from ganterm.losses import LOSSES
-from ganterm.session.runs import MAX_BYTES, CheckpointName, validated
+from ganterm.session.jsonfile import MAX_BYTES, validated
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
 from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS, Manifest
 from ganterm.training.iteration import Game
@@ -32,7 +33,7 @@ FILES = (STATE, TENSORS)
 SHOWN = 5
 """Differences between two architectures that are listed."""
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Struct)
 
 
 class Unusable(Exception):  # noqa: N818 - it is the checkpoint that is wrong, not the program
@@ -78,7 +79,7 @@ def read(run: Path, name: CheckpointName, run_id: str) -> Checkpoint:
         alarms = [alarm.cleaned() for alarm in state.alarms]
     except ValueError as error:
         raise Unusable(f"{STATE}: alarms: {error}") from None
-    state = state.model_copy(update={"alarms": alarms})
+    state = structs.replace(state, alarms=alarms)
     tensors = _tensors(files[TENSORS])
     if architecture(tensors) != state.architecture:
         raise Unusable(f"{TENSORS} and {STATE} are not of one checkpoint")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganterm.files import read_file
-from ganterm.session.runs import MAX_BYTES, CheckpointName, checkpoints, validated
+from ganterm.session.jsonfile import MAX_BYTES, validated
+from ganterm.session.runs import CheckpointName, checkpoints
 from ganterm.training.checkpoint import MANIFEST, Manifest
 
 NEWEST = 3

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from ganterm.errors import UserError
 from ganterm.files import AppendOnly, read_file, write_atomically
 from ganterm.session.findings import Diagnosis
+from ganterm.session.jsonfile import FORMAT, MAX_BYTES
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
-from ganterm.session.runs import FORMAT, MAX_BYTES, RunLock
+from ganterm.session.runs import RunLock
 from ganterm.text import clean
 from ganterm.training.mend import mend
 from ganterm.training.pictures import sample_png

@@ -5,24 +5,22 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Struct
 from torch import Tensor
 
 from ganterm import __version__
 from ganterm.session.findings import Alarm
+from ganterm.session.jsonfile import Natural
 from ganterm.session.protocol import Counters, SetControl
 from ganterm.training.batches import Position
 from ganterm.training.iteration import Game
 from ganterm.training.sampler import Sampler
 
-Natural = Annotated[int, Field(ge=0)]
 
-
-class RunState(BaseModel):
+class RunState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a checkpoint holds beside tensors, taken between two iterations.
 
     ``run``: the id of run.json. ``pending``: changes that were asked for and act from the next
@@ -32,8 +30,6 @@ class RunState(BaseModel):
     many judgements in a row speak for a change by now, and since which step.
     ``preset`` and ``architecture`` are checksums.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     format: int
     run: str
@@ -58,7 +54,7 @@ def versions() -> dict[str, str]:
     """Of what the numbers depend on."""
     return {
         "ganterm": __version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
