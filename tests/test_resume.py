@@ -569,7 +569,7 @@ def test_what_cannot_be_resumed_is_told(train: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="format 7, of a newer ganterm; this one reads format 1"):
         runs.resumption(run, 9)
     (run / "run.json").write_text("{}")
-    with pytest.raises(UserError, match=r"run\.json: format: field required"):
+    with pytest.raises(UserError, match=r"run\.json: object missing required field `format`"):
         runs.resumption(run, 9)
     (run / "run.json").write_text(about)
     for path in (run / "checkpoints").iterdir():
