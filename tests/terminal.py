@@ -21,6 +21,8 @@ from typing import Any
 import pyte
 
 GANTERM = [sys.executable, "-m", "ganterm"]
+OF_A_TERMINAL = {"NO_COLOR", "TERM", "COLORTERM", "TMUX", "STY"}
+"""What the environment says of the terminal in which the tests are run, which this is none of."""
 _ON_BEFORE = {"7", "25"}
 TRAINER_FAILS = """
 import pathlib
@@ -54,7 +56,7 @@ class Terminal:
         self.settings = termios.tcgetattr(slave)
         take = (lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None
         known = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONUTF8": "1"}
-        kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLORTERM")}
+        kept = {k: v for k, v in os.environ.items() if k not in OF_A_TERMINAL}
         self.process = subprocess.Popen(
             command,
             stdin=slave,

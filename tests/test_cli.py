@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from ganterm import presets
 from ganterm.cli import cli
+from ganterm.session import runs
 from ganterm.session.metrics import METRICS
 from tests.conftest import TINY
 from tests.terminal import GANTERM
@@ -160,32 +161,17 @@ def test_an_alarm_ends_the_run_where_that_is_asked_for(tmp_path: Path) -> None:
     assert stop["saved"]
 
 
-def test_a_resumed_run_ends_by_the_alarms_of_before_or_those_said_anew(tmp_path: Path) -> None:
-    first = [*TRAIN, "--steps", "5", "--stop-on", "collapse", "--stop-on", "nonfinite"]
-    assert ganterm(tmp_path, *first).returncode == 0
-
-    def kept() -> list[str]:
-        return list(json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["stop_on"])
-
-    assert kept() == ["collapse", "nonfinite"]
-    for steps, said, after in (
-        ("10", [], ["collapse", "nonfinite"]),
-        ("15", ["--stop-on", "nonfinite"], ["nonfinite"]),
-        ("20", ["--stop-on", "none"], []),
-    ):
-        done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", steps, *said)
-        assert done.returncode == 0, done.stderr
-        assert kept() == after
-    done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", "25", "--stop-on", "colapse")
-    assert done.returncode == 2 and "did you mean 'collapse'" in done.stderr
-
-
 def test_an_alarm_ends_a_resumed_run_as_it_would_have_ended_the_first(tmp_path: Path) -> None:
     first = ganterm(tmp_path, *TRAIN, "--steps", "2", *OVERFLOWING, "--stop-on", "nonfinite")
     assert first.returncode == 0, first.stdout + first.stderr
     done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", "3000")
     assert done.returncode == 3
     assert "alarm nonfinite" in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    assert runs.resumption(run, 4000).stop_on == ("nonfinite",)
+    done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", "4000", "--stop-on", "none")
+    assert done.returncode == 1
+    assert runs.resumption(run, 5000).stop_on == ()
 
 
 def test_a_command_is_run_with_an_alarm(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 import resource
 import time
@@ -123,7 +124,8 @@ def built(preset: Preset) -> bool:
     latent = Latent(g.latent_dim, g.latent, labels, bool(g.codes))
     with torch.device("meta"):
         planned = build(preset, shape, labels)
-    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, CPU)
+    data, pixels = preset.data, math.prod(shape[1:])
+    check_room(planned, latent, data.batch_size, preset.discriminator.pack, pixels, CPU)
     small = sum(p.numel() for network in planned for p in network.parameters()) < 1_000_000
     if small:
         build(preset, shape, labels)

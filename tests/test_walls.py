@@ -72,3 +72,29 @@ def test_a_short_answer_needs_neither_torch_nor_a_screen(words: list[str], tmp_p
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
     assert done.stdout.splitlines()[-1] == b"[] 0", done.stderr
+
+
+def test_a_run_does_not_wait_for_torchs_compiler(tmp_path: Path) -> None:
+    """It takes as long to load as torch, and only `run.compile` has a use for it."""
+    code = (
+        "import sys\n"
+        "from ganterm import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    )
+    words = ["--preset", "ring8", "--headless", "--device", "cpu", "--steps", "2", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "True False", done.stderr
+
+
+def test_who_watches_loads_no_presets() -> None:
+    code = (
+        "import sys, ganterm.cli, ganterm.attaching, ganterm.dashboard.app\n"
+        "heavy = ('pydantic', 'PIL', 'ganterm.presets', 'ganterm.networks', 'ganterm.data')\n"
+        "print([m for m in sys.modules if m.startswith(heavy)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -53,7 +53,9 @@ def settle(device: torch.device, threads: int, deterministic: bool) -> None:
     """Set what must stay the same for a run to be repeatable; call in the thread that trains."""
     # OpenMP keeps the number of threads per calling thread, hence not at the program's start.
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        # Loads torch's compiler, which takes as long as torch.
+        torch.use_deterministic_algorithms(deterministic)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = not deterministic

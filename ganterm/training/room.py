@@ -11,6 +11,8 @@ from ganterm.training.latent import Latent
 
 COPIES = 4
 """Of each weight: itself, its gradient, and Adam's two moments."""
+_SURELY = 10
+"""So many times less than is free is not looked at more closely."""
 
 
 def check_room(
@@ -18,24 +20,35 @@ def check_room(
     latent: Latent,
     batch: int,
     pack: int,
+    pixels: int,
     device: torch.device,
 ) -> None:
     """UserError where training G and D, which lie on the device "meta", needs more memory than
-    ``device`` has free; D gets ``pack`` samples of a ``batch`` at once.
+    ``device`` has free; D gets ``pack`` samples of a ``batch`` at once, of ``pixels`` pixels each.
 
     What is counted is the least that can be: the weights with what belongs to them, and one
     layer's output, the largest, with its gradient. What fits by this count may still be too much.
     """
-    weights = sum(weight.numel() for network in networks for weight in network.parameters())
-    largest = _largest(*networks, latent, batch, pack)
-    needed = torch.finfo(torch.float32).bits // 8 * (COPIES * weights + 2 * largest)
+    parameters = [weight for network in networks for weight in network.parameters()]
+    weights = sum(weight.numel() for weight in parameters)
     free = _free(device)
+    # A pass on "meta" has torch load its compiler, which takes as long as torch itself. No layer of
+    # ours gives more than its features at every pixel of a sample.
+    features = max((size for weight in parameters for size in weight.shape[:2]), default=0)
+    most = max(features, latent.dim) * batch * pixels
+    if _SURELY * _bytes(weights, most) < free:
+        return
+    needed = _bytes(weights, _largest(*networks, latent, batch, pack))
     if needed > free:
         raise UserError(
             f"the networks need at least {needed / 2**30:,.1f} GiB of memory and {device} has "
             f"{free / 2**30:,.1f} GiB free; make hidden, width, latent_dim or data.batch_size "
             "smaller"
         )
+
+
+def _bytes(weights: int, largest: int) -> int:
+    return torch.finfo(torch.float32).bits // 8 * (COPIES * weights + 2 * largest)
 
 
 def _largest(

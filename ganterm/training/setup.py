@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,8 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     latent = _latent(preset, dataset)
     with torch.device("meta"):
         planned = build(preset, dataset.shape, latent.labels)
-    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, device)
+    pixels = math.prod(dataset.shape[1:])
+    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, pixels, device)
     torch.manual_seed(init_seed)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
     labelled = bool(latent.labels) and not latent.codes

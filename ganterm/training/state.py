@@ -121,8 +121,7 @@ def game_tensors(game: Game) -> dict[str, Tensor]:
     for name, module in modules.items():
         tensors.update({f"{name}.{key}": value for key, value in module.state_dict().items()})
     for name, guarded in (("optimizer_g", game.optimizer_g), ("optimizer_d", game.optimizer_d)):
-        held = guarded.optimizer.state[guarded.weights]
-        tensors.update({f"{name}.{key}": value for key, value in held.items()})
+        tensors.update({f"{name}.{key}": value for key, value in guarded.state.items()})
     return tensors
 
 
