@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,10 @@ from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.pointer import pointers
 from tests.terminal import GANTERM, Start, Terminal
+
+# Before torch is loaded: workers with a thread for each core, on the same cores, wait for each
+# other; a test of half a second takes fifteen.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("ganterm", deadline=None)
