@@ -12,9 +12,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ganterm import streams
-from ganterm.session.local import LocalSession
+
+if TYPE_CHECKING:
+    # An attached dashboard has no trainer, and need not wait for its session to be loaded.
+    from ganterm.session.local import LocalSession
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 HUNG_UP = 129
