@@ -6,7 +6,7 @@ cuts, joins and styles anew. A panel that nothing covers needs none of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -20,6 +20,9 @@ from ganterm.dashboard.draw.looks import LOOKS
 
 BRIDGED = 6
 """Unchanged cells in a row that are sent again: to go past them costs as many bytes."""
+
+MOST_CELLS = 1 << 14
+"""Cells that are compared at once, but for a larger grid: a whole screen of 200 x 60."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +54,12 @@ class Painter:
     def sequence(self, changes: Sequence[Change]) -> str:
         """What turns each ``before`` into its ``after``, "" where nothing looks different.
 
-        All grids go through NumPy together: calls are the cost. Attributes are left as by a reset.
+        Attributes are left as by a reset.
         """
-        if not changes:
-            return ""
+        return "".join(map(self._together, _portions(changes)))
+
+    def _together(self, changes: Sequence[Change]) -> str:
+        """The same for grids that go through NumPy together: calls are the cost."""
         chars, styles = _joined([change.after for change in changes])
         old_chars, old_styles = _joined([change.before for change in changes])
         differs = (chars != old_chars) | (styles != old_styles)
@@ -101,6 +106,20 @@ class Painter:
             self._said.append(("", _sgr(front), _sgr(ground), _sgr(front, ground), everything))
         if learned:
             self._parts = np.concatenate([self._parts, np.array(learned, np.int32)])
+
+
+def _portions(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    """Changes as many at a time as do not take much memory together."""
+    portion: list[Change] = []
+    cells = 0
+    for change in changes:
+        if portion and cells + change.after.chars.size > MOST_CELLS:
+            yield portion
+            portion, cells = [], 0
+        portion.append(change)
+        cells += change.after.chars.size
+    if portion:
+        yield portion
 
 
 def _joined(grids: Sequence[Cells]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
