@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
+from torch import nn
 
 from ganterm import presets
 from ganterm.errors import UserError
 from ganterm.presets import Preset
 from ganterm.session.launch import Launch
+from ganterm.training import room
 from ganterm.training.latent import Latent
 from ganterm.training.room import check_room
 from ganterm.training.setup import build
@@ -113,22 +115,33 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 
 
+def plan(preset: Preset) -> tuple[tuple[nn.Module, nn.Module], Latent, int]:
+    """Its networks on "meta", the data's shape being known, what G gets, and a sample's pixels."""
+    shape, latent = shape_of(preset), latent_of(preset)
+    with torch.device("meta"):
+        return build(preset, shape, latent.labels), latent, math.prod(shape[1:])
+
+
+def shape_of(preset: Preset) -> tuple[int, ...]:
+    side = preset.data.side
+    others = (3, side, side) if preset.data.name == "folder" else (1, 28, 28)
+    return SHAPES.get(preset.data.name, others)
+
+
+def latent_of(preset: Preset) -> Latent:
+    g = preset.generator
+    labels = g.codes or 10 if g.conditional != "none" else 0
+    return Latent(g.latent_dim, g.latent, labels, bool(g.codes))
+
+
 def built(preset: Preset) -> bool:
     """Do with a preset what a start does, as far as the networks, the data's shape being known."""
     Launch("x", preset, "cpu", 1, None, Path("nowhere"), "r")
-    side = preset.data.side
-    others = (3, side, side) if preset.data.name == "folder" else (1, 28, 28)
-    shape = SHAPES.get(preset.data.name, others)
-    g = preset.generator
-    labels = g.codes or 10 if g.conditional != "none" else 0
-    latent = Latent(g.latent_dim, g.latent, labels, bool(g.codes))
-    with torch.device("meta"):
-        planned = build(preset, shape, labels)
-    data, pixels = preset.data, math.prod(shape[1:])
-    check_room(planned, latent, data.batch_size, preset.discriminator.pack, pixels, CPU)
+    planned, latent, pixels = plan(preset)
+    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, pixels, CPU)
     small = sum(p.numel() for network in planned for p in network.parameters()) < 1_000_000
     if small:
-        build(preset, shape, labels)
+        build(preset, shape_of(preset), latent.labels)
     return small
 
 
@@ -187,6 +200,23 @@ def test_networks_too_large_for_the_memory_are_refused_before_they_take_any(
     built(presets.load("mnist_mlp", ["discriminator.pack=4"])[1])
     with pytest.raises(UserError, match=r"GiB of memory and cpu has 0\.1 GiB free"):
         built(presets.load("mnist_mlp", [override])[1])
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_what_just_fits_is_taken_and_a_byte_less_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However rough the estimate that saves a closer look."""
+    preset = presets.load(name)[1]
+    planned, latent, pixels = plan(preset)
+    batch, pack = preset.data.batch_size, preset.discriminator.pack
+    weights = sum(p.numel() for network in planned for p in network.parameters())
+    needed = room._bytes(weights, room._largest(*planned, latent, batch, pack))
+    monkeypatch.setattr(room, "_free", lambda device: needed)
+    check_room(planned, latent, batch, pack, pixels, CPU)
+    monkeypatch.setattr(room, "_free", lambda device: needed - 1)
+    with pytest.raises(UserError, match="GiB of memory"):
+        check_room(planned, latent, batch, pack, pixels, CPU)
 
 
 @pytest.mark.parametrize("name", presets.names())

@@ -33,10 +33,11 @@ def check_room(
     weights = sum(weight.numel() for weight in parameters)
     free = _free(device)
     # A pass on "meta" has torch load its compiler, which takes as long as torch itself. No layer of
-    # ours gives more than its features at every pixel of a sample.
-    features = max((size for weight in parameters for size in weight.shape[:2]), default=0)
-    most = max(features, latent.dim) * batch * pixels
-    if _SURELY * _bytes(weights, most) < free:
+    # ours gives more than its features, a convolution at every pixel of a sample.
+    features = [
+        max(weight.shape[:2]) * (pixels if weight.dim() > 2 else 1) for weight in parameters
+    ]
+    if _SURELY * _bytes(weights, batch * max(latent.dim, pixels, *features)) < free:
         return
     needed = _bytes(weights, _largest(*networks, latent, batch, pack))
     if needed > free:
