@@ -8,8 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MEMORY = 8 * 2**20
-"""Bytes that a block of training pictures may take as floats; its squares may take as many."""
+MEMORY = 2 * 2**20
+"""Bytes that a block of training pictures may take as floats; its squares may take as many.
+
+Larger blocks are no faster, and the allocator keeps one or two of them."""
 _FAR = 2**62
 _EXACT = 1024
 """Numbers in -128..127 whose products add up without rounding: 1,024 x 2^14 = 2^24, float32's
