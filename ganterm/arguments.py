@@ -71,7 +71,7 @@ def _problem(text: str) -> str:
 
 
 NONE = "none"
-"""What stands for no alarm, on a resume."""
+"""What stands for no alarm, as a resume has use for."""
 
 WORD = _Word()
 PATH = _Path()
@@ -129,9 +129,11 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def alarms(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of alarms, of which NONE are no alarms; UserError for one that is none."""
+    """Names of alarms; UserError for one that is none. NONE stands for no alarm at all."""
     if names == (NONE,):
         return ()
+    if NONE in names:
+        raise UserError(f"--stop-on {NONE}: it stands alone, and once")
     known = alarm_names()
     for name in names:
         if name not in known:

@@ -122,6 +122,7 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
         options["checkpoint"],
         options["device"],
         options["data_dir"],
+        _stop_on(options),
     )
     ctx.exit(_go_on(launch, options))
 
@@ -245,7 +246,7 @@ def _train(options: dict[str, Any]) -> int:
             run = listing.choose(choice.where, folder)
             return attaching.attach(run, False, color, options["glyphs"])
         if choice.doing == "resume":
-            return _go_on(runs.resumption(Path(choice.where)), options)
+            return _go_on(runs.resumption(Path(choice.where), stop_on=_stop_on(options)), options)
         chosen = choice.name
     overrides = list(options["overrides"])
     if options["seed"] is not None:
@@ -269,11 +270,13 @@ def _train(options: dict[str, Any]) -> int:
 
 
 def _go_on(resumed: Launch, options: dict[str, Any]) -> int:
-    """Train on, with what the options say of alarms."""
-    said = options["stop_on"]
-    stop_on = arguments.alarms(said) if said else resumed.stop_on
-    on_alarm = arguments.command(options["on_alarm"])
-    return _go(replace(resumed, stop_on=stop_on, on_alarm=on_alarm), options)
+    """Train on, with the command that the options say is to be run with an alarm."""
+    return _go(replace(resumed, on_alarm=arguments.command(options["on_alarm"])), options)
+
+
+def _stop_on(options: dict[str, Any]) -> tuple[str, ...] | None:
+    """The alarms that a resumed run is to end by; None where nothing is said of them."""
+    return arguments.alarms(options["stop_on"]) if options["stop_on"] else None
 
 
 def _go(launch: Launch, options: dict[str, Any]) -> int:

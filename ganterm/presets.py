@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -225,12 +226,12 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]
 
 def check_once(overrides: Iterable[str]) -> None:
     """UserError where a key is set twice, of which only one could be meant."""
-    keys: set[str] = set()
-    for override in overrides:
-        key = ".".join(_place_of(override))
-        if key in keys:
-            raise UserError(f"--set {clean(key, 60)}: set more than once; once is right")
-        keys.add(key)
+    places = sorted(_place_of(override) for override in overrides)
+    # Sorted, what lies within a table comes right behind it.
+    for place, following in pairwise(places):
+        if following[: len(place)] == place:
+            key = clean(".".join(following), 60)
+            raise UserError(f"--set {key}: set more than once; once is right")
 
 
 def override_key(table: dict[str, Any], assignment: str) -> None:

@@ -173,7 +173,7 @@ def _again(session: LocalSession, launches: list[Launch]) -> None:
     resumed = runs.resumption(
         Path(session.snapshot.info.directory), launch.steps, data_dir=launch.data_dir
     )
-    launches.append(replace(resumed, stop_on=launch.stop_on, on_alarm=launch.on_alarm))
+    launches.append(replace(resumed, on_alarm=launch.on_alarm))
 
 
 def _go_on(session: LocalSession, stop: SignalStop) -> None:

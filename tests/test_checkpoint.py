@@ -47,7 +47,7 @@ from tests.test_resume import flip, resumed
 from tests.test_trainer import events, rows, until
 
 FILES = (TENSORS, STATE, MANIFEST)
-RUN = "an id"
+RUN = "11111111-2222-3333-4444-555555555555"
 DONE = threading.Event()
 DONE.set()
 
@@ -300,6 +300,15 @@ def _torch_saved(thing: object) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"run": "../x"}, {"counters": Counters(1, 2, 3, float("nan"))}, {"threads": -1}]
+)
+def test_what_could_not_be_read_again_is_not_written(wrong: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        checkpoint.save(tmp_path, some_tensors(), some_state(4, **wrong))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_formats_are_told_apart(copy: Path) -> None:
     state = (folder(copy) / STATE).read_bytes()
     reseal(copy, STATE, state, format=2, something="new")
@@ -318,7 +327,7 @@ def test_other_formats_are_told_apart(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"run": "another"}, "it belongs to another run"),
+        ({"run": "99999999-2222-3333-4444-555555555555"}, "it belongs to another run"),
         ({"step": 5}, "it holds step 5 of branch 0, not what it names"),
         ({"step": -4}, "state.json: step: "),
         ({"step": "4"}, "state.json: step: "),

@@ -214,6 +214,8 @@ BAD = [
     (["--preset", "mnist_mlp", "--set", "=1"], "KEY=VALUE is needed"),
     (["--preset", "mnist_mlp", "--set", "k=2", "--set", "controls.k=3"], "set more than once"),
     (["--preset", "mnist_mlp", "--seed", "2", "--set", "run.seed=3"], "set more than once"),
+    (["--preset", "mnist_mlp", "--seed", "2", "--set", "run={seed=3}"], "set more than once"),
+    (["--preset", "mnist_mlp", "--stop-on", "none", "--stop-on", "collapse"], "it stands alone"),
     (["--preset", "mnist_mlp", "--run", "x" * 300], "too long"),
     (["--preset", "mnist_mlp", "--runs-dir", ""], "a path is needed"),
     (["--preset", "mnist_mlp", "--on-alarm", " "], "a command is needed"),

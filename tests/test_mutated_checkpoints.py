@@ -367,7 +367,9 @@ def test_a_checkpoint_larger_than_memory_is_refused_unread(
 
 def test_another_runs_checkpoint_is_refused(trained: Path, there: Setup, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
-    table = json.loads((run / "run.json").read_text()) | {"id": "another"}
+    table = json.loads((run / "run.json").read_text()) | {
+        "id": "99999999-2222-3333-4444-555555555555"
+    }
     (run / "run.json").write_text(json.dumps(table))
     with pytest.raises(UserError, match="it belongs to another run\nno other checkpoint"):
         from_checkpoint(run, NEWEST, there.preset, "cpu", there.game, there.sampler)

@@ -571,6 +571,20 @@ def test_what_cannot_be_resumed_is_told(train: Train, tmp_path: Path) -> None:
     (run / "run.json").write_text("{}")
     with pytest.raises(UserError, match=r"run\.json: object missing required field `format`"):
         runs.resumption(run, 9)
+    for wrong, told in (
+        ({"id": "./../../victim/settings"}, r"run\.json: id: expected `str` matching regex"),
+        ({"format": 10**30}, r"run\.json: format: expected `int` <"),
+        ({"stop_on": ["colapse"]}, r"run\.json: stop_on: .* 'colapse'; did you mean 'collapse'"),
+    ):
+        (run / "run.json").write_text(json.dumps(json.loads(about) | wrong))
+        with pytest.raises(UserError, match=told) as caught:
+            runs.resumption(run, 9)
+        assert len(str(caught.value)) < 500
+    assert runs.resumption(run, 9, stop_on=("nonfinite",)).stop_on == ("nonfinite",)
+    for content, told in ((b"\xff", "not UTF-8 text"), (b"{]", "JSON is malformed")):
+        (run / "run.json").write_bytes(content)
+        with pytest.raises(UserError, match=rf"run\.json: {told}"):
+            runs.resumption(run, 9)
     (run / "run.json").write_text(about)
     for path in (run / "checkpoints").iterdir():
         path.rename(run / path.name)

@@ -16,7 +16,7 @@ PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
 MOST_SHARE = 0.03
 """Share of one core that watching may take.
 
-Training in the same process loses up to twice that, for it is to keep 95 % of its speed: the
+Training in the same process, which is to keep 95 % of its speed, loses more than that: the
 interpreter is shared, and a frame leaves the caches cold.
 """
 MOST_BYTES = 100_000

@@ -23,11 +23,14 @@ MOST_DIGITS = 19
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+RunId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+"""A run's id, which names files: a random UUID (RFC 9562), and nothing else."""
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 class _Format(msgspec.Struct):
-    format: int
+    format: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
 def validated(kind: type[S], content: bytes) -> S:
@@ -42,6 +45,8 @@ def validated(kind: type[S], content: bytes) -> S:
         if found == FORMAT:
             json.loads(content, parse_int=_whole, parse_constant=_no_number)
             return msgspec.json.decode(content, type=kind)
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
     except msgspec.DecodeError as error:
         raise ValueError(_problem(str(error))) from None
     except RecursionError:
@@ -64,6 +69,7 @@ def _no_number(text: str) -> float:
 def _problem(told: str) -> str:
     """What msgspec says, with the place of a field before it, as in 'data.name: expected ...'."""
     what, _, place = told.partition(" - at `$")
-    what = clean(what[:1].lower() + what[1:], 120)
+    # "Expected", but not "JSON".
+    what = clean(what if what[1:2].isupper() else what[:1].lower() + what[1:], 120)
     place = clean(place.rstrip("`").lstrip("."), 60)
     return f"{place}: {what}" if place else what

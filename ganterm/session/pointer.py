@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from ganterm.errors import UserError
 from ganterm.files import read_file, write_atomically
-from ganterm.session.jsonfile import Positive
+from ganterm.session.jsonfile import RunId
 from ganterm.session.wire import PROTOCOL
 from ganterm.text import clean
 
@@ -34,16 +34,15 @@ LONGEST_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes of a socket's path, less the NUL behind it (sun_path, unix(7))."""
 
 _MOST_BYTES = 1 << 16
-_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
     """What leads to a live run: its id, its directory, and the process that trains it."""
 
-    id: Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]
+    id: RunId
     directory: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     socket: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_PATH)]
-    pid: Positive
+    pid: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
     protocol: int
 
     @property
@@ -133,7 +132,7 @@ def _read(path: Path) -> Pointer | None:
     """The pointer in a file, None where it holds none, or one that leads elsewhere."""
     try:
         pointer = msgspec.json.decode(read_file(path, _MOST_BYTES), type=Pointer)
-    except (OSError, ValueError, RecursionError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     return pointer if pointer.file == path and path.stem == pointer.id else None
 
@@ -228,12 +227,16 @@ class Door:
                 f"{clean(folder)}: too long a path for a socket ({LONGEST_PATH} bytes at most); "
                 "set XDG_RUNTIME_DIR to a shorter one"
             )
-        pointer = Pointer(
-            id=run,
-            directory=str(directory.resolve()),
-            socket=str(path),
-            pid=os.getpid(),
-            protocol=PROTOCOL,
+        # Converted, for a Struct that is made checks nothing, and the id names files.
+        pointer = msgspec.convert(
+            {
+                "id": run,
+                "directory": str(directory.resolve()),
+                "socket": str(path),
+                "pid": os.getpid(),
+                "protocol": PROTOCOL,
+            },
+            Pointer,
         )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         beside = folder / f".{run[:8]}.{os.getpid()}.tmp"

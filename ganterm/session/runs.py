@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ganterm.errors import UserError
 from ganterm.files import read_file
-from ganterm.session.jsonfile import MAX_BYTES, Natural, Positive, validated
+from ganterm.session.jsonfile import MAX_BYTES, Natural, Positive, RunId, validated
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
 from ganterm.toml import content, parse_toml
@@ -58,7 +58,7 @@ class About(Struct, frozen=True, kw_only=True):
     """What run.json says, as far as it is needed; what else stands there is left alone."""
 
     format: int
-    id: str
+    id: RunId
     preset: str
     device: str
     state: str
@@ -136,12 +136,13 @@ def resumption(
     checkpoint: str | None = None,
     device: str | None = None,
     data_dir: Path | None = None,
+    stop_on: tuple[str, ...] | None = None,
 ) -> Launch:
     """A launch that goes on with a run from its newest checkpoint, or from the one named.
 
-    What is not given is as it was, but no command is run with an alarm: that a run directory names
-    one is no reason to run it. UserError where there is no such checkpoint, where no step is
-    left to be done, or where the run's files cannot be used.
+    What is not given is as it was, but no command is run with an alarm, for a run directory, which
+    may come from anywhere, names none. UserError where there is no such checkpoint, where no step
+    is left to be done, or where the run's files cannot be used.
     """
     known = about(run)
     name = _chosen(run, checkpoint)
@@ -153,8 +154,15 @@ def resumption(
             f"is left to do; to go on: {clean(command)} --steps {2 * name.step}"
         )
     # Who only lists or watches runs needs no networks' and data sets' options.
+    from ganterm.diagnosis.rule import alarm_names
     from ganterm.presets import Preset
 
+    for alarm in known.stop_on if stop_on is None else ():
+        if alarm not in alarm_names():
+            raise UserError(
+                f"{clean(run / 'run.json')}: stop_on: there is no alarm '{clean(alarm, 40)}'; "
+                f"{nearest(alarm, alarm_names())}"
+            )
     source = clean(run / "preset.toml")
     preset = Preset.from_table(parse_toml(content(run / "preset.toml"), source), source)
     folder = Path(known.data.folder) if known.data.folder else None
@@ -166,7 +174,7 @@ def resumption(
         data_dir=data_dir or (folder if folder and folder.is_dir() else None),
         runs_dir=run.parent,
         run_name=run.name,
-        stop_on=tuple(known.stop_on),
+        stop_on=tuple(known.stop_on) if stop_on is None else stop_on,
         checkpoint=str(name),
     )
 

@@ -17,10 +17,10 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from ganterm.files import sync_folder, write_atomically
+from ganterm.session.jsonfile import FORMAT, validated
 from ganterm.session.runs import CheckpointName
 from ganterm.training.state import RunState
 
-FORMAT = 1
 TENSORS = "tensors.safetensors"
 STATE = "state.json"
 MANIFEST = "MANIFEST.json"
@@ -95,7 +95,10 @@ def point(folder: Path, name: CheckpointName, pointer: str = "LATEST") -> None:
 
 
 def _packed(table: Struct) -> bytes:
-    return orjson.dumps(to_builtins(table, enc_hook=_plain), option=orjson.OPT_INDENT_2)
+    """A table as JSON; ValueError where it could not be read again."""
+    content = orjson.dumps(to_builtins(table, enc_hook=_plain), option=orjson.OPT_INDENT_2)
+    validated(type(table), content)
+    return content
 
 
 def _plain(value: object) -> object:

@@ -19,6 +19,7 @@ from ganterm.presets import Preset
 from ganterm.session import records, runs
 from ganterm.session.board import now
 from ganterm.session.history import History
+from ganterm.session.jsonfile import FORMAT
 from ganterm.session.launch import Launch
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
@@ -151,7 +152,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         id=str(directory.about["id"]),
     )
     facts = {
-        "format": checkpoint.FORMAT,
+        "format": FORMAT,
         "run": directory.about["id"],
         "threads": threads,
         "device": str(device),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganterm import __version__
 from ganterm.session.findings import Alarm
-from ganterm.session.jsonfile import Natural
+from ganterm.session.jsonfile import Natural, RunId
 from ganterm.session.protocol import Counters, SetControl
 from ganterm.training.batches import Position
 from ganterm.training.iteration import Game
@@ -32,7 +32,7 @@ class RunState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     format: int
-    run: str
+    run: RunId
     step: Natural
     branch: Natural
     controls: dict[str, str | int | float]

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from ganterm.dashboard.draw.looks import GROUND, LOOKS, number_of
+from ganterm.dashboard.draw.looks import BLANK, LOOKS, number_of
 from ganterm.dashboard.palette import heading, style
 
 STAND_IN = "?"
@@ -49,7 +49,7 @@ class Cells:
 
     def __init__(self, rows: int, columns: int) -> None:
         self.chars: NDArray[np.str_] = np.full((rows, columns), " ", dtype="<U1")
-        self.styles: NDArray[np.int32] = np.full((rows, columns), GROUND, np.int32)
+        self.styles: NDArray[np.int32] = np.full((rows, columns), BLANK, np.int32)
         self.inlays: list[Inlay] = []
 
     @classmethod

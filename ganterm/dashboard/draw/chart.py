@@ -82,37 +82,41 @@ class Plotter:
 
     def draw(self, chart: Chart, width: int, height: int) -> Cells:
         """The chart on ``width`` x ``height`` cells: a title, the plot, and the steps below."""
-        axis = height >= 6
-        rows, columns = height - 1 - axis, width - LABELS - ENDS
+        rows, columns = height - 1 - _axis_rows(height), width - LABELS - ENDS
         told = _newest(chart)
         if rows < 1 or columns < 4:
             cells = Cells(height, width)
-            _write_title(cells, chart, sum(map(len, told)))
+            _write_title(cells, chart, told)
             _write_newest(cells, chart, told)
             return cells
         traces = traced(chart.envelope, chart.log)
         self.bounds = chart.bounds or reach(traces, chart.log, self.bounds)
-        backdrop = self._backdrop_of(chart, self.bounds, width, height, sum(map(len, told)))
+        scale = _Scale(self.bounds, rows, columns, *((4, 2) if chart.glyphs.unicode else (2, 1)))
+        backdrop = self._backdrop_of(chart, scale, told, width, height)
         cells = backdrop.cells.copy()
         _write_newest(cells, chart, told)
-        places = backdrop.scale.places(traces)
+        places = scale.places(traces)
         _draw_lines(cells, places, chart, backdrop)
-        _write_ends(cells, chart, places[:, SMOOTH], backdrop.scale)
-        if axis:
+        _write_ends(cells, chart, places[:, SMOOTH], scale)
+        if _axis_rows(height):
             _write_steps(cells, chart.envelope, columns)
         return cells
 
     def _backdrop_of(
-        self, chart: Chart, bounds: tuple[float, float], width: int, height: int, told: int
+        self, chart: Chart, scale: _Scale, told: Sequence[str], width: int, height: int
     ) -> _Backdrop:
         span = chart.envelope.first, chart.envelope.last
-        places = (bounds, span, chart.glyphs, width, height, told)
-        inputs = (places, chart.title, chart.note, chart.guides, chart.marks)
+        places = (scale, span, chart.glyphs, width, height, [len(text) for text in told])
+        inputs = (places, chart.title, chart.note, tuple(chart.guides), tuple(chart.marks))
         if self._backdrop is None or inputs != self._inputs:
             self._inputs = inputs
-            self._backdrop = _Backdrop(chart, bounds, width, height)
-            _write_title(self._backdrop.cells, chart, told)
+            self._backdrop = _Backdrop(chart, scale, told, width, height)
         return self._backdrop
+
+
+def _axis_rows(height: int) -> int:
+    """Rows for the steps below the plot, where there is room for them."""
+    return int(height >= 6)
 
 
 @dataclass(frozen=True)
@@ -141,21 +145,22 @@ class _Scale:
 
 
 class _Backdrop:
-    """What lies below the lines: guides, marks, and the labels of both axes.
+    """What lies below the lines: title, guides, marks, and the labels of both axes.
 
     ``free`` is False where the sign of a mark stands, which no line covers.
     """
 
-    def __init__(self, chart: Chart, bounds: tuple[float, float], width: int, height: int) -> None:
-        dots = (4, 2) if chart.glyphs.unicode else (2, 1)
-        axis = height >= 6
-        self.scale = _Scale(bounds, height - 1 - axis, width - LABELS - ENDS, *dots)
+    def __init__(
+        self, chart: Chart, scale: _Scale, told: Sequence[str], width: int, height: int
+    ) -> None:
+        self.scale = scale
         self.cells = Cells(height, width)
-        self.free = np.ones((self.scale.rows, self.scale.columns), bool)
+        self.free = np.ones((scale.rows, scale.columns), bool)
+        _write_title(self.cells, chart, told)
         self._draw_guides(chart)
         self._draw_marks(chart)
         self._write_labels(chart)
-        if axis and chart.lines:
+        if _axis_rows(height):
             self.cells.write(height - 1, LABELS, short(chart.envelope.first), style(palette.DIM))
 
     def _draw_guides(self, chart: Chart) -> None:
@@ -170,7 +175,7 @@ class _Backdrop:
         span = chart.envelope
         covered = max(1, span.last - span.first + 1)
         signs: dict[int, list[str]] = {}
-        for step, sign in chart.marks if chart.lines else ():
+        for step, sign in chart.marks:
             if span.first <= step <= span.last:
                 column = int((step - span.first) / covered * self.scale.columns)
                 here = signs.setdefault(column, [])
@@ -219,7 +224,7 @@ def _draw_lines(
     seen = layers > 0
     np.bitwise_or.accumulate(layers[count:], axis=0, out=layers[count:])
     numbers = np.arange(1, 2 * count + 1)[:, None, None]
-    highest = np.max(seen * numbers, axis=0, initial=0)
+    highest = np.max(seen * numbers, axis=0)
     down, right = np.nonzero((highest > 0) & backdrop.free)
     chosen = highest[down, right] - 1
     colors = [line.color for line in chart.lines]
@@ -253,10 +258,10 @@ def _newest(chart: Chart) -> list[str]:
     return [f" {line.label} {measured(line.newest):>6}" for line in chart.lines]
 
 
-def _write_title(cells: Cells, chart: Chart, told: int) -> None:
-    """The title, and the note if there is room before the ``told`` last cells."""
+def _write_title(cells: Cells, chart: Chart, told: Sequence[str]) -> None:
+    """The title, and the note if there is room before what is ``told`` at its end."""
     cells.title(chart.title)
-    room = cells.size[1] - told - len(chart.title) - 2
+    room = cells.size[1] - sum(map(len, told)) - len(chart.title) - 2
     if chart.note and len(chart.note) <= room:
         cells.write(0, len(chart.title) + 1, chart.note, heading(palette.DIM))
 
