@@ -51,14 +51,16 @@ def test_the_trainer_knows_no_screen(module: str) -> None:
     assert loaded_after(module, ("textual", "rich")) == []
 
 
-def test_the_dashboard_imports_nothing_of_the_trainers_rooms() -> None:
-    code = (
-        "import sys, ganterm.dashboard.app\n"
-        "rooms = ('ganterm.training', 'ganterm.diagnosis', 'ganterm.session.local')\n"
-        "print([m for m in sys.modules if m.startswith(rooms)])"
-    )
+def of_rooms(imported: str, rooms: tuple[str, ...]) -> str:
+    """The modules of these rooms that there are after an import, as a list is printed."""
+    code = f"import sys, {imported}; print([m for m in sys.modules if m.startswith({rooms!r})])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert eval(done.stdout) == []
+    return done.stdout.strip()
+
+
+def test_the_dashboard_imports_nothing_of_the_trainers_rooms() -> None:
+    rooms = ("ganterm.training", "ganterm.diagnosis", "ganterm.session.local")
+    assert of_rooms("ganterm.dashboard.app", rooms) == "[]"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["runs"], ["presets"], ["presets", "ring8"]])
@@ -91,10 +93,5 @@ def test_a_run_does_not_wait_for_torchs_compiler(tmp_path: Path) -> None:
 
 
 def test_who_watches_loads_no_presets() -> None:
-    code = (
-        "import sys, ganterm.cli, ganterm.attaching, ganterm.dashboard.app\n"
-        "heavy = ('pydantic', 'PIL', 'ganterm.presets', 'ganterm.networks', 'ganterm.data')\n"
-        "print([m for m in sys.modules if m.startswith(heavy)])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    heavy = ("pydantic", "PIL", "ganterm.presets", "ganterm.networks", "ganterm.data")
+    assert of_rooms("ganterm.cli, ganterm.attaching, ganterm.dashboard.app", heavy) == "[]"
