@@ -122,8 +122,11 @@ def test_no_word_of_the_command_line_comes_back_raw(place: str, say: Say) -> Non
             assert len(told.splitlines()) <= 2
 
 
+ID = "11111111-2222-3333-4444-555555555555"
+
+
 def about(text: str, **known: Any) -> dict[str, Any]:
-    """A run.json with a payload in every text."""
+    """A run.json with a payload in every text; with such an id no other field is looked at."""
     data = {"name": text, "sha256": text, "folder": text}
     held = {"format": 1, "id": text, "preset": text, "device": text, "state": text, "data": data}
     return {**held, "created": text, "steps": 7, "step": 3, **known}
@@ -134,7 +137,14 @@ def test_no_file_of_a_run_comes_back_raw(words: list[str], say: Say, tmp_path: P
     run = tmp_path / "runs" / "r"
     (run / "checkpoints" / "step_0000000003-b0").mkdir(parents=True)
     for payload in PAYLOADS.values():
-        for known in ({}, {"device": "cpu"}, {payload: 1, "step": payload}, {"format": payload}):
+        sound = {"id": ID}
+        for known in (
+            {},
+            sound,
+            {**sound, "device": "cpu"},
+            {**sound, payload: 1, "step": payload},
+            {**sound, "format": payload},
+        ):
             (run / "run.json").write_text(json.dumps(about(payload, **known)))
             (run / "preset.toml").write_text(f"x = {json.dumps(payload)}", errors="replace")
             (run / "checkpoints" / "LATEST").write_text(payload, errors="replace")
@@ -148,7 +158,8 @@ def test_json_of_the_list_is_json_whatever_a_run_is_called(say: Say, tmp_path: P
     for name in (name.replace(b"/", b"") for name in names):
         run = tmp_path / "runs" / os.fsdecode(name)
         run.mkdir(parents=True)
-        (run / "run.json").write_text(json.dumps(about(EVERYTHING.replace("\udc9b\ud800", ""))))
+        text = EVERYTHING.replace("\udc9b\ud800", "")
+        (run / "run.json").write_text(json.dumps(about(text, id=ID)))
     code, told = say("runs", "--json")
     assert code == 0 and not harm(told)
     assert [json.loads(line)["state"] for line in told.splitlines()] == ["crashed", "crashed"]
