@@ -47,6 +47,7 @@ class RunSection(Section):
     ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
     penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
     neither: a penalty differentiates it twice.
+    ``cuda_graphs``: replay whole iterations as CUDA graphs, on CUDA devices.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -60,6 +61,7 @@ class RunSection(Section):
     checkpoint_mb: int = Field(2048, ge=1, le=1 << 40)
     precision: Precision = "float32"
     compile: bool = False
+    cuda_graphs: bool = False
 
 
 class ScheduledChange(Section):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -444,12 +445,14 @@ def test_gradients_are_those_that_an_update_would_take(
     controls = Controls(loss=loss, penalty_weight=3, pull_away=0.5)
     found = run.found(controls)
     monkeypatch.setattr(game.batches, "next", lambda: (subject.reals, None))
-    for name, update in (("D", game._update_d), ("G", game._update_g)):
+    turn = game.turn(controls)
+    updates = {"D": partial(game._update_d, turn, False), "G": partial(game._update_g, turn)}
+    for name, update in updates.items():
         # The exam made one lot of fakes for both, drawn first.
         game.noise.manual_seed(2)
         monkeypatch.setattr(getattr(game, f"optimizer_{name.lower()}"), "step", lambda *_: None)
         monkeypatch.setattr(type(LOSSES[loss]), "clips_weights", False)
-        made = update(LOSSES[loss], controls).grad_norm.item()
+        made = update().grad_norm.item()
         told = math.hypot(*(layer.grad_norm for layer in found.layers if layer.network == name))
         assert told == pytest.approx(made, rel=1e-3, abs=1e-7)
 

@@ -20,6 +20,7 @@ from ganterm.training.batches import Batches
 from ganterm.training.iteration import Game
 from ganterm.training.judging import noise_level
 from ganterm.training.latent import Latent
+from ganterm.training.optimizers import Rate
 from ganterm.training.state import game_tensors
 from ganterm.training.update import applied
 
@@ -99,14 +100,14 @@ def test_an_iteration_is_k_updates_of_d_then_l_of_g(
 
 def test_d_update_leaves_g_and_g_update_leaves_d() -> None:
     game = make_game()
-    controls = Controls()
+    turn = game.turn(Controls(loss="hinge"))
     before = state(game)
-    game._update_d(LOSSES["hinge"], controls)
+    game._update_d(turn, False)
     moved = changed(before, state(game))
     assert {key for key in moved if key.startswith("discriminator")}
     assert not {key for key in moved if key.startswith("generator") and "running" not in key}
     before = state(game)
-    game._update_g(LOSSES["hinge"], controls)
+    game._update_g(turn)
     moved = changed(before, state(game))
     assert {key for key in moved if key.startswith("generator")}
     assert not {key for key in moved if key.startswith(("discriminator", "optimizer_d"))}
@@ -118,12 +119,12 @@ def test_an_adam_step_equals_one_written_by_hand() -> None:
     seen: list[Tensor] = []
     step = game.optimizer_d.step
 
-    def spy(gradient: Tensor, rate: float, refused: Tensor) -> None:
+    def spy(gradient: Tensor, rate: Rate, refused: Tensor) -> None:
         seen.append(gradient.clone())
         step(gradient, rate, refused)
 
     game.optimizer_d.step = spy  # type: ignore[method-assign]
-    game._update_d(LOSSES["non_saturating"], Controls(lr_d=1e-2))
+    game._update_d(game.turn(Controls(lr_d=1e-2)), False)
     # The first Adam step: m-hat = g, v-hat = g^2.
     start, (grad,) = reference.weights_d.flat.detach(), seen
     expected = start - 1e-2 * grad / (grad.abs() + 1e-8)
@@ -140,8 +141,8 @@ def test_scalars_of_several_updates_are_combined_as_the_contract_says(
     for name in ("_update_d", "_update_g"):
         inner = getattr(game, name)
 
-        def spy(loss: Loss, controls: Controls, inner: Callable[..., Any] = inner) -> Any:
-            seen.append(inner(loss, controls))
+        def spy(*turn: Any, inner: Callable[..., Any] = inner) -> Any:
+            seen.append(inner(*turn))
             return seen[-1]
 
         monkeypatch.setattr(game, name, spy)
@@ -190,10 +191,10 @@ def test_a_loss_that_needs_reals_for_g_gets_them(monkeypatch: pytest.MonkeyPatch
 def test_instance_noise_and_input_dropout_change_what_d_sees() -> None:
     game = make_game()
     samples = torch.ones(2000, 1, 4, 4)
-    assert game.judging.shown(samples, Controls(), 0) is samples
-    noisy = game.judging.shown(samples, Controls(instance_noise=0.5), 0)
+    assert game.judging.shown(samples, None, 0.0) is samples
+    noisy = game.judging.shown(samples, 0.5, 0.0)
     assert noisy.std().item() == pytest.approx(0.5, rel=0.05)
-    dropped = game.judging.shown(samples, Controls(d_input_dropout=0.3), 0)
+    dropped = game.judging.shown(samples, None, 0.3)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
 
 
@@ -429,7 +430,7 @@ def test_packed_samples_are_judged_together(pack: int, loss: str) -> None:
         torch.Generator().manual_seed(2),
         pack,
     )
-    shown = game.judging.shown(samples[:8].float(), Controls(), 0)
+    shown = game.judging.shown(samples[:8].float(), None, 0.0)
     assert shown.shape == (8 // pack, pack, 4, 4)
     assert torch.equal(shown[:, :, 0, 0].flatten(), torch.arange(8.0)), "neighbours, in order"
     row = scalars(game, Controls(loss=loss, r1=0.1))
@@ -463,7 +464,7 @@ def test_a_long_gradient_is_scaled_to_the_clip_and_a_short_one_left() -> None:
         game = make_game()
         step = game.optimizer_g.step
 
-        def spy(gradient: Tensor, rate: float, refused: Tensor, step: Any = step) -> None:
+        def spy(gradient: Tensor, rate: Rate, refused: Tensor, step: Any = step) -> None:
             seen.append(gradient.clone())
             step(gradient, rate, refused)
 
@@ -490,7 +491,7 @@ def test_instance_noise_falls_evenly_to_nothing() -> None:
     controls = Controls(instance_noise=0.8, noise_steps=4)
     levels = []
     for _ in range(6):
-        levels.append(noise_level(controls, game.step))
+        levels.append(noise_level(controls, game.step) or 0.0)
         game.play(controls)
     assert levels == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0])
     assert noise_level(Controls(instance_noise=0.8), game.step) == 0.8

@@ -29,6 +29,7 @@ from ganterm.presets import Preset
 
 COLUMNS, ROWS = 120, 36
 UNDIAGNOSED = "without diagnosis"
+GRAPHS = "with CUDA graphs"
 TUTORIAL = "tutorial"
 TUTORIAL_FREE = "tutorial, torch's threads"
 _NAMES = len(TUTORIAL_FREE)
@@ -120,26 +121,27 @@ def _start_tutorial(name: str, preset: str, runs: Path, threads: int | None) -> 
     return _start(name, [*command, *([str(threads)] if threads else [])], folder, False)
 
 
-def _threads(preset: Preset) -> int:
-    from ganterm.training.device import DEFAULT_THREADS
-
-    return preset.run.threads or DEFAULT_THREADS
-
-
 def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Program]]:
     """What starts each program, in the order in which they take their turns."""
+    from ganterm.training.device import DEFAULT_THREADS, resolve_device
+
+    threads = loaded.run.threads or DEFAULT_THREADS
     command = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", str(runs)]
 
     def ours(name: str, run: str, *more: str, on_terminal: bool = False) -> Program:
         return _start(name, [*command, "--run", run, *more], runs / run, on_terminal)
 
-    return [
+    starts: list[Callable[[], Program]] = [
         partial(ours, "headless", "headless", "--headless"),
         partial(ours, "dashboard", "dashboard", on_terminal=True),
         partial(ours, UNDIAGNOSED, "undiagnosed", "--headless", "--set", "run.diagnosis=0"),
-        partial(_start_tutorial, TUTORIAL, preset, runs, _threads(loaded)),
+        partial(_start_tutorial, TUTORIAL, preset, runs, threads),
         partial(_start_tutorial, TUTORIAL_FREE, preset, runs, None),
     ]
+    if resolve_device("auto").type == "cuda":
+        replayed = ("--headless", "--set", "run.cuda_graphs=true")
+        starts.append(partial(ours, GRAPHS, "graphs", *replayed))
+    return starts
 
 
 def bench(preset: str, rounds: int, seconds: float) -> None:
@@ -204,12 +206,13 @@ def _print_report(programs: list[Program], preset: str) -> None:
     print(f"{preset}, {os.cpu_count()} cores, {turns} turns each, steps/s as median:")
     for name, rate in rates.items():
         print(f"  {name:<{_NAMES}} {np.median(rate):8.1f}")
-    for above, below in (
+    pairs = [
         ("dashboard", "headless"),
         ("headless", UNDIAGNOSED),
         ("headless", TUTORIAL),
         ("headless", TUTORIAL_FREE),
-    ):
+    ]
+    for above, below in pairs + [(GRAPHS, "headless")] * (GRAPHS in rates):
         ratios = rates[above] / rates[below]
         low, high = interval(ratios)
         name = f"{above} / {below}"

@@ -20,6 +20,7 @@ from torchvision import transforms
 from ganterm import presets
 from ganterm.data import source
 from ganterm.data.load import loaded
+from ganterm.training.device import resolve_device
 
 
 class Samples(Dataset[tuple[torch.Tensor, int]]):
@@ -48,24 +49,26 @@ def train(preset_name: str, file: Path) -> None:
     dataset = loaded(preset.data, None, lambda doing, share: None)
     generator = preset.generator.build(dataset.shape)
     discriminator = preset.discriminator.build(dataset.shape)
+    device = resolve_device("auto")
+    generator, discriminator = generator.to(device), discriminator.to(device)
     adam_g = torch.optim.Adam(generator.parameters(), lr=preset.controls.lr_g)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=preset.controls.lr_d)
     criterion = nn.BCEWithLogitsLoss()
     batch = preset.data.batch_size
     loader = DataLoader(Samples(dataset), batch, shuffle=True, drop_last=True)
-    ones, zeros = torch.ones(batch), torch.zeros(batch)
+    ones, zeros = torch.ones(batch, device=device), torch.zeros(batch, device=device)
     losses = []
     with file.open("w", buffering=1) as times:
         while True:
             for real, _ in loader:
-                fake = generator(torch.randn(batch, preset.generator.latent_dim))
+                fake = generator(torch.randn(batch, preset.generator.latent_dim, device=device))
                 adam_d.zero_grad()
-                d_loss = criterion(discriminator(real), ones)
+                d_loss = criterion(discriminator(real.to(device)), ones)
                 d_loss = d_loss + criterion(discriminator(fake.detach()), zeros)
                 d_loss.backward()
                 adam_d.step()
                 adam_g.zero_grad()
-                fake = generator(torch.randn(batch, preset.generator.latent_dim))
+                fake = generator(torch.randn(batch, preset.generator.latent_dim, device=device))
                 g_loss = criterion(discriminator(fake), ones)
                 g_loss.backward()
                 adam_g.step()

@@ -20,10 +20,11 @@ from ganterm.training.average import Average
 from ganterm.training.batches import RealBatches
 from ganterm.training.buffers import BufferGuard
 from ganterm.training.forward import PLAIN, Forward, Forwards
-from ganterm.training.judging import Judging
+from ganterm.training.judging import Judging, noise_level
 from ganterm.training.latent import Latent
 from ganterm.training.measuring import of_d_batch, row
 from ganterm.training.optimizers import GuardedOptimizer
+from ganterm.training.turn import Turn
 from ganterm.training.update import Update, applied, looked_at, nothing
 from ganterm.training.weights import Weights
 
@@ -31,9 +32,9 @@ from ganterm.training.weights import Weights
 class Game:
     """G and D, their optimizers and their sources of randomness; ``play`` runs one iteration.
 
-    ``average`` follows G; ``balance`` is the loss's own scalar; ``squares`` are the newest R1, R2
-    unweighted; ``step`` and ``d_updates`` count what was done. ``pack`` samples of one
-    kind are shown to D as one. Updates take the networks' forward passes as ``forwards`` says;
+    ``average`` follows G; ``balance`` is the loss's own scalar; ``squares`` (2,) are the newest R1
+    and R2, unweighted; ``step`` and ``d_updates`` count what was done. ``pack`` samples of one kind
+    are shown to D as one. Updates take the networks' forward passes as ``forwards`` says;
     where D's gradient is penalised, and in all that only looks, they are those of the modules.
     """
 
@@ -69,8 +70,7 @@ class Game:
             self._fast_g = forwards.of(generator, self.device)
             fast_d = forwards.of(discriminator, self.device)
             self._fast_judging = Judging(discriminator, latent, noise, pack, fast_d)
-        none = nothing(self.device)
-        self.squares = (none, none)
+        self.squares = torch.zeros(2, device=self.device)
 
     @property
     def device(self) -> torch.device:
@@ -84,12 +84,35 @@ class Game:
 
     def play(self, controls: Controls) -> list[Tensor]:
         """One iteration; returns the scalars of ``metrics.ON_DEVICE``, in that order."""
-        loss = LOSSES[controls.loss]
-        d_updates = [self._update_d(loss, controls) for _ in range(controls.k)]
-        g_updates = [self._update_g(loss, controls) for _ in range(controls.l)]
-        self.step += 1
-        if controls.ema:
-            self.average.follow(self.generator, self.weights_g, self.step, controls.ema)
+        turn = self.turn(controls)
+        scalars = self.work(turn)
+        self.done(turn)
+        return scalars
+
+    def turn(self, controls: Controls) -> Turn:
+        """What the coming iteration is played with."""
+        lazily = range(self.d_updates, self.d_updates + controls.k)
+        regularised = bool(controls.r1 or controls.r2)
+        return Turn(
+            controls,
+            tuple(regularised and done % controls.r_every == 0 for done in lazily),
+            controls.lr_d,
+            controls.lr_g,
+            noise_level(controls, self.step),
+            self.batches.next,
+        )
+
+    def work(self, turn: Turn) -> list[Tensor]:
+        """All that an iteration does on the device but for the averaged G; returns its scalars.
+
+        What it does there depends on ``turn.kind`` and on tensors that stay where they are, so that
+        it can be captured and replayed.
+        """
+        controls = turn.controls
+        if not (controls.r1 or controls.r2):
+            self.squares.zero_()
+        d_updates = [self._update_d(turn, regularised) for regularised in turn.regularised]
+        g_updates = [self._update_g(turn) for _ in range(controls.l)]
         besides = {
             "weight_norm_d": self.weights_d.flat.detach().norm(),
             "weight_norm_g": self.weights_g.flat.detach().norm(),
@@ -98,6 +121,13 @@ class Game:
             "balance": self.balance,
         }
         return row(d_updates, g_updates, besides)
+
+    def done(self, turn: Turn) -> None:
+        """Count an iteration that was played, and have the averaged G follow where it should."""
+        self.step += 1
+        self.d_updates += turn.controls.k
+        if turn.controls.ema:
+            self.average.follow(self.generator, self.weights_g, self.step, turn.controls.ema)
 
     def sample(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """``count`` fakes and the labels they were made for, or None; all drawn from ``random``."""
@@ -154,16 +184,15 @@ class Game:
             return self.latent.draw_codes(count, random)
         return self.batches.labels(count, random) if self.latent.labels else None
 
-    def _update_d(self, loss: Loss, controls: Controls) -> Update:
-        judging = self.judging
+    def _update_d(self, turn: Turn, regularised: bool) -> Update:
+        judging, controls, loss = self.judging, turn.controls, turn.loss
         self.buffers.keep()
-        batch, labels = self.batches.next()
+        batch, labels = turn.next_batch()
         # Of the data's labels, fakes get those of the reals beside them.
         codes = self.draw_labels() if self.latent.codes else labels
         with torch.no_grad():
             made = self._made(codes)
-        real, fake = (judging.shown(some, controls, self.step) for some in (batch, made))
-        regularised = bool(controls.r1 or controls.r2) and self.d_updates % controls.r_every == 0
+        real, fake = (self._shown(some, turn) for some in (batch, made))
         if regularised:
             real.requires_grad_()
             fake.requires_grad_()
@@ -176,16 +205,12 @@ class Game:
         added: list[Tensor] = []
         if penalty is not None:
             added.append(controls.penalty_weight * penalty.value)
-        if not (controls.r1 or controls.r2):
-            none = nothing(self.device)
-            self.squares = (none, none)
         if regularised:
             added.append(self._regulariser(of_real.scores, of_fake.scores, real, fake, controls))
         told = judging.labels_told(of_real, of_fake, labels, codes)
         if told:
             added.append(controls.aux_d * told["label_loss_d"])
-        update = self._applied("D", d_loss, added, controls)
-        self.d_updates += 1
+        update = self._applied("D", d_loss, added, turn)
         if loss.clips_weights:
             self.weights_d.flat.detach().clamp_(-controls.clip, controls.clip)
         with torch.no_grad():
@@ -195,36 +220,37 @@ class Game:
         update.measured = measured
         return update
 
-    def _update_g(self, loss: Loss, controls: Controls) -> Update:
+    def _update_g(self, turn: Turn) -> Update:
+        loss = turn.loss
         self.buffers.keep()
         batch: Tensor | None = None
         labels: Tensor | None = None
         if loss.g_needs_real:
-            batch, labels = self.batches.next()
+            batch, labels = turn.next_batch()
         # Beside reals, fakes get their labels, so that a pair is of one kind.
         if labels is None:
             labels = self.draw_labels()
         judging = self._fast_judging
-        shown = judging.shown(self._made(labels), controls, self.step)
-        judged = judging.judged(shown, labels)
+        judged = judging.judged(self._shown(self._made(labels), turn), labels)
         real = None
         if batch is not None:
             # The loss reaches G through the fakes alone.
             with torch.no_grad():
-                shown = judging.shown(batch, controls, self.step)
-                real = judging.judged(shown, labels).scores
-        g_loss, added = self._g_loss(loss, judged, real, labels, controls, self.noise)
-        return self._applied("G", g_loss, added, controls)
+                real = judging.judged(self._shown(batch, turn), labels).scores
+        g_loss, added = self._g_loss(loss, judged, real, labels, turn.controls, self.noise)
+        return self._applied("G", g_loss, added, turn)
 
-    def _applied(
-        self, network: str, loss: Tensor, added: list[Tensor], controls: Controls
-    ) -> Update:
+    def _shown(self, samples: Tensor, turn: Turn) -> Tensor:
+        """What D gets to see of samples in an update."""
+        return self.judging.shown(samples, turn.noise, turn.controls.d_input_dropout)
+
+    def _applied(self, network: str, loss: Tensor, added: list[Tensor], turn: Turn) -> Update:
         """The update of D or G, at its rate."""
         if network == "D":
-            side = self.weights_d, self.optimizer_d, controls.lr_d
+            side = self.weights_d, self.optimizer_d, turn.lr_d
         else:
-            side = self.weights_g, self.optimizer_g, controls.lr_g
-        return applied(*side, self.buffers, loss, added, controls.grad_clip)
+            side = self.weights_g, self.optimizer_g, turn.lr_g
+        return applied(*side, self.buffers, loss, added, turn.controls.grad_clip)
 
     def _g_loss(
         self,
@@ -271,6 +297,6 @@ class Game:
             (controls.r2, scores_fake, fake),
         ):
             squares.append(squared_norms(scores, samples).mean() if gamma else nothing(self.device))
-        self.squares = (squares[0].detach(), squares[1].detach())
+        torch.stack([square.detach() for square in squares], out=self.squares)
         weights = (controls.r_every * controls.r1 / 2, controls.r_every * controls.r2 / 2)
         return weights[0] * squares[0] + weights[1] * squares[1]

@@ -37,18 +37,14 @@ class Judging:
             isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules()
         )
 
-    def shown(self, samples: Tensor, controls: Controls, step: int) -> Tensor:
-        """What D gets to see: packed, and with instance noise and input dropout where on.
-
-        ``step``: how many are done.
-        """
+    def shown(self, samples: Tensor, level: float | Tensor | None, dropout: float) -> Tensor:
+        """What D gets to see: packed, with instance noise of a ``level``, and input ``dropout``."""
         samples = self.packed(samples)
-        level = noise_level(controls, step)
-        if level:
+        if level is not None:
             noise = torch.empty_like(samples).normal_(generator=self._noise)
             samples = samples + level * noise
-        if controls.d_input_dropout:
-            samples = functional.dropout(samples, controls.d_input_dropout)
+        if dropout:
+            samples = functional.dropout(samples, dropout)
         return samples
 
     def packed(self, samples: Tensor) -> Tensor:
@@ -112,8 +108,12 @@ class Judging:
         return told
 
 
-def noise_level(controls: Controls, step: int) -> float:
-    """The instance noise of the coming step (Sonderby et al. 2017: it should fade)."""
-    if not controls.noise_steps:
-        return controls.instance_noise
-    return controls.instance_noise * max(0.0, 1 - step / controls.noise_steps)
+def noise_level(controls: Controls, step: int) -> float | None:
+    """The instance noise of the iteration that follows ``step`` (Sonderby et al. 2017: it fades).
+
+    None where there is none.
+    """
+    level = controls.instance_noise
+    if controls.noise_steps:
+        level *= max(0.0, 1 - step / controls.noise_steps)
+    return level or None

@@ -50,7 +50,7 @@ class Training:
         game, directory, run = setup.game, setup.directory, setup.preset.run
         self._board = board
         self._last_step = launch.steps
-        self._game = game
+        self._game, self._replayer = game, setup.replayer
         self._directory = directory
         self._device = setup.device
         self._skipped = setup.skipped
@@ -198,7 +198,7 @@ class Training:
 
     def _iterate(self) -> None:
         standing, controls = self._standing, self._standing.controls
-        scalars = self._game.play(controls)
+        scalars = (self._replayer or self._game).play(controls)
         standing.step += 1
         self._rows.write(scalars, self._pace.seconds)
         done = standing.counters
@@ -330,6 +330,8 @@ class Training:
         steps_per_s = 0.0 if paused else self._pace.steps_per_s(standing.step)
         sample = self._window.seen(snapshot.sample)
         teller.warn("recording", "Recording waits", self._directory.alarm)
+        if self._replayer is not None:
+            teller.warn("graphs", "No CUDA graphs", self._replayer.trouble, "warning")
         teller.warn("attach", "Out of reach", self._board.unreachable, "warning")
         self._board.snapshot = replace(
             snapshot,

@@ -7,55 +7,41 @@ from torch import Tensor, nn
 
 from ganterm.sections import OptimizerSection
 
+Rate = float | Tensor
+"""A number, or a scalar on the device, which a step that is replayed reads anew."""
+
 
 class GuardedOptimizer:
     """An optimizer over one tensor of weights whose step leaves no trace where ``refused`` is 1.
 
-    Fused Adam and SGD look at the flag themselves; RMSprop has no such kernel, so its weights and
-    state are put back by a selection. ``state``, by name, is made at once rather than in the first
-    step, because fused SGD would store the momentum of a refused first step. Adam's kernel is
-    called as its optimizer does, which around it takes longer for a small network than the kernel,
+    Adam (Kingma and Ba 2015), SGD with momentum and RMSprop (Hinton 2012), with torch's own numbers
+    and, but for RMSprop, its fused kernels, which look at the flag themselves; there is no such
+    kernel for RMSprop, whose weights and state are put back by a selection. The kernels are called
+    as torch's optimizers do: around them these take longer for a small network than the kernel,
     and to be made has torch load its compiler, which takes as long as torch itself.
+    ``state``, by name, is whole from the start: fused SGD would store the momentum of a refused
+    first step.
     """
 
     def __init__(self, options: OptimizerSection, weights: nn.Parameter) -> None:
         self.weights = weights
-        self._clip_value = options.clip_value
-        self._decay = options.weight_decay
-        self._betas, self._eps = options.betas, options.eps
+        self._options = options
         self.state = {name: torch.zeros_like(weights.data) for name in _remembered(options)}
         if options.name != "sgd":
             self.state["step"] = torch.zeros((), device=weights.device)
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._guarded: list[Tensor] = []
-        if options.name != "adam":
-            self._optimizer = _make(options, weights)
-            self._optimizer.state[weights].update(self.state)
+        self._apply = {"adam": self._adam, "sgd": self._sgd, "rmsprop": self._rmsprop}[options.name]
         if options.name == "rmsprop":
             self._guarded = [weights.data, *self.state.values()]
             self._kept = [tensor.clone() for tensor in self._guarded]
 
-    def step(self, gradient: Tensor, rate: float, refused: Tensor) -> None:
-        """Apply ``gradient`` at learning rate ``rate`` unless ``refused`` (float scalar) is 1."""
-        if self._clip_value:
-            gradient = gradient.clamp(-self._clip_value, self._clip_value)
-        if self._optimizer is None:
-            self._adam_step(gradient, rate, refused)
-            return
-        self.weights.grad = gradient
-        self._optimizer.param_groups[0]["lr"] = rate
-        if not self._guarded:
-            self._optimizer.found_inf = refused  # type: ignore[attr-defined]
-            self._optimizer.step()
-            return
-        torch._foreach_copy_(self._kept, self._guarded)
-        self._optimizer.step()
-        for tensor, kept in zip(self._guarded, self._kept, strict=True):
-            torch.where(refused > 0, kept, tensor, out=tensor)
-
     @torch.no_grad()
-    def _adam_step(self, gradient: Tensor, rate: float, refused: Tensor) -> None:
-        state, steps = self.state, self.state["step"]
+    def step(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
+        """Apply ``gradient`` at learning rate ``rate`` unless ``refused`` (float scalar) is 1."""
+        clip = self._options.clip_value
+        self._apply(gradient.clamp(-clip, clip) if clip else gradient, rate, refused)
+
+    def _adam(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
+        options, state, steps = self._options, self.state, self.state["step"]
         steps.add_(1)
         torch._fused_adam_(
             [self.weights],
@@ -64,17 +50,56 @@ class GuardedOptimizer:
             [state["exp_avg_sq"]],
             [],
             [steps],
-            lr=rate,
-            beta1=self._betas[0],
-            beta2=self._betas[1],
-            weight_decay=self._decay,
-            eps=self._eps,
+            lr=rate,  # type: ignore[arg-type]
+            beta1=options.betas[0],
+            beta2=options.betas[1],
+            weight_decay=options.weight_decay,
+            eps=options.eps,
             amsgrad=False,
             maximize=False,
             grad_scale=None,
             found_inf=refused,
         )
         steps.sub_(refused)
+
+    def _sgd(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
+        options = self._options
+        torch._fused_sgd_(
+            [self.weights],
+            [gradient],
+            [self.state["momentum_buffer"]] if options.momentum else [],
+            weight_decay=options.weight_decay,
+            momentum=options.momentum,
+            lr=rate,  # type: ignore[arg-type]
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+            grad_scale=None,
+            found_inf=refused,
+        )
+
+    def _rmsprop(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
+        options, state, weights = self._options, self.state, self.weights
+        torch._foreach_copy_(self._kept, self._guarded)
+        state["step"].add_(1)
+        if options.weight_decay:
+            gradient = gradient.add(weights, alpha=options.weight_decay)
+        state["square_avg"].mul_(options.alpha)
+        state["square_avg"].addcmul_(gradient, gradient, value=1 - options.alpha)
+        size = state["square_avg"].sqrt().add_(options.eps)
+        if options.momentum:
+            moved = state["momentum_buffer"].mul_(options.momentum).addcdiv_(gradient, size)
+            if isinstance(rate, Tensor):
+                weights.sub_(moved * rate)
+            else:
+                weights.add_(moved, alpha=-rate)
+        elif isinstance(rate, Tensor):
+            weights.addcdiv_(gradient, size.div_(-rate))
+        else:
+            weights.addcdiv_(gradient, size, value=-rate)
+        for tensor, kept in zip(self._guarded, self._kept, strict=True):
+            torch.where(refused > 0, kept, tensor, out=tensor)
 
 
 def _remembered(options: OptimizerSection) -> tuple[str, ...]:
@@ -86,19 +111,3 @@ def _remembered(options: OptimizerSection) -> tuple[str, ...]:
         case "sgd":
             return momentum
     return "square_avg", *momentum
-
-
-def _make(options: OptimizerSection, weights: nn.Parameter) -> torch.optim.Optimizer:
-    decay = options.weight_decay
-    if options.name == "sgd":
-        return torch.optim.SGD(
-            [weights], lr=1.0, momentum=options.momentum, weight_decay=decay, fused=True
-        )
-    return torch.optim.RMSprop(
-        [weights],
-        alpha=options.alpha,
-        eps=options.eps,
-        momentum=options.momentum,
-        weight_decay=decay,
-        foreach=True,
-    )

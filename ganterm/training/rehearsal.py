@@ -24,7 +24,7 @@ def taken_back(game: Game) -> Iterator[None]:
     tensors = game_tensors(game)
     kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     generators = [(each, each.get_state()) for each in game_generators(game).values()]
-    counters = game.step, game.d_updates, game.squares
+    counters = game.step, game.d_updates
     position = game.batches.position
     try:
         yield
@@ -34,8 +34,11 @@ def taken_back(game: Game) -> Iterator[None]:
                 tensor.copy_(kept[name])
         for generator, state in generators:
             generator.set_state(state)
-        game.step, game.d_updates, game.squares = counters
-        game.batches.go_to(position)
+        game.step, game.d_updates = counters
+        reached = game.batches.position
+        # To go anywhere costs a stream its workers.
+        if reached.at != position.at or not torch.equal(reached.random, position.random):
+            game.batches.go_to(position)
 
 
 def rehearse(game: Game, run: RunSection, controls: Controls, tell: Progress) -> None:
@@ -60,7 +63,7 @@ def rehearse(game: Game, run: RunSection, controls: Controls, tell: Progress) ->
             else:
                 game.play(replace(controls, k=1, l=1))
     except (RuntimeError, ImportError, OSError) as error:
-        reason = _in_a_line(error)
+        reason = in_a_line(error)
         raise UserError(f"{what}: the networks cannot be trained so here: {reason}") from None
 
 
@@ -78,7 +81,8 @@ def _watch_compiling(play: Callable[[], object]) -> None:
         raise RuntimeError("torch compiled nothing; is TORCH_COMPILE_DISABLE set?")
 
 
-def _in_a_line(error: BaseException) -> str:
+def in_a_line(error: BaseException) -> str:
+    """What an error says first, with its type."""
     inner = getattr(error, "inner_exception", error)
     said = [line for line in str(inner).splitlines() if line.strip()] or [""]
     return clean(f"{type(inner).__name__}: {said[0]}", 200)

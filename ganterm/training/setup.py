@@ -30,6 +30,7 @@ from ganterm.training.beginning import Beginning, from_checkpoint
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
 from ganterm.training.examiner import Examiner
 from ganterm.training.forward import Forwards
+from ganterm.training.graphs import Replayer, replaying
 from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.rehearsal import rehearse
@@ -44,12 +45,14 @@ from ganterm.training.subject import seen_by, subject_of, traits_of
 class Setup:
     """A run that is ready for the first iteration of this sitting.
 
+    ``replayer`` plays the game where it is to be played from graphs.
     ``facts``: what every checkpoint of it says, as fields of ``RunState``.
     """
 
     preset: Preset
     device: torch.device
     game: Game
+    replayer: Replayer | None
     sampler: Sampler
     directory: RunDirectory
     info: RunInfo
@@ -115,6 +118,9 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         forwards,
     )
     rehearse(game, run, preset.controls, tell)
+    replayer = (
+        replaying(game, preset.controls, run.deterministic, tell) if run.cuda_graphs else None
+    )
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
     examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)
@@ -163,6 +169,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         preset,
         device,
         game,
+        replayer,
         sampler,
         directory,
         info,

@@ -95,7 +95,6 @@ def architecture(tensors: Mapping[str, Tensor]) -> str:
 def taken(game: Game, sampler: Sampler) -> dict[str, Tensor]:
     """Copies of all tensors by dotted name, on the host; those of generators under ``random``."""
     tensors = live(game, sampler)
-    tensors["squares"] = torch.stack(game.squares)
     for name, generator in generators(game, sampler).items():
         tensors[f"random.{name}"] = generator.get_state()
     tensors["random.batches"] = game.batches.position.random
@@ -111,8 +110,8 @@ def live(game: Game, sampler: Sampler) -> dict[str, Tensor]:
 
 
 def game_tensors(game: Game) -> dict[str, Tensor]:
-    """Those of the networks, the averaged G, the optimizers and the loss's balance."""
-    tensors = {"balance": game.balance}
+    """Those of the networks, the averaged G, the optimizers, the loss's balance and the squares."""
+    tensors = {"balance": game.balance, "squares": game.squares}
     modules = {
         "generator": game.generator,
         "discriminator": game.discriminator,
@@ -152,8 +151,6 @@ def put_back(
     """
     for name, tensor in live(game, sampler).items():
         tensor.copy_(tensors[name])
-    penalties = tensors["squares"].to(game.device)
-    game.squares = (penalties[0], penalties[1])
     game.step, game.d_updates = state.step, state.d_updates
     for name, generator in generators(game, sampler).items():
         held = tensors.get(f"random.{name}")

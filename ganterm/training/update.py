@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganterm.diagnosis.norms import first_nonfinite
 from ganterm.training.buffers import BufferGuard
-from ganterm.training.optimizers import GuardedOptimizer
+from ganterm.training.optimizers import GuardedOptimizer, Rate
 from ganterm.training.weights import Weights, flattened
 
 
@@ -40,7 +40,7 @@ def looked_at(network: str, weights: Weights) -> list[str]:
 def applied(
     weights: Weights,
     optimizer: GuardedOptimizer,
-    rate: float,
+    rate: Rate,
     buffers: BufferGuard,
     loss: Tensor,
     added: Sequence[Tensor],

@@ -1,0 +1,232 @@
+"""Whole iterations as CUDA graphs: captured once, then replayed with one call each.
+
+A small network's iteration is some hundred short kernels; to launch them one by one takes the host
+longer than the GPU takes to run them. A graph launches them all together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ganterm.controls import Controls
+from ganterm.data.source import Progress
+from ganterm.errors import UserError
+from ganterm.session.metrics import ON_DEVICE
+from ganterm.training.iteration import Game
+from ganterm.training.rehearsal import in_a_line, taken_back
+from ganterm.training.state import game_generators
+from ganterm.training.turn import Batch, Turn
+
+AFTER = 50
+"""Turns that are played before one is captured, which takes as long as many of them: so a control
+that is turned step by step is not captured at each."""
+MOST = 8
+"""Graphs kept; each holds the memory that an iteration works in. Turns beyond are only played."""
+STEADY = [
+    place
+    for place, name in enumerate(ON_DEVICE)
+    if name.startswith(("d_loss", "g_loss", "score_", "grad_norm_", "penalty", "r1", "r2"))
+]
+"""Places of scalars that change little where rounding does, unlike shares of a batch."""
+
+
+class Graph(Protocol):
+    """Work that is captured once and done again by each replay, on what then lies in memory."""
+
+    def capture(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Remember what ``work`` does; what it returns is written anew by each replay."""
+
+    def replay(self) -> None:
+        """Do it."""
+
+
+class CudaGraph:
+    """A CUDA graph; ``generators`` are those that its work draws from beside the device's own."""
+
+    def __init__(self, generators: Iterable[torch.Generator]) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            self._graph.register_generator_state(generator)
+
+    def capture(self, work: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Remember the work, which is done once before: what is made at first use is made then."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            work()
+        torch.cuda.current_stream().wait_stream(stream)
+        # Threads that pin memory for a data loader do what no capturing thread may.
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+            return work()
+
+    def replay(self) -> None:
+        """Queue it on the current stream."""
+        self._graph.replay()
+
+
+GRAPHS: dict[str, Callable[[Iterable[torch.Generator]], Graph]] = {"cuda": CudaGraph}
+"""By the type of the device."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A graph, the places it reads its real batches from, and the scalars it writes."""
+
+    graph: Graph
+    places: Sequence[Batch]
+    scalars: list[Tensor]
+
+    def replay(self, turn: Turn) -> list[Tensor]:
+        """Do the work of a turn of the same settings and kind, on its own batches."""
+        for place in self.places:
+            for held, drawn in zip(place, turn.next_batch(), strict=True):
+                if held is not None and drawn is not None:
+                    held.copy_(drawn)
+        self.graph.replay()
+        return self.scalars
+
+
+class Replayer:
+    """Plays the iterations of ``game``, from graphs once their settings have been in force a while.
+
+    Rates and the level of the instance noise lie on the device and may change from step to step;
+    where any other control changes, the graphs are dropped. A graph is used only if replays of it
+    have come to the same as the work itself: bit for bit where the run is ``deterministic``, else
+    in what they measure. ``trouble`` says why nothing is captured any more, where so.
+    """
+
+    def __init__(self, game: Game, deterministic: bool) -> None:
+        self.trouble = ""
+        self._game = game
+        self._deterministic = deterministic
+        self._controls: Controls | None = None
+        self._settings: Controls | None = None
+        self._captured: dict[Hashable, Captured] = {}
+        self._played: Counter[Hashable] = Counter()
+        self._dials = [torch.zeros((), device=game.device) for _ in range(3)]
+        self._dialled = [0.0, 0.0, 0.0]
+
+    def play(self, controls: Controls) -> list[Tensor]:
+        """One iteration, as ``Game.play``."""
+        turn = self._game.turn(controls)
+        self._heed(turn)
+        captured = self._captured.get(turn.kind)
+        if captured is None and self._due(turn.kind):
+            drawn = [turn.next_batch() for _ in range(turn.reals)]
+            captured = self._try(turn, drawn)
+            turn = turn.fed(drawn)
+        work = self._game.work if captured is None else captured.replay
+        scalars = work(self._on_device(turn))
+        self._game.done(turn)
+        return scalars
+
+    def capture(self, controls: Controls) -> None:
+        """Have turns like the coming one replayed; RuntimeError where they cannot be."""
+        turn = self._game.turn(controls)
+        self._heed(turn)
+        with taken_back(self._game):
+            self._capture(turn, [turn.next_batch() for _ in range(turn.reals)])
+
+    def _heed(self, turn: Turn) -> None:
+        """Drop the graphs of other settings."""
+        if turn.controls is self._controls:
+            return
+        self._controls = turn.controls
+        if turn.settings != self._settings:
+            self._settings = turn.settings
+            self._captured.clear()
+            self._played.clear()
+
+    def _due(self, kind: Hashable) -> bool:
+        self._played[kind] += 1
+        return self._played[kind] > AFTER and len(self._captured) < MOST and not self.trouble
+
+    def _try(self, turn: Turn, drawn: Sequence[Batch]) -> Captured | None:
+        try:
+            return self._capture(turn, drawn)
+        except RuntimeError as error:
+            self.trouble = f"no step is captured as a CUDA graph any more: {in_a_line(error)}"
+            return None
+
+    def _capture(self, turn: Turn, drawn: Sequence[Batch]) -> Captured:
+        # Between two turns alike another one: a graph that holds the numbers of its first turn,
+        # rather than the places where they lie, comes to something else.
+        faster = replace(turn, lr_d=turn.lr_d * 10, lr_g=turn.lr_g * 10)
+        unlike = [(-samples, labels) for samples, labels in drawn]
+        trial = [(turn, drawn), (faster, unlike), (turn, drawn)]
+        plain = self._outcome(trial, self._game.work)
+        places = [
+            (samples.clone(), None if labels is None else labels.clone())
+            for samples, labels in drawn
+        ]
+        graph = GRAPHS[self._game.device.type]([self._game.noise])
+        on_device = self._on_device(turn)
+        with taken_back(self._game):
+            scalars = graph.capture(lambda: self._game.work(on_device.fed(places)))
+        captured = Captured(graph, places, scalars)
+        _compare(plain, self._outcome(trial, captured.replay), self._deterministic)
+        self._captured[turn.kind] = captured
+        return captured
+
+    def _outcome(
+        self, trial: Sequence[tuple[Turn, Sequence[Batch]]], work: Callable[[Turn], list[Tensor]]
+    ) -> _Outcome:
+        """What some turns come to that are done as ``work`` does them, which is taken back."""
+        game = self._game
+        with taken_back(game):
+            rows = [torch.stack(work(self._on_device(turn).fed(drawn))) for turn, drawn in trial]
+            weights = torch.cat([game.weights_d.flat, game.weights_g.flat]).detach()
+            random = [generator.get_state() for generator in game_generators(game).values()]
+        return _Outcome(torch.stack(rows), weights, random)
+
+    def _on_device(self, turn: Turn) -> Turn:
+        """The same turn with its numbers on the device."""
+        wanted = (float(turn.lr_d), float(turn.lr_g), float(turn.noise or 0))
+        for place, value in enumerate(wanted):
+            if self._dialled[place] != value:
+                self._dials[place].fill_(value)
+                self._dialled[place] = value
+        lr_d, lr_g, noise = self._dials
+        return replace(turn, lr_d=lr_d, lr_g=lr_g, noise=None if turn.noise is None else noise)
+
+
+def replaying(game: Game, controls: Controls, deterministic: bool, tell: Progress) -> Replayer:
+    """A replayer of ``game`` that has captured what it starts with; UserError where it cannot."""
+    device = game.device
+    if device.type not in GRAPHS:
+        raise UserError(f"run.cuda_graphs: {device} has none; use cuda, or leave it at false")
+    replayer = Replayer(game, deterministic)
+    tell("capturing an iteration as a CUDA graph", None)
+    try:
+        replayer.capture(controls)
+    except RuntimeError as error:
+        raise UserError(f"run.cuda_graphs: {in_a_line(error)}; leave it at false") from None
+    return replayer
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Of some turns: their scalars (turns, n), the weights after, and the generators' states."""
+
+    rows: Tensor
+    weights: Tensor
+    random: list[Tensor]
+
+
+def _compare(plain: _Outcome, replayed: _Outcome, exactly: bool) -> None:
+    """RuntimeError where a replay did something else than the work itself."""
+    if not all(map(torch.equal, plain.random, replayed.random)):
+        raise RuntimeError("a replayed step draws other random numbers than one that is not")
+    if exactly:
+        same = torch.equal(plain.weights, replayed.weights)
+    else:
+        rows = plain.rows[:, STEADY], replayed.rows[:, STEADY]
+        same = torch.allclose(*rows, rtol=1e-2, atol=1e-3, equal_nan=True)
+    if not same:
+        raise RuntimeError("a replayed step comes to something else than one that is not")

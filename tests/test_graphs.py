@@ -1,0 +1,228 @@
+"""Iterations that are replayed from graphs are those that are played, bit for bit.
+
+What a CUDA graph keeps is stood in for by a tape of the device's operations (tests/tape.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganterm import presets
+from ganterm.controls import Controls
+from ganterm.errors import UserError
+from ganterm.losses import LOSSES
+from ganterm.session.launch import Launch
+from ganterm.session.local import LocalSession
+from ganterm.session.metrics import ON_DEVICE
+from ganterm.session.protocol import SetControl
+from ganterm.training import graphs, setup
+from ganterm.training.batches import Batches
+from ganterm.training.graphs import Captured, Replayer
+from ganterm.training.iteration import Game
+from ganterm.training.setup import set_up
+from ganterm.training.state import game_generators, game_tensors
+from tests.conftest import Train
+from tests.tape import Tape
+from tests.test_iteration import OPTIMIZERS, make_game
+from tests.test_resume import folder_of, resumed, same
+from tests.test_zoo import SMALLER, generated
+
+
+@pytest.fixture(autouse=True)
+def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
+    """Graphs can be had on a CPU and soon are; those that were made."""
+    made: list[Tape] = []
+
+    def new(generators: Any) -> Tape:
+        made.append(Tape(generators))
+        return made[-1]
+
+    monkeypatch.setitem(graphs.GRAPHS, "cpu", new)
+    monkeypatch.setattr(graphs, "AFTER", 2)
+    return made
+
+
+def played(
+    make: Callable[[], Game], turns: list[Controls], after: int | None
+) -> tuple[Game, Replayer, list[Tensor]]:
+    """A game after these turns, captured after so many of a kind, or never."""
+    game = make()
+    replayer = Replayer(game, deterministic=True)
+    if after is None:
+        replayer._due = lambda kind: False  # type: ignore[method-assign]
+    torch.manual_seed(7)
+    rows = [torch.stack(replayer.play(controls)) for controls in turns]
+    assert not replayer.trouble
+    return game, replayer, rows
+
+
+def assert_same(make: Callable[[], Game], turns: list[Controls]) -> int:
+    """Replayed and merely played the turns come to the same; how many graphs there are then."""
+    game, replayer, rows = played(make, turns, after=2)
+    twin, _, twin_rows = played(make, turns, after=None)
+    for step, (row, twin_row) in enumerate(zip(rows, twin_rows, strict=True)):
+        assert torch.equal(row, twin_row), step
+    ours, theirs = game_tensors(game), game_tensors(twin)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    assert (game.step, game.d_updates) == (twin.step, twin.d_updates)
+    assert game.batches.position.at == twin.batches.position.at
+    for name, generator in game_generators(game).items():
+        assert torch.equal(generator.get_state(), game_generators(twin)[name].get_state()), name
+    return len(replayer._captured)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: "-".join(map(str, o.values())))
+def test_rates_change_without_another_capture(optimizer: dict[str, Any], tapes: list[Tape]) -> None:
+    turns = [Controls(lr_d=1e-3 / n, lr_g=n * 1e-4, ema=0.9 * (n % 2)) for n in range(1, 12)]
+    assert assert_same(lambda: make_game(**optimizer), turns) == 1
+    assert len(tapes) == 1
+
+
+def game_of(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch, preset: str, *overrides: str
+) -> tuple[Callable[[], Game], Controls]:
+    """Makes a preset's game, always the same one, on generated data; its controls."""
+    monkeypatch.setattr(setup, "loaded", generated)
+    numbers = itertools.count()
+    small = ("data.batch_size=8", *SMALLER.get(preset, []), *overrides)
+
+    def make() -> Game:
+        wanted = launch(*small, preset=preset, name=f"r{next(numbers)}", tiny=())
+        return set_up(wanted, lambda *told: None).game
+
+    return make, launch(*small, preset=preset, tiny=()).preset.controls
+
+
+ALIKE = ("cifar_frogs_bilinear", "cifar_frogs_lsgan", "stacked_mnist_r3gan", "fashion_dcgan")
+"""Presets whose networks and losses others have too."""
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if name not in ALIKE])
+def test_every_presets_steps_can_be_replayed(
+    name: str, launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, controls = game_of(launch, monkeypatch, name, "k=2")
+    assert assert_same(make, [controls] * 4) == 1
+
+
+VARIANTS: dict[str, tuple[tuple[str, ...], int]] = {
+    "lazy R1 and R2": (("r1=0.1", "r2=0.2", "r_every=5", "k=3"), 4),
+    "R1 more often than once a step": (("r1=0.1", "r_every=2", "k=3"), 2),
+    "packs, the best, flips": (
+        ("discriminator.pack=2", "top_k=0.5", "l=2", "label_flips=0.2", "label_noise=0.1"),
+        1,
+    ),
+    "noise that fades": (("instance_noise=0.4", "noise_steps=12", "d_input_dropout=0.2"), 2),
+    "clipping": (("grad_clip=0.5", "optimizer.clip_value=0.01", "loss=wgan"), 1),
+    "bfloat16": (("run.precision=bf16",), 1),
+    "an epoch smaller than a batch": (("data.batch_size=64",), 1),
+}
+"""What makes several kinds of steps, and how many."""
+
+
+@pytest.mark.parametrize("case", VARIANTS)
+def test_every_kind_of_step_has_its_own_graph(
+    case: str, launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides, kinds = VARIANTS[case]
+    make, controls = game_of(launch, monkeypatch, "mnist_mlp", *overrides)
+    assert assert_same(make, [controls] * 20) == kinds
+
+
+def test_each_loss_is_captured_in_its_turn(tapes: list[Tape]) -> None:
+    losses = [name for name, loss in LOSSES.items() if loss.d_kind == "score"]
+    turns = [Controls(loss=loss, k=k) for loss in losses for k in (1, 2) for _ in range(4)]
+    assert assert_same(make_game, turns) == 1
+    assert len(tapes) == 2 * len(losses)
+
+
+def test_a_replay_leaves_no_trace_of_what_is_not_finite() -> None:
+    game, replayer, _ = played(make_game, [Controls()] * 4, after=2)
+    before = game.weights_d.flat.detach().clone()
+    assert isinstance(game.batches, Batches)
+    game.batches.samples = game.batches.samples.float().fill_(float("nan"))
+    row = dict(zip(ON_DEVICE, replayer.play(Controls()), strict=True))
+    assert row["refused_d"] > 0 and row["refused_g"] == 0
+    assert torch.equal(game.weights_d.flat, before)
+
+
+def refused(told: str, deterministic: bool = False) -> None:
+    with pytest.raises(RuntimeError, match=told):
+        Replayer(make_game(), deterministic).capture(Controls())
+
+
+def test_a_graph_that_holds_its_first_rates_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replayer, "_on_device", lambda self, turn: turn)
+    refused("comes to something else")
+
+
+def test_a_graph_that_holds_its_first_batch_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Captured, "replay", lambda self, turn: self.graph.replay() or self.scalars)
+    refused("comes to something else")
+
+
+def test_a_graph_that_draws_nothing_anew_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Tape.replay
+
+    def replay(self: Tape) -> None:
+        before = torch.get_rng_state()
+        inner(self)
+        torch.set_rng_state(before)
+
+    monkeypatch.setattr(Tape, "replay", replay)
+    refused("other random numbers")
+
+
+def test_work_that_is_read_back_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Game.draw_noise
+
+    def draw_noise(self: Game) -> Tensor:
+        noise = inner(self)
+        return noise / float(noise.std())
+
+    monkeypatch.setattr(Game, "draw_noise", draw_noise)
+    refused("reads back")
+
+
+def test_what_cannot_be_captured_any_more_is_played_and_told(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first capture is that of the start, without which there is no run."""
+    session = LocalSession(launch("run.cuda_graphs=true", steps=20))
+    inner = Tape.capture
+    left = iter(range(1))
+
+    def capture(self: Tape, work: Callable[[], list[Tensor]]) -> list[Tensor]:
+        if next(left, None) is None:
+            raise RuntimeError("out of memory")
+        return inner(self, work)
+
+    monkeypatch.setattr(Tape, "capture", capture)
+    session.submit(SetControl("k", 2, "test"))
+    session.start()
+    assert session.ended.wait(60)
+    assert session.snapshot.state == "finished"
+    raised = [each for each in session.snapshot.alarms if each.name == "graphs"]
+    assert "out of memory" in raised[0].message
+
+
+def test_a_run_is_replayed_and_resumed_bit_for_bit(train: Train, tapes: list[Tape]) -> None:
+    overrides = ("run.cuda_graphs=true", "run.deterministic=true", "r1=0.1", "r_every=3")
+    whole = folder_of(train(*overrides, steps=21, name="whole"))
+    assert len(tapes) > 1
+    part = folder_of(train(*overrides, steps=9, name="part"))
+    same(whole, folder_of(resumed(part, 21)))
+
+
+def test_a_device_without_graphs_is_refused(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(graphs.GRAPHS, "cpu")
+    with pytest.raises(UserError, match=r"^run\.cuda_graphs: cpu has none; use cuda, or"):
+        set_up(launch("run.cuda_graphs=true"), lambda *told: None)
