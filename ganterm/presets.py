@@ -14,9 +14,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from ganterm import data
-from ganterm.controls import KNOBS, ControlError, Controls
+from ganterm.controls import KNOBS, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
+from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions

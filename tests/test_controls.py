@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganterm.controls import KNOBS, ControlError, Controls, knob_of, parse_assignment
+from ganterm.controls import KNOBS, Controls, knob_of, parse_assignment
+from ganterm.knob import ControlError
 
 numbers = [knob for knob in KNOBS.values() if not knob.choices]
 

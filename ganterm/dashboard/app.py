@@ -12,7 +12,6 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from ganterm.controls import ControlError, Value
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S
 from ganterm.dashboard.commands import commands
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -32,6 +31,7 @@ from ganterm.dashboard.session_app import SessionApp
 from ganterm.dashboard.steering import Steering
 from ganterm.dashboard.terminal import Colors
 from ganterm.errors import UserError
+from ganterm.knob import ControlError, Value
 from ganterm.session.findings import Remedy
 from ganterm.session.protocol import (
     NewNoise,

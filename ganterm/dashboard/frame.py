@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ganterm.controls import Value
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.knob import Value
 from ganterm.session.history import HistoryView
 from ganterm.session.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 

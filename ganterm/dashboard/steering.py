@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ganterm.controls import KNOBS, ControlError, Value, parse_assignment
+from ganterm.controls import KNOBS, parse_assignment
+from ganterm.knob import ControlError, Value
 from ganterm.session.protocol import ENDED, Event, Session, SetControl, Snapshot
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.controls import Controls, Value
+from ganterm.controls import Controls
+from ganterm.knob import Value
 from ganterm.session.findings import Alarm, Diagnosis
 from ganterm.session.history import HistoryView
 from ganterm.session.metrics import METRICS

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from ganterm.controls import KNOBS, ControlError
+from ganterm.controls import KNOBS
+from ganterm.knob import ControlError
 from ganterm.session.columns import read_column
 from ganterm.session.protocol import Event
 from ganterm.text import clean_data

@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ganterm.controls import ControlError, Value
 from ganterm.diagnosis.rule import Record
+from ganterm.knob import ControlError, Value
 from ganterm.session.board import Board, now
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import (

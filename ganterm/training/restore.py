@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as unpack_tensors
 from torch import Tensor
 
-from ganterm.controls import ControlError, Controls
+from ganterm.controls import Controls
 from ganterm.files import read_file
+from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.session.jsonfile import MAX_BYTES, validated
 from ganterm.session.runs import CheckpointName
