@@ -30,7 +30,6 @@ from safetensors.torch import load_file
 from safetensors.torch import save as pack
 from torch import Tensor
 
-from ganterm import presets
 from ganterm.session import runs
 from ganterm.session.findings import Alarm, Remedy
 from ganterm.session.launch import Launch
@@ -43,7 +42,7 @@ from ganterm.training.keeper import Keeper, News, Wish
 from ganterm.training.restore import Unusable
 from ganterm.training.state import RunState, architecture
 from tests.conftest import TINY
-from tests.test_resume import flip, resumed
+from tests.test_resume import flip, resumed, trained_twice
 from tests.test_trainer import events, rows, until
 
 FILES = (TENSORS, STATE, MANIFEST)
@@ -159,15 +158,8 @@ def test_newer_branches_are_newer(run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with two checkpoints, at steps 2 and 4; tests work on copies."""
-    known, preset = presets.load("mnist_mlp", TINY)
-    launch = Launch(known, preset, "cpu", 2, None, tmp_path_factory.mktemp("runs"), "run")
-    session = LocalSession(launch)
-    session.start()
-    assert session.ended.wait(60)
-    run = Path(session.snapshot.info.directory)
-    assert resumed(run, 4).snapshot.failure is None
-    return run
+    """Tests work on copies."""
+    return trained_twice(tmp_path_factory.mktemp("runs"), "mnist_mlp", TINY)
 
 
 NEWEST = CheckpointName(0, 4)

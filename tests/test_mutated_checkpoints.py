@@ -26,13 +26,12 @@ from ganterm import presets
 from ganterm.errors import UserError
 from ganterm.session import runs
 from ganterm.session.launch import Launch
-from ganterm.session.local import LocalSession
 from ganterm.session.runs import CheckpointName
 from ganterm.training.beginning import from_checkpoint
 from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS
 from ganterm.training.setup import Setup, set_up
 from ganterm.training.state import architecture, live
-from tests.test_resume import resumed
+from tests.test_resume import trained_twice
 
 SECONDS = 2.0
 """Of processor time, the most that one may take."""
@@ -50,15 +49,7 @@ VALUES: list[Any] = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with checkpoints at steps 2 and 4."""
-    known, preset = presets.load("ring8", SMALL)
-    launch = Launch(known, preset, "cpu", 2, None, tmp_path_factory.mktemp("runs"), "run")
-    session = LocalSession(launch)
-    session.start()
-    assert session.ended.wait(60)
-    run = Path(session.snapshot.info.directory)
-    assert resumed(run, 4).snapshot.failure is None
-    return run
+    return trained_twice(tmp_path_factory.mktemp("runs"), "ring8", SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,15 @@ def resumed(
     return session
 
 
+def trained_twice(folder: Path, preset: str, overrides: tuple[str, ...]) -> Path:
+    """A run "run" in ``folder`` with checkpoints at steps 2 and 4."""
+    known, loaded = presets.load(preset, overrides)
+    session = LocalSession(Launch(known, loaded, "cpu", 2, None, folder, "run"))
+    session.start()
+    assert session.ended.wait(60)
+    return folder_of(resumed(folder_of(session), 4))
+
+
 def folder_of(session: LocalSession) -> Path:
     failure = session.snapshot.failure
     assert failure is None, failure
