@@ -6,7 +6,10 @@ What a CUDA graph keeps is stood in for by a tape of the device's operations (te
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,13 +26,14 @@ from ganterm.session.metrics import ON_DEVICE
 from ganterm.session.protocol import SetControl
 from ganterm.training import graphs, setup
 from ganterm.training.batches import Batches
-from ganterm.training.graphs import Captured, Replayer
+from ganterm.training.graphs import Captured, CudaGraph, Replayer
 from ganterm.training.iteration import Game
 from ganterm.training.setup import set_up
 from ganterm.training.state import game_generators, game_tensors
+from ganterm.training.turn import Turn
 from tests.conftest import Train
 from tests.tape import Tape
-from tests.test_iteration import OPTIMIZERS, make_game
+from tests.test_iteration import OPTIMIZERS, labelled_game, make_game
 from tests.test_resume import folder_of, resumed, same
 from tests.test_zoo import SMALLER, generated
 
@@ -49,13 +53,13 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
 
 
 def played(
-    make: Callable[[], Game], turns: list[Controls], after: int | None
+    make: Callable[[], Game], turns: list[Controls], from_graphs: bool = True
 ) -> tuple[Game, Replayer, list[Tensor]]:
-    """A game after these turns, captured after so many of a kind, or never."""
+    """A game after these turns, which are captured where they come often, or never."""
     game = make()
     replayer = Replayer(game, deterministic=True)
-    if after is None:
-        replayer._due = lambda kind: False  # type: ignore[method-assign]
+    if not from_graphs:
+        replayer._is_due = lambda kind: False  # type: ignore[method-assign]
     torch.manual_seed(7)
     rows = [torch.stack(replayer.play(controls)) for controls in turns]
     assert not replayer.trouble
@@ -64,8 +68,8 @@ def played(
 
 def assert_same(make: Callable[[], Game], turns: list[Controls]) -> int:
     """Replayed and merely played the turns come to the same; how many graphs there are then."""
-    game, replayer, rows = played(make, turns, after=2)
-    twin, _, twin_rows = played(make, turns, after=None)
+    game, replayer, rows = played(make, turns)
+    twin, _, twin_rows = played(make, turns, from_graphs=False)
     for step, (row, twin_row) in enumerate(zip(rows, twin_rows, strict=True)):
         assert torch.equal(row, twin_row), step
     ours, theirs = game_tensors(game), game_tensors(twin)
@@ -143,7 +147,7 @@ def test_each_loss_is_captured_in_its_turn(tapes: list[Tape]) -> None:
 
 
 def test_a_replay_leaves_no_trace_of_what_is_not_finite() -> None:
-    game, replayer, _ = played(make_game, [Controls()] * 4, after=2)
+    game, replayer, _ = played(make_game, [Controls()] * 4)
     before = game.weights_d.flat.detach().clone()
     assert isinstance(game.batches, Batches)
     game.batches.samples = game.batches.samples.float().fill_(float("nan"))
@@ -152,19 +156,76 @@ def test_a_replay_leaves_no_trace_of_what_is_not_finite() -> None:
     assert torch.equal(game.weights_d.flat, before)
 
 
-def refused(told: str, deterministic: bool = False) -> None:
+def refused(
+    told: str,
+    deterministic: bool = False,
+    trained: int = 0,
+    make: Callable[[], Game] = make_game,
+    **controls: Any,
+) -> None:
+    """What is captured after so many steps is not used, for that reason."""
+    game, known = make(), Controls(**controls)
+    for _ in range(trained):
+        game.play(known)
     with pytest.raises(RuntimeError, match=told):
-        Replayer(make_game(), deterministic).capture(Controls())
+        Replayer(game, deterministic).capture(known)
 
 
-def test_a_graph_that_holds_its_first_rates_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("trained", [0, 300])
+@pytest.mark.parametrize("rate", [1e-3, 1e-6])
+def test_a_graph_that_holds_its_first_rates_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, rate: float, trained: int, deterministic: bool
+) -> None:
     monkeypatch.setattr(Replayer, "_on_device", lambda self, turn: turn)
-    refused("comes to something else")
+    told = "comes to another" if deterministic else "moves D elsewhere"
+    refused(told, deterministic, trained, lr_d=rate, lr_g=rate)
 
 
-def test_a_graph_that_holds_its_first_batch_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trained", [0, 300])
+def test_a_graph_that_holds_its_first_batch_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, trained: int
+) -> None:
     monkeypatch.setattr(Captured, "replay", lambda self, turn: self.graph.replay() or self.scalars)
-    refused("comes to something else")
+    refused("moves D elsewhere", trained=trained)
+
+
+def test_a_graph_that_holds_its_first_labels_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Captured.replay
+
+    def replay(self: Captured, turn: Turn) -> list[Tensor]:
+        labels = [place[1] for place in self.places]
+        return inner(self, turn.fed([(turn.next_batch()[0], held) for held in labels]))
+
+    monkeypatch.setattr(Captured, "replay", replay)
+    kind = {"conditional": "onehot"}
+    refused("comes to another", deterministic=True, make=lambda: labelled_game(kind, kind))
+
+
+def test_a_graph_that_holds_its_first_noise_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = Replayer._on_device
+
+    def on_device(self: Replayer, turn: Turn) -> Turn:
+        return replace(inner(self, turn), noise=turn.noise)
+
+    monkeypatch.setattr(Replayer, "_on_device", on_device)
+    refused("comes to another", deterministic=True, instance_noise=0.3)
+
+
+def test_rates_on_the_device_train_as_numbers_do() -> None:
+    def make() -> Game:
+        return make_game(name="sgd", momentum=0.5)
+
+    turns = [Controls(lr_d=0.1, lr_g=0.1, instance_noise=0.1)] * 8
+    start = make().weights_g.flat.detach().clone()
+    game, _, _ = played(make, turns)
+    twin = make()
+    torch.manual_seed(7)
+    for controls in turns:
+        twin.play(controls)
+    moved = twin.weights_g.flat.detach() - start
+    assert moved.abs().max() > 1e-3
+    torch.testing.assert_close(game.weights_g.flat.detach() - start, moved, rtol=1e-3, atol=1e-6)
 
 
 def test_a_graph_that_draws_nothing_anew_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +287,96 @@ def test_a_device_without_graphs_is_refused(
     monkeypatch.delitem(graphs.GRAPHS, "cpu")
     with pytest.raises(UserError, match=r"^run\.cuda_graphs: cpu has none; use cuda, or"):
         set_up(launch("run.cuda_graphs=true"), lambda *told: None)
+
+
+class FakeCuda:
+    """torch.cuda as far as a capture needs it; the log of what was asked of it."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.log: list[str] = []
+        self.fails = fails
+        self.at = ["main"]
+        self.default_generators = [FakeGenerator(self.log)]
+
+    def CUDAGraph(self) -> SimpleNamespace:  # noqa: N802 (torch's name)
+        return SimpleNamespace(register_generator_state=lambda generator: None)
+
+    def Stream(self) -> FakeStream:  # noqa: N802
+        return FakeStream("side", self.log)
+
+    def current_device(self) -> int:
+        return 0
+
+    def current_stream(self) -> FakeStream:
+        return FakeStream(self.at[-1], self.log)
+
+    @contextmanager
+    def stream(self, stream: FakeStream) -> Iterator[None]:
+        self.at.append(stream.name)
+        try:
+            yield
+        finally:
+            self.at.pop()
+
+    @contextmanager
+    def graph(self, graph: Any, stream: FakeStream, capture_error_mode: str) -> Iterator[None]:
+        self.at.append(stream.name)
+        try:
+            yield
+        finally:
+            # As torch's own: where the end fails, its stream is not left.
+            if self.fails:
+                raise RuntimeError("operation failed due to a previous error during capture")
+            self.at.pop()
+
+    def get_sync_debug_mode(self) -> int:
+        return 0
+
+    def set_sync_debug_mode(self, mode: int | str) -> None:
+        self.log.append(f"waiting is {mode}")
+
+
+@dataclass
+class FakeStream:
+    name: str
+    log: list[str]
+
+    def wait_stream(self, other: FakeStream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+@dataclass
+class FakeGenerator:
+    log: list[str]
+
+    def clone_state(self) -> str:
+        return "sound"
+
+    def graphsafe_set_state(self, state: str) -> None:
+        self.log.append(f"a generator is {state}")
+
+
+@pytest.mark.parametrize("failing", ["", "work", "capture"])
+def test_a_capture_leaves_streams_and_generators_sound(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    cuda = FakeCuda(failing)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    done: list[str] = []
+
+    def work() -> list[Tensor]:
+        assert cuda.at[-1] == "side"
+        done.append("work")
+        if failing == "work" or (failing and len(done) == 2):
+            raise RuntimeError("out of memory")
+        return []
+
+    graph = CudaGraph([FakeGenerator(cuda.log)])  # type: ignore[list-item]
+    with pytest.raises(RuntimeError, match=r"^out of memory$") if failing else nullcontext():
+        graph.capture(work)
+    assert len(done) == (1 if failing == "work" else 2)
+    assert cuda.at[:1] == ["main"] and cuda.log[0] == "side waits for main"
+    assert cuda.log[1:3] == ["waiting is error", "waiting is 0"]
+    assert cuda.log[3:] == ["a generator is sound"] * (2 if failing else 0) + [
+        "main waits for side"
+    ]

@@ -118,25 +118,29 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         forwards,
     )
     rehearse(game, run, preset.controls, tell)
-    replayer = (
-        replaying(game, preset.controls, run.deterministic, tell) if run.cuda_graphs else None
-    )
     total = None if dataset.stream is None else len(dataset.stream)
     sampler = Sampler(dataset, latent, device, view_seed, total)
     examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)
     traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
     about = _about(launch, preset, whole, device)
+    path = launch.runs_dir / launch.run_name
+    if lock is None:
+        history = History(tuple(METRICS), run.record_every, run.record_every)
+        beginning = Beginning(preset.controls, history)
+    else:
+        tell("reading the checkpoint", None)
+        beginning = _go_on(path, launch, preset, whole, device, game, sampler)
+        examiner.recall(records.read_diagnosis(path, beginning.step))
+    replayer = None
+    if run.cuda_graphs:
+        replayer = replaying(game, beginning.controls, run.deterministic, tell)
     if lock is None:
         tell("making the run directory", None)
         about |= {"id": str(uuid.uuid4()), "created": now(), "parent": None}
-        history = History(tuple(METRICS), run.record_every, run.record_every)
-        beginning = Beginning(preset.controls, history)
         directory = RunDirectory.create(launch.runs_dir, launch.run_name, preset.toml(), about)
     else:
-        tell("reading the checkpoint", None)
-        path = launch.runs_dir / launch.run_name
-        beginning = _go_on(path, launch, preset, whole, device, game, sampler)
-        examiner.recall(records.read_diagnosis(path, beginning.step))
+        if beginning.discards:
+            _point(path, launch.checkpoint)
         directory = RunDirectory.reopen(path, lock)
         directory.update(**about, branch=beginning.branch, step=None, ended=None)
     info = RunInfo(
@@ -255,16 +259,22 @@ def _go_on(
             f"than are here now (sha256 {clean(known.sha256, 64)[:12]} then, "
             f"{dataset.sha256[:12]} now); give their --data-dir"
         )
-    name = CheckpointName.parse(launch.checkpoint)
+    name = _named(launch.checkpoint)
+    return from_checkpoint(path, name, preset, str(device), game, sampler)
+
+
+def _point(path: Path, checkpoint_name: str) -> None:
+    """From now on the newest branch goes on from that checkpoint."""
+    try:
+        checkpoint.point(path / "checkpoints", _named(checkpoint_name))
+    except OSError as error:
+        raise UserError(f"{clean(path / 'checkpoints')}: {error.strerror}") from None
+
+
+def _named(checkpoint_name: str) -> CheckpointName:
+    name = CheckpointName.parse(checkpoint_name)
     assert name is not None
-    beginning = from_checkpoint(path, name, preset, str(device), game, sampler)
-    if beginning.discards:
-        # From now on this is what the newest branch goes on from.
-        try:
-            checkpoint.point(path / "checkpoints", name)
-        except OSError as error:
-            raise UserError(f"{clean(path / 'checkpoints')}: {error.strerror}") from None
-    return beginning
+    return name
 
 
 def _about(
