@@ -29,6 +29,7 @@ from ganterm.session.protocol import (
 )
 from ganterm.text import clean
 from ganterm.training.device import memory_bytes
+from ganterm.training.heap import Heap
 from ganterm.training.keeper import Wish
 from ganterm.training.pace import Pace
 from ganterm.training.rows import Rows
@@ -52,13 +53,10 @@ class Training:
         self._last_step = launch.steps
         self._game, self._replayer = game, setup.replayer
         self._directory = directory
-        self._device = setup.device
-        self._skipped = setup.skipped
+        self._setup = setup
         self._scheduled = preset.scheduled
-        self._begin = begin
         self._batch_size = preset.data.batch_size
         self._examiner = setup.examiner
-        self._traits = setup.traits
         self._pace = Pace(begin.counters.elapsed)
         standing = self._standing = Standing(
             begin.step,
@@ -91,6 +89,7 @@ class Training:
             run,
             setup.facts,
         )
+        self._heap = Heap()
         self._asked_to_stop: str | None = None
         self._single_steps = 0
         self._published_at = 0.0
@@ -116,10 +115,10 @@ class Training:
     def loop(self) -> None:
         """Iterate and obey until told to stop, or until the last step asked for is done."""
         standing = self._standing
-        if self._skipped:
-            self._teller.event("data", files=list(self._skipped), why="skipped on loading")
+        if self._setup.skipped:
+            self._teller.event("data", files=list(self._setup.skipped), why="skipped on loading")
         self._tell_how_it_begins()
-        if self._begin.checkpoint is None:
+        if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.
             self._judge()
         self._pace.go()
@@ -146,9 +145,10 @@ class Training:
             elif self._rows.full or time.perf_counter() - self._published_at >= PUBLISH_SECONDS:
                 self._drain()
                 self._publish()
+                self._heap.tend()
 
     def _tell_how_it_begins(self) -> None:
-        begin, controls = self._begin, self._standing.controls.table()
+        begin, controls = self._setup.beginning, self._standing.controls.table()
         if begin.checkpoint is None:
             self._teller.event("start", controls=controls)
             return
@@ -307,7 +307,9 @@ class Training:
     def _judge(self) -> None:
         """What the alarms make of all that is known."""
         known, standing = self._examiner.diagnosis, self._standing
-        record = Record(standing.step, standing.controls, self._board.history, known, self._traits)
+        record = Record(
+            standing.step, standing.controls, self._board.history, known, self._setup.traits
+        )
         self._teller.judge(record)
 
     def _drain(self) -> None:
@@ -346,6 +348,6 @@ class Training:
             diagnosis=self._examiner.diagnosis,
             alarms=tuple(teller.raised.values()),
             stopped_by=teller.stopped_by,
-            memory_bytes=memory_bytes(self._device),
+            memory_bytes=memory_bytes(self._setup.device),
             failure=failure,
         )
