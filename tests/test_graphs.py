@@ -98,7 +98,9 @@ def game_of(
 
     def make() -> Game:
         wanted = launch(*small, preset=preset, name=f"r{next(numbers)}", tiny=())
-        return set_up(wanted, lambda *told: None).game
+        made = set_up(wanted, lambda *told: None)
+        made.directory.close()
+        return made.game
 
     return make, launch(*small, preset=preset, tiny=()).preset.controls
 
