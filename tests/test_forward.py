@@ -25,9 +25,9 @@ from ganterm.training.iteration import Game
 from ganterm.training.latent import Latent
 from ganterm.training.rehearsal import taken_back
 from ganterm.training.setup import set_up
-from ganterm.training.state import game_generators, game_tensors
+from ganterm.training.state import game_tensors
 from tests.conftest import TINY
-from tests.test_iteration import CPU, OPTIMIZERS, scalars
+from tests.test_iteration import CPU, OPTIMIZERS, assert_same_games, scalars
 
 BF16 = Forwards("bf16")
 COMPILED = Forwards(compiled=True)
@@ -149,12 +149,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(
                 scalars(game, controls)
                 scalars(game, Controls(loss="hinge"))
         scalars(game, controls)
-    ours, theirs = game_tensors(game), game_tensors(twin)
-    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
-    assert (game.step, game.d_updates) == (twin.step, twin.d_updates)
-    assert game.batches.position.at == twin.batches.position.at
-    for name, generator in game_generators(game).items():
-        assert torch.equal(generator.get_state(), game_generators(twin)[name].get_state()), name
+    assert_same_games(game, twin)
 
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")

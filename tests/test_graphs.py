@@ -29,11 +29,10 @@ from ganterm.training.batches import Batches
 from ganterm.training.graphs import Captured, CudaGraph, Replayer
 from ganterm.training.iteration import Game
 from ganterm.training.setup import set_up
-from ganterm.training.state import game_generators, game_tensors
 from ganterm.training.turn import Turn
 from tests.conftest import Train
 from tests.tape import Tape
-from tests.test_iteration import OPTIMIZERS, labelled_game, make_game
+from tests.test_iteration import OPTIMIZERS, assert_same_games, labelled_game, make_game
 from tests.test_resume import folder_of, resumed, same
 from tests.test_zoo import SMALLER, generated
 
@@ -72,12 +71,7 @@ def assert_same(make: Callable[[], Game], turns: list[Controls]) -> int:
     twin, _, twin_rows = played(make, turns, from_graphs=False)
     for step, (row, twin_row) in enumerate(zip(rows, twin_rows, strict=True)):
         assert torch.equal(row, twin_row), step
-    ours, theirs = game_tensors(game), game_tensors(twin)
-    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
-    assert (game.step, game.d_updates) == (twin.step, twin.d_updates)
-    assert game.batches.position.at == twin.batches.position.at
-    for name, generator in game_generators(game).items():
-        assert torch.equal(generator.get_state(), game_generators(twin)[name].get_state()), name
+    assert_same_games(game, twin)
     return len(replayer._captured)
 
 

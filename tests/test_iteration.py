@@ -21,7 +21,7 @@ from ganterm.training.iteration import Game
 from ganterm.training.judging import noise_level
 from ganterm.training.latent import Latent
 from ganterm.training.optimizers import Rate
-from ganterm.training.state import game_tensors
+from ganterm.training.state import game_generators, game_tensors
 from ganterm.training.update import applied
 
 CPU = torch.device("cpu")
@@ -49,6 +49,16 @@ def scalars(game: Game, controls: Controls) -> dict[str, float]:
 def state(game: Game) -> dict[str, Tensor]:
     tensors = game_tensors(game).items()
     return {k: v.clone() for k, v in tensors if not k.endswith("num_batches_tracked")}
+
+
+def assert_same_games(one: Game, other: Game) -> None:
+    """All that the future of two games depends on is equal, bit for bit."""
+    ours, theirs = game_tensors(one), game_tensors(other)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    assert (one.step, one.d_updates) == (other.step, other.d_updates)
+    assert one.batches.position.at == other.batches.position.at
+    for name, generator in game_generators(one).items():
+        assert torch.equal(generator.get_state(), game_generators(other)[name].get_state()), name
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:

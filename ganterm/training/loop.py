@@ -47,15 +47,14 @@ class Training:
     """The loop of a run that is set up; where it stands is in one place, which its helpers read."""
 
     def __init__(self, launch: Launch, board: Board, setup: Setup) -> None:
-        preset, begin = setup.preset, setup.beginning
-        game, directory, run = setup.game, setup.directory, setup.preset.run
+        begin, run = setup.beginning, setup.preset.run
+        game, directory = setup.game, setup.directory
         self._board = board
         self._last_step = launch.steps
         self._game, self._replayer = game, setup.replayer
         self._directory = directory
         self._setup = setup
-        self._scheduled = preset.scheduled
-        self._batch_size = preset.data.batch_size
+        self._batch_size = setup.info.batch_size
         self._examiner = setup.examiner
         self._pace = Pace(begin.counters.elapsed)
         standing = self._standing = Standing(
@@ -226,9 +225,10 @@ class Training:
             return
         standing = self._standing
         coming = standing.step + 1
-        if coming in self._scheduled and standing.scheduled < coming:
+        scheduled = self._setup.preset.scheduled
+        if coming in scheduled and standing.scheduled < coming:
             standing.scheduled = coming
-            for name, value in self._scheduled[coming].items():
+            for name, value in scheduled[coming].items():
                 self._change(name, value, "schedule", "preset")
         commands = self._board.commands
         if any(isinstance(command, Stop) for command in tuple(commands)):
