@@ -281,7 +281,9 @@ def test_a_device_without_graphs_is_refused(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(graphs.GRAPHS, "cpu")
-    with pytest.raises(UserError, match=r"^run\.cuda_graphs: cpu has none; use cuda, or"):
+    with pytest.raises(
+        UserError, match=r"^run\.cuda_graphs: there are none on cpu; use --device cuda, or"
+    ):
         set_up(launch("run.cuda_graphs=true"), lambda *told: None)
 
 

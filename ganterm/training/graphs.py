@@ -255,7 +255,9 @@ def replaying(game: Game, controls: Controls, deterministic: bool, tell: Progres
     """A replayer of ``game`` that has captured what it starts with; UserError where it cannot."""
     device = game.device
     if device.type not in GRAPHS:
-        raise UserError(f"run.cuda_graphs: {device} has none; use cuda, or leave it at false")
+        raise UserError(
+            f"run.cuda_graphs: there are none on {device}; use --device cuda, or leave it at false"
+        )
     replayer = Replayer(game, deterministic)
     tell("capturing an iteration as a CUDA graph", None)
     try:
