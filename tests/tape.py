@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 READ_BACK = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal")
 
@@ -51,6 +51,8 @@ class Tape(TorchDispatchMode):
         for generator in given:
             if isinstance(generator, torch.Generator) and _address(generator) not in self._known:
                 raise RuntimeError(f"{func} draws from a generator that is not registered")
+        # As they are now: an operation may give a tensor another shape later.
+        kept_args, kept_kwargs = tree_map_only(Tensor, torch.detach, (args, kwargs))
         result = func(*args, **kwargs)
         made = tensors_in(result)
         memory = {tensor.untyped_storage().data_ptr() for tensor in tensors_in(given)}
@@ -59,8 +61,9 @@ class Tape(TorchDispatchMode):
             for argument in func._schema.arguments
         )
         views = all(tensor.untyped_storage().data_ptr() in memory for tensor in made)
-        if func._schema.name not in READ_BACK and (writes or not views):
-            self._done.append((func, args, kwargs, made))
+        shapes = views and (not writes or torch.Tag.inplace_view in func.tags)
+        if func._schema.name not in READ_BACK and not shapes:
+            self._done.append((func, kept_args, kept_kwargs, [each.detach() for each in made]))
         return result
 
 
