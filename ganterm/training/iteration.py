@@ -105,8 +105,8 @@ class Game:
     def work(self, turn: Turn) -> list[Tensor]:
         """All that an iteration does on the device but for the averaged G; returns its scalars.
 
-        What it does there depends on ``turn.kind`` and on tensors that stay where they are, so that
-        it can be captured and replayed.
+        What it does there follows from ``turn.settings``, ``turn.kind`` and tensors that stay where
+        they are, so that it can be captured and replayed.
         """
         controls = turn.controls
         if not (controls.r1 or controls.r2):
