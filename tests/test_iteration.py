@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from ganterm.training.latent import Latent
 from ganterm.training.optimizers import Rate
 from ganterm.training.state import game_generators, game_tensors
 from ganterm.training.update import applied
+from ganterm.training.weights import flattened
 
 CPU = torch.device("cpu")
 
@@ -129,9 +130,9 @@ def test_an_adam_step_equals_one_written_by_hand() -> None:
     seen: list[Tensor] = []
     step = game.optimizer_d.step
 
-    def spy(gradient: Tensor, rate: Rate, refused: Tensor) -> None:
-        seen.append(gradient.clone())
-        step(gradient, rate, refused)
+    def spy(gradients: Sequence[Tensor], rate: Rate, refused: Tensor) -> None:
+        seen.append(flattened(gradients))
+        step(gradients, rate, refused)
 
     game.optimizer_d.step = spy  # type: ignore[method-assign]
     game._update_d(game.turn(Controls(lr_d=1e-2)), False)
@@ -474,9 +475,9 @@ def test_a_long_gradient_is_scaled_to_the_clip_and_a_short_one_left() -> None:
         game = make_game()
         step = game.optimizer_g.step
 
-        def spy(gradient: Tensor, rate: Rate, refused: Tensor, step: Any = step) -> None:
-            seen.append(gradient.clone())
-            step(gradient, rate, refused)
+        def spy(gradients: Sequence[Tensor], rate: Rate, refused: Tensor, step: Any = step) -> None:
+            seen.append(flattened(gradients))
+            step(gradients, rate, refused)
 
         game.optimizer_g.step = spy  # type: ignore[method-assign]
         row = scalars(game, Controls(grad_clip=clip))

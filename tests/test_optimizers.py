@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from ganterm.sections import OptimizerSection
 from ganterm.training.optimizers import GuardedOptimizer
+from ganterm.training.weights import Weights
 
 OPTIMIZERS = pytest.mark.parametrize(
     ("name", "momentum"),
@@ -24,12 +26,12 @@ def test_a_step_is_torchs_own_bit_for_bit_and_leaves_no_trace_where_it_is_refuse
     name: Any, momentum: float, decay: float
 ) -> None:
     torch.manual_seed(0)
-    start = torch.randn(1000)
-    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    ours = nn.Linear(40, 25)
+    theirs = copy.deepcopy(ours)
     options = OptimizerSection(
         name=name, betas=[0.3, 0.9], eps=1e-6, alpha=0.95, momentum=momentum, weight_decay=decay
     )
-    guarded = GuardedOptimizer(options, ours)
+    guarded = GuardedOptimizer(options, Weights(ours))
     of_torch: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
         "sgd": torch.optim.SGD,
@@ -40,31 +42,47 @@ def test_a_step_is_torchs_own_bit_for_bit_and_leaves_no_trace_where_it_is_refuse
         "sgd": {"lr": 1.0, "momentum": momentum, "fused": True},
         "rmsprop": {"alpha": 0.95, "eps": 1e-6, "momentum": momentum},
     }
-    plain = of_torch[name]([theirs], weight_decay=decay, **told[name])
+    plain = of_torch[name](theirs.parameters(), weight_decay=decay, **told[name])
     for refused in (0.0, 0.0, 1.0, 0.0):
-        gradient, rate = torch.randn(1000), float(torch.rand(()))
-        guarded.step(gradient.clone(), rate, torch.tensor(refused))
+        gradients, rate = [torch.randn(25, 40), torch.randn(25)], float(torch.rand(()))
+        guarded.step([gradient.clone() for gradient in gradients], rate, torch.tensor(refused))
         if not refused:
-            theirs.grad = gradient
+            theirs.weight.grad, theirs.bias.grad = gradients
             plain.param_groups[0]["lr"] = rate
             plain.step()
-        assert torch.equal(ours, theirs)
-    kept = {key: value for key, value in plain.state[theirs].items() if value is not None}
+        assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+    of_weight, of_bias = (plain.state[parameter] for parameter in theirs.parameters())
+    kept = {key: value for key, value in of_weight.items() if value is not None}
     assert set(kept) == set(guarded.state)
-    assert all(torch.equal(guarded.state[key], value) for key, value in kept.items())
+    for key, value in kept.items():
+        whole = value if key == "step" else torch.cat([value.flatten(), of_bias[key]])
+        assert torch.equal(guarded.state[key], whole)
 
 
 @OPTIMIZERS
 def test_a_rate_may_lie_on_the_device(name: Any, momentum: float) -> None:
     torch.manual_seed(0)
     options = OptimizerSection(name=name, momentum=momentum)
-    start, held = torch.randn(1000), torch.zeros(())
-    told, read = (GuardedOptimizer(options, nn.Parameter(start.clone())) for _ in range(2))
+    module, held = nn.Linear(40, 25), torch.zeros(())
+    told, read = Weights(copy.deepcopy(module)), Weights(copy.deepcopy(module))
+    start = told.flat.detach().clone()
+    by_number, by_tensor = GuardedOptimizer(options, told), GuardedOptimizer(options, read)
     for rate in (0.01, 0.0025):
-        gradient = torch.randn(1000)
+        gradients = [torch.randn(25, 40), torch.randn(25)]
         held.fill_(rate)
-        told.step(gradient.clone(), rate, torch.zeros(()))
-        read.step(gradient.clone(), held, torch.zeros(()))
-    moved = told.weights - start
+        by_number.step([gradient.clone() for gradient in gradients], rate, torch.zeros(()))
+        by_tensor.step([gradient.clone() for gradient in gradients], held, torch.zeros(()))
+    moved = told.flat - start
     assert moved.abs().max() > 1e-3
-    torch.testing.assert_close(read.weights - start, moved, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(read.flat - start, moved, rtol=1e-3, atol=1e-6)
+
+
+def test_a_gradient_that_lies_transposed_in_memory_is_applied_in_its_place() -> None:
+    module, factors = nn.Linear(4, 3, bias=False), torch.arange(12.0).view(4, 3)
+    weights = Weights(module)
+    before = module.weight.detach().clone()
+    (raw,) = torch.autograd.grad((module.weight.t() * factors).sum(), module.weight)
+    assert not raw.is_contiguous(), "else this tests nothing"
+    gradients = weights.gradients((module.weight.t() * factors).sum())
+    GuardedOptimizer(OptimizerSection(name="sgd"), weights).step(gradients, 0.5, torch.zeros(()))
+    assert torch.equal(module.weight.detach(), before - 0.5 * factors.t())

@@ -53,8 +53,8 @@ class Game:
         self.discriminator = discriminator.train()
         self.weights_g = Weights(generator)
         self.weights_d = Weights(discriminator)
-        self.optimizer_g = GuardedOptimizer(optimizer, self.weights_g.flat)
-        self.optimizer_d = GuardedOptimizer(optimizer, self.weights_d.flat)
+        self.optimizer_g = GuardedOptimizer(optimizer, self.weights_g)
+        self.optimizer_d = GuardedOptimizer(optimizer, self.weights_d)
         self.buffers = BufferGuard(generator, discriminator)
         self.average = Average(generator)
         self.batches = batches
@@ -192,6 +192,8 @@ class Game:
         codes = self.draw_labels() if self.latent.codes else labels
         with torch.no_grad():
             made = self._made(codes)
+            # While both are in the processor's caches.
+            diversity = relative_diversity(made, batch)
         real, fake = (self._shown(some, turn) for some in (batch, made))
         if regularised:
             real.requires_grad_()
@@ -216,8 +218,7 @@ class Game:
         with torch.no_grad():
             measured = of_d_batch(loss, play, of_real.scores, of_fake.scores, penalty)
             measured |= {name: value.detach() for name, value in told.items()}
-            measured["diversity"] = relative_diversity(made, batch)
-        update.measured = measured
+        update.measured = {**measured, "diversity": diversity}
         return update
 
     def _update_g(self, turn: Turn) -> Update:

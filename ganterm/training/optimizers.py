@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganterm.sections import OptimizerSection
+from ganterm.training.weights import Weights, flattened
 
 Rate = float | Tensor
 """A number, or a scalar on the device, which a step that is replayed reads anew."""
 
 
 class GuardedOptimizer:
-    """An optimizer over one tensor of weights whose step leaves no trace where ``refused`` is 1.
+    """An optimizer of a network's weights whose step leaves no trace where ``refused`` is 1.
 
     Adam (Kingma and Ba 2015), SGD with momentum and RMSprop (Hinton 2012), with torch's own numbers
     and, but for RMSprop, its fused kernels, which look at the flag themselves; there is no such
     kernel for RMSprop, whose weights and state are put back by a selection. The kernels are called
     as torch's optimizers do: around them these take longer for a small network than the kernel,
     and to be made has torch load its compiler, which takes as long as torch itself.
-    ``state``, by name, is whole from the start: fused SGD would store the momentum of a refused
-    first step.
+    ``state``, by name, is laid out as ``Weights.flat`` is, and whole from the start: fused SGD
+    would store the momentum of a refused first step.
     """
 
-    def __init__(self, options: OptimizerSection, weights: nn.Parameter) -> None:
-        self.weights = weights
+    def __init__(self, options: OptimizerSection, weights: Weights) -> None:
+        self._weights = weights
         self._options = options
-        self.state = {name: torch.zeros_like(weights.data) for name in _remembered(options)}
+        flat = weights.flat.detach()
+        self.state = {name: torch.zeros_like(flat) for name in _remembered(options)}
+        # The kernels take each parameter with its own gradient: to lay the gradients into one
+        # tensor first takes as long as half a step of Adam.
+        self._parts = {name: weights.parts(whole) for name, whole in self.state.items()}
         if options.name != "sgd":
-            self.state["step"] = torch.zeros((), device=weights.device)
+            self.state["step"] = torch.zeros((), device=flat.device)
         self._apply = {"adam": self._adam, "sgd": self._sgd, "rmsprop": self._rmsprop}[options.name]
         if options.name == "rmsprop":
-            self._guarded = [weights.data, *self.state.values()]
+            self._guarded = [flat, *self.state.values()]
             self._kept = [tensor.clone() for tensor in self._guarded]
 
     @torch.no_grad()
-    def step(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
-        """Apply ``gradient`` at learning rate ``rate`` unless ``refused`` (float scalar) is 1."""
-        clip = self._options.clip_value
-        self._apply(gradient.clamp(-clip, clip) if clip else gradient, rate, refused)
+    def step(self, gradients: Sequence[Tensor], rate: Rate, refused: Tensor) -> None:
+        """Apply a gradient for each parameter unless ``refused`` (float scalar) is 1.
 
-    def _adam(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
-        options, state, steps = self._options, self.state, self.state["step"]
+        ``rate``: the learning rate.
+        """
+        clip = self._options.clip_value
+        taken = [g.clamp(-clip, clip) for g in gradients] if clip else list(gradients)
+        self._apply(taken, rate, refused)
+
+    def _adam(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
+        options, parts, steps = self._options, self._parts, self.state["step"]
         steps.add_(1)
         torch._fused_adam_(
-            [self.weights],
-            [gradient],
-            [state["exp_avg"]],
-            [state["exp_avg_sq"]],
+            self._weights.parameters,
+            gradients,
+            parts["exp_avg"],
+            parts["exp_avg_sq"],
             [],
-            [steps],
-            lr=rate,  # type: ignore[arg-type]
+            [steps] * len(gradients),
+            lr=rate,
             beta1=options.betas[0],
             beta2=options.betas[1],
             weight_decay=options.weight_decay,
@@ -62,15 +73,15 @@ class GuardedOptimizer:
         )
         steps.sub_(refused)
 
-    def _sgd(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
+    def _sgd(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
         options = self._options
         torch._fused_sgd_(
-            [self.weights],
-            [gradient],
-            [self.state["momentum_buffer"]] if options.momentum else [],
+            self._weights.parameters,
+            gradients,
+            self._parts.get("momentum_buffer", []),
             weight_decay=options.weight_decay,
             momentum=options.momentum,
-            lr=rate,  # type: ignore[arg-type]
+            lr=rate,
             dampening=0.0,
             nesterov=False,
             maximize=False,
@@ -79,8 +90,9 @@ class GuardedOptimizer:
             found_inf=refused,
         )
 
-    def _rmsprop(self, gradient: Tensor, rate: Rate, refused: Tensor) -> None:
-        options, state, weights = self._options, self.state, self.weights
+    def _rmsprop(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
+        options, state, gradient = self._options, self.state, flattened(gradients)
+        weights = self._weights.flat
         torch._foreach_copy_(self._kept, self._guarded)
         state["step"].add_(1)
         if options.weight_decay:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganterm.diagnosis.norms import first_nonfinite
 from ganterm.training.buffers import BufferGuard
 from ganterm.training.optimizers import GuardedOptimizer, Rate
-from ganterm.training.weights import Weights, flattened
+from ganterm.training.weights import Weights
 
 
 @dataclass
@@ -58,9 +58,9 @@ def applied(
     looked_through = torch.stack([value, besides, *torch._foreach_norm(gradients)])
     refused = first_nonfinite(looked_through)
     flag = refused.clamp(max=1)
-    whole, norm = flattened(gradients), looked_through[2:].norm()
+    norm = looked_through[2:].norm()
     if grad_clip:
-        whole = whole * (grad_clip / (norm + 1e-12)).clamp(max=1)
-    optimizer.step(whole, rate, flag)
+        gradients = list(torch._foreach_mul(gradients, (grad_clip / (norm + 1e-12)).clamp(max=1)))
+    optimizer.step(gradients, rate, flag)
     buffers.put_back_where(flag)
     return Update(value, norm, refused)

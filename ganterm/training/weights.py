@@ -11,21 +11,30 @@ from torch import Tensor, nn
 class Weights:
     """The parameters of ``module``, laid into one tensor ``flat`` of which they become views.
 
-    A norm, an optimizer step or a clip then costs the same however many layers there are.
+    A norm or a clip then costs the same however many layers there are.
     """
 
     def __init__(self, module: nn.Module) -> None:
         named = list(module.named_parameters())
         self.names = [name for name, _ in named]
-        self.parameters = [parameter for _, parameter in named]
+        self.parameters: list[Tensor] = [parameter for _, parameter in named]
         self.flat = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parameters]))
-        parts = self.flat.detach().split([p.numel() for p in self.parameters])
-        for parameter, part in zip(self.parameters, parts, strict=True):
-            parameter.data = part.view(parameter.shape)
+        for parameter, part in zip(self.parameters, self.parts(self.flat.detach()), strict=True):
+            parameter.data = part
+
+    def parts(self, whole: Tensor) -> list[Tensor]:
+        """Views of ``whole`` (as many numbers as ``flat``), in each parameter's place and shape."""
+        parts = whole.split([p.numel() for p in self.parameters])
+        pairs = zip(parts, self.parameters, strict=True)
+        return [part.view(parameter.shape) for part, parameter in pairs]
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """The gradient of ``loss`` for each parameter, zeros for those it does not reach."""
-        return list(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+        """The gradient of ``loss`` for each parameter, zeros for those it does not reach.
+
+        Contiguous, as the parameters are: the kernels of fused optimizers look at no strides.
+        """
+        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        return [gradient.contiguous() for gradient in gradients]
 
 
 def flattened(tensors: Sequence[Tensor]) -> Tensor:
