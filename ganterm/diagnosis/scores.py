@@ -14,4 +14,4 @@ def auc(real: Tensor, fake: Tensor) -> Tensor:
     order = fake.sort().values
     below = torch.searchsorted(order, real)
     not_above = torch.searchsorted(order, real, right=True)
-    return (below + not_above).float().mean() / (2 * len(fake))
+    return (below + not_above).sum() / (2 * len(real) * len(fake))

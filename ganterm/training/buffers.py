@@ -40,4 +40,4 @@ class BufferGuard:
     def put_back_where(self, flag: Tensor) -> None:
         """Put the remembered buffers back where ``flag`` (float scalar) is 1."""
         if self._all is not None:
-            torch.where(flag > 0, self._kept, self._all, out=self._all)
+            torch.where(flag.bool(), self._kept, self._all, out=self._all)

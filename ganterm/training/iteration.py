@@ -114,8 +114,8 @@ class Game:
         d_updates = [self._update_d(turn, regularised) for regularised in turn.regularised]
         g_updates = [self._update_g(turn) for _ in range(controls.l)]
         besides = {
-            "weight_norm_d": self.weights_d.flat.detach().norm(),
-            "weight_norm_g": self.weights_g.flat.detach().norm(),
+            "weight_norm_d": torch.linalg.vector_norm(self.weights_d.flat.detach()),
+            "weight_norm_g": torch.linalg.vector_norm(self.weights_g.flat.detach()),
             "r1": self.squares[0],
             "r2": self.squares[1],
             "balance": self.balance,

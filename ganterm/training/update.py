@@ -58,7 +58,7 @@ def applied(
     looked_through = torch.stack([value, besides, *torch._foreach_norm(gradients)])
     refused = first_nonfinite(looked_through)
     flag = refused.clamp(max=1)
-    norm = looked_through[2:].norm()
+    norm = torch.linalg.vector_norm(looked_through[2:])
     if grad_clip:
         gradients = list(torch._foreach_mul(gradients, (grad_clip / (norm + 1e-12)).clamp(max=1)))
     optimizer.step(gradients, rate, flag)
