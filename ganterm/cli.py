@@ -191,11 +191,14 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=12, help="Turns of each program.")
 @click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn.")
-def bench_command(preset: str, rounds: int, seconds: float) -> None:
+@click.option(
+    "--starts", type=click.IntRange(1, 100), default=4, help="Starts that share the turns."
+)
+def bench_command(preset: str, rounds: int, seconds: float, starts: int) -> None:
     """What the dashboard costs here, and the training speed, as ratios measured side by side."""
     from ganterm.bench import bench
 
-    bench(preset, rounds, seconds)
+    bench(preset, rounds, seconds, starts)
 
 
 def main() -> NoReturn:

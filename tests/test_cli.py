@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
 
 from ganterm import presets
+from ganterm.bench.turns import interval
 from ganterm.cli import cli
 from ganterm.session import runs
 from ganterm.session.metrics import METRICS
@@ -354,8 +356,10 @@ def test_version_and_help() -> None:
 
 
 def test_the_bench_prints_ratios(tmp_path: Path) -> None:
-    done = ganterm(tmp_path, "bench", "--preset", "ring8", "--rounds", "2", "--seconds", "2")
+    told = ["--preset", "ring8", "--rounds", "3", "--seconds", "2", "--starts", "2"]
+    done = ganterm(tmp_path, "bench", *told)
     assert done.returncode == 0, done.stderr
+    assert "3 turns each in 2 starts" in done.stdout
     for ratio in (
         "dashboard / headless  ",
         "headless / without diagnosis  ",
@@ -365,6 +369,14 @@ def test_the_bench_prints_ratios(tmp_path: Path) -> None:
         assert ratio in done.stdout
     assert "KB/s to the terminal at 120x36" in done.stdout
     assert sorted(tmp_path.rglob("*")) == []
+
+
+def test_the_interval_of_a_bench_covers_what_differs_between_starts_and_between_turns() -> None:
+    alike = np.full(4, 1.5)
+    assert interval([alike]) == interval([alike, alike]) == (1.5, 1.5)
+    assert interval([np.full(4, 1.0), np.full(4, 1.2)]) == (1.0, 1.2)
+    low, high = interval([np.array([1.0, 1.4, 1.5, 1.6, 2.0])])
+    assert 1.0 <= low < 1.5 < high <= 2.0
 
 
 def test_a_bench_that_is_ended_leaves_no_program_behind(tmp_path: Path) -> None:
