@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ganterm.sections import OptimizerSection
+from ganterm.training import optimizers
 from ganterm.training.optimizers import GuardedOptimizer
 from ganterm.training.weights import Weights
 
@@ -86,3 +87,26 @@ def test_a_gradient_that_lies_transposed_in_memory_is_applied_in_its_place() -> 
     gradients = weights.gradients((module.weight.t() * factors).sum())
     GuardedOptimizer(OptimizerSection(name="sgd"), weights).step(gradients, 0.5, torch.zeros(()))
     assert torch.equal(module.weight.detach(), before - 0.5 * factors.t())
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_a_step_is_refused_also_where_the_kernels_do_not_look(
+    name: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch's for MPS do not; here those of the CPU are not told."""
+    weights = Weights(nn.Linear(4, 3))
+    monkeypatch.setattr(optimizers, "BLIND", {"cpu"})
+    guarded = GuardedOptimizer(OptimizerSection(name=name, momentum=0.9), weights)
+    kernel = getattr(torch, f"_fused_{name}_")
+    untold = {"found_inf": None}
+    monkeypatch.setattr(
+        torch, f"_fused_{name}_", lambda *args, **told: kernel(*args, **{**told, **untold})
+    )
+    broken = [torch.full((3, 4), float("nan")), torch.ones(3)]
+    for refused in (False, True):
+        before = [tensor.clone() for tensor in (weights.flat, *guarded.state.values())]
+        gradients = broken if refused else [torch.ones(3, 4), torch.ones(3)]
+        guarded.step(gradients, 0.1, torch.tensor(float(refused)))
+        after = (weights.flat, *guarded.state.values())
+        alike = [torch.equal(one, other) for one, other in zip(before, after, strict=True)]
+        assert all(alike) if refused else not any(alike)

@@ -15,6 +15,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -67,20 +68,17 @@ class Program:
         return probe.exists() and probe.stat().st_size > 0
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program and all it started."""
-        os.killpg(self.process.pid, number)
+        """Send a signal to the program and all it started, as far as they are there."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def read_terminal(self) -> None:
-        """Take what it sends to its terminal, for ever, as a terminal does."""
+        """Take what it sends to its terminal until it is gone, as a terminal does."""
         assert self.terminal is not None
-        while True:
-            try:
-                chunk = os.read(self.terminal, 65_536)
-            except OSError:
-                return
-            if not chunk:
-                return
-            self.sent += len(chunk)
+        # EIO where nobody has the other end open any more.
+        with os.fdopen(self.terminal, "rb", buffering=0) as terminal, suppress(OSError):
+            while chunk := terminal.read(65_536):
+                self.sent += len(chunk)
 
     def rates(self) -> NDArray[np.float64]:
         """Steps a second in each turn."""
@@ -144,6 +142,29 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
     return starts
 
 
+class Ending:
+    """Has the bench end by SIGINT, SIGTERM or SIGHUP where it waits, and nowhere else.
+
+    Whoever ends it ends the programs too, which would train for ever: none may be lost because the
+    signal came while it was being started, or left stopped because it came while they were ended.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; SystemExit with the shell's code for the signal that came, now or before."""
+        if self._asked.wait(seconds):
+            sys.exit(128 + self._number)
+
+    def _ask(self, number: int, _: object) -> None:
+        self._number = number
+        self._asked.set()
+
+
 @dataclass(frozen=True)
 class Start:
     """What the programs did in their turns after one start.
@@ -163,27 +184,28 @@ def bench(preset: str, rounds: int, seconds: float, starts: int) -> None:
     UserError where a program does not start.
     """
     _, loaded = presets.load(preset)
-    # Whoever ends this ends the programs too: they would train for ever.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda ended_by, _: sys.exit(128 + ended_by))
+    ending = Ending()
     shares = np.array_split(np.arange(rounds), min(starts, rounds))
-    _print_report([_measured(preset, loaded, turns.tolist(), seconds) for turns in shares], preset)
+    measured = [_measured(preset, loaded, turns.tolist(), seconds, ending) for turns in shares]
+    _print_report(measured, preset)
 
 
-def _measured(preset: str, loaded: Preset, turns: list[int], seconds: float) -> Start:
+def _measured(
+    preset: str, loaded: Preset, turns: list[int], seconds: float, ending: Ending
+) -> Start:
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as folder:
         programs: list[Program] = []
         try:
             for start in _starts(preset, Path(folder), loaded):
                 programs.append(start())
-            _await_start(programs)
+            _await_start(programs, ending)
             for program in programs:
                 program.signal(signal.SIGSTOP)
             for turn in turns:
-                # Every program comes first, and last, equally often.
+                # Each program comes first in its turn.
                 first = turn % len(programs)
                 for program in (*programs[first:], *programs[:first]):
-                    _take_turn(program, seconds)
+                    _take_turn(program, seconds, ending)
         finally:
             for program in programs:
                 program.signal(signal.SIGTERM)
@@ -198,19 +220,19 @@ def _measured(preset: str, loaded: Preset, turns: list[int], seconds: float) -> 
         return Start(rates, dashboard.sent_in_turns / awake, tick)
 
 
-def _await_start(programs: list[Program]) -> None:
+def _await_start(programs: list[Program], ending: Ending) -> None:
     patience = time.monotonic() + _START_SECONDS
     while not all(program.started() for program in programs):
         for program in programs:
             if program.process.poll() is not None or time.monotonic() > patience:
                 raise UserError(f"bench: the {program.name} program did not start to train here")
-        time.sleep(0.1)
+        ending.wait(0.1)
 
 
-def _take_turn(program: Program, seconds: float) -> None:
+def _take_turn(program: Program, seconds: float, ending: Ending) -> None:
     sent, start = program.sent, time.time()
     program.signal(signal.SIGCONT)
-    time.sleep(seconds)
+    ending.wait(seconds)
     program.signal(signal.SIGSTOP)
     program.turns.append((start, time.time()))
     program.sent_in_turns += program.sent - sent
@@ -219,8 +241,10 @@ def _take_turn(program: Program, seconds: float) -> None:
 def interval(starts: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     """The 95 % bootstrap interval of the median of all ratios, 2,000 resamples.
 
-    Drawn in two stages (Davison and Hinkley 1997, 3.8): which starts, then which of their turns;
-    for where a process happens to lie in memory, it is faster or slower in all of its turns.
+    Drawn in two stages (for data in groups, Davison and Hinkley 1997): which starts, then which of
+    their turns; for where a process happens to lie in memory, it is faster or slower in all of its
+    turns. Of 8 starts with 2 turns it covers the truth in 92 to 97 % of simulations, of 4 with 4 in
+    86 to 93 %; fewer starts say little.
     """
     random = np.random.default_rng(0)
     medians = [

@@ -13,13 +13,16 @@ from ganterm.training.weights import Weights, flattened
 Rate = float | Tensor
 """A number, or a scalar on the device, which a step that is replayed reads anew."""
 
+BLIND = frozenset({"mps"})
+"""Types of devices whose fused kernels take the flag for a refusal and do not look at it."""
+
 
 class GuardedOptimizer:
     """An optimizer of a network's weights whose step leaves no trace where ``refused`` is 1.
 
     Adam (Kingma and Ba 2015), SGD with momentum and RMSprop (Hinton 2012), with torch's own numbers
-    and, but for RMSprop, its fused kernels, which look at the flag themselves; there is no such
-    kernel for RMSprop, whose weights and state are put back by a selection. The kernels are called
+    and, but for RMSprop, its fused kernels. Most look at the flag themselves; after those that do
+    not, and after RMSprop, weights and state are put back by a selection. The kernels are called
     as torch's optimizers do: around them these take longer for a small network than the kernel,
     and to be made has torch load its compiler, which takes as long as torch itself.
     ``state``, by name, is laid out as ``Weights.flat`` is, and whole from the start: fused SGD
@@ -37,9 +40,9 @@ class GuardedOptimizer:
         if options.name != "sgd":
             self.state["step"] = torch.zeros((), device=flat.device)
         self._apply = {"adam": self._adam, "sgd": self._sgd, "rmsprop": self._rmsprop}[options.name]
-        if options.name == "rmsprop":
-            self._guarded = [flat, *self.state.values()]
-            self._kept = [tensor.clone() for tensor in self._guarded]
+        blind = options.name == "rmsprop" or flat.device.type in BLIND
+        self._guarded = [flat, *self.state.values()] if blind else []
+        self._kept = [tensor.clone() for tensor in self._guarded]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rate: Rate, refused: Tensor) -> None:
@@ -49,7 +52,11 @@ class GuardedOptimizer:
         """
         clip = self._options.clip_value
         taken = [g.clamp(-clip, clip) for g in gradients] if clip else list(gradients)
+        if self._guarded:
+            torch._foreach_copy_(self._kept, self._guarded)
         self._apply(taken, rate, refused)
+        for tensor, kept in zip(self._guarded, self._kept, strict=True):
+            torch.where(refused > 0, kept, tensor, out=tensor)
 
     def _adam(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
         options, parts, steps = self._options, self._parts, self.state["step"]
@@ -93,7 +100,6 @@ class GuardedOptimizer:
     def _rmsprop(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
         options, state, gradient = self._options, self.state, flattened(gradients)
         weights = self._weights.flat
-        torch._foreach_copy_(self._kept, self._guarded)
         state["step"].add_(1)
         if options.weight_decay:
             gradient = gradient.add(weights, alpha=options.weight_decay)
@@ -110,8 +116,6 @@ class GuardedOptimizer:
             weights.addcdiv_(gradient, size.div_(-rate))
         else:
             weights.addcdiv_(gradient, size, value=-rate)
-        for tensor, kept in zip(self._guarded, self._kept, strict=True):
-            torch.where(refused > 0, kept, tensor, out=tensor)
 
 
 def _remembered(options: OptimizerSection) -> tuple[str, ...]:
