@@ -189,10 +189,10 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
 @click.option(
     "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
 )
-@click.option("--rounds", type=click.IntRange(1, 100), default=16, help="Turns of each program.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each program.")
 @click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn.")
 @click.option(
-    "--starts", type=click.IntRange(1, 100), default=8, help="Starts that share the turns."
+    "--starts", type=click.IntRange(1, 100), default=6, help="Starts that share the turns."
 )
 def bench_command(preset: str, rounds: int, seconds: float, starts: int) -> None:
     """What the dashboard costs here, and the training speed, as ratios measured side by side."""
