@@ -393,26 +393,17 @@ def test_a_bench_that_is_ended_leaves_no_program_behind(tmp_path: Path) -> None:
     assert len(started) == 5 and not any(program.is_running() for program in started)
 
 
-@pytest.mark.parametrize(
-    ("preset", "change", "which"),
-    [
-        ("mnist_cgan", ("mnist", "mnist10k"), "tutorial"),  # Whose networks are told no labels.
-        ("ring8", ("", "[run]\ncompile = true\n"), "headless"),
-    ],
-)
 def test_a_bench_whose_programs_do_not_all_start_says_so_and_leaves_none_behind(
-    tmp_path: Path, preset: str, change: tuple[str, str], which: str
+    tmp_path: Path,
 ) -> None:
-    was, becomes = change
-    told = presets.find(preset).read_text()
+    """Nothing can be compiled here, which ganterm refuses to train without; the tutorial trains."""
     file = tmp_path / "preset.toml"
-    file.write_text(
-        told.replace(f'name = "{was}"', f'name = "{becomes}"') if was else told + becomes
-    )
+    file.write_text(presets.find("ring8").read_text() + "[run]\ncompile = true\n")
     surroundings = {"TMPDIR": str(tmp_path), "TORCH_COMPILE_DISABLE": "1"}
     done = ganterm(tmp_path, "bench", "--preset", str(file), **surroundings)
-    assert (done.returncode, f"the {which} program did not start" in done.stderr) == (2, True)
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    (told,) = done.stderr.splitlines()
+    assert "program did not start to train here" in told and "tutorial" not in told
     commands = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
     assert not [command for command in commands if str(tmp_path) in command]
 
