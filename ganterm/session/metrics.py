@@ -25,7 +25,7 @@ ON_DEVICE: dict[str, str] = {
     "label_acc_fake": "share of fakes whose label or code D's head tells, 0..1; 0 without one",
     "balance": "BEGAN's k after the step, 0..1; 0 for other losses",
     "convergence": "BEGAN's M, the convergence measure of autoencoding D's; 0 for others",
-    "diversity": "mean pairwise distance of fakes, in % of that of reals, in data space",
+    "diversity": "mean distance of neighbours in a batch of fakes, in % of that of reals",
     "refused_d": "D updates not applied: 0, or 1 + the place of the first non-finite tensor",
     "refused_g": "G updates not applied: 0, or 1 + the place of the first non-finite tensor",
 }
