@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ganterm.text import clean
 # key's length (a 40 kB key took 14 s), and line length bounds that.
 MAX_BYTES = 16 * 1024
 MAX_LINE = 512
+# A folder's path may be longer, and its line has no dotted key.
+_FOLDER = re.compile(rb"""\s*folder\s*=\s*("[^"]{0,8192}"|'[^']{0,8192}')\s*""")
 
 
 def content(file: Path) -> bytes:
@@ -29,7 +32,7 @@ def parse_toml(text: bytes, source: str) -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise UserError(f"{source}: a preset has at most {MAX_BYTES:,} bytes; this has more")
     for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > MAX_LINE:
+        if len(line) > MAX_LINE and not _FOLDER.fullmatch(line):
             raise UserError(f"{source}: line {number} is longer than {MAX_LINE} characters")
     try:
         return tomllib.loads(text.decode("utf-8-sig"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -9,10 +11,13 @@ class DataSection(BaseModel):
     """Which data set, how much of it, and how many samples a batch holds.
 
     ``classes``: names or numbers of the classes to keep (empty: all). ``limit``: the first so many
-    samples (0: all). ``folder``, ``side`` and ``memory_mb`` belong to the data set "folder": where
-    the pictures lie (empty: ``--data-dir``), the side in pixels they are cropped and resized to,
-    and the size above which they are streamed instead of held in memory. ``held_out``: pictures
-    that the training never sees, for diagnosis (0: none); see ``load.parted``.
+    samples (0: all). ``held_out``: pictures that the training never sees, for diagnosis (0: none);
+    see ``load.parted``. The rest belongs to the data set "folder": ``folder``, where the pictures
+    lie (``--data-dir`` goes before it); ``side``, in pixels, that they are cropped and resized to;
+    ``memory_mb``, the size, counted in colour, above which they are streamed instead of held in
+    memory; ``channels``, 1 for grey, 3 for colour, 0 for what the pictures are; ``bits``, how many
+    of a 16-bit picture's are used, 0 for as many as the largest value needs; ``reading``, the way
+    in which files are read: 1 is that of runs that were begun before there was a 2.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -21,7 +26,10 @@ class DataSection(BaseModel):
     batch_size: int = Field(64, ge=2, le=16_384)
     classes: list[str | int] = Field([], max_length=1000)
     limit: int = Field(0, ge=0, le=10**12)
-    folder: str = Field("", max_length=400)
+    folder: str = Field("", max_length=4096)
     side: int = Field(64, ge=8, le=512)
     memory_mb: int = Field(2048, ge=1, le=1 << 24)
+    channels: Literal[0, 1, 3] = 0
+    bits: int = Field(0, ge=0, le=16)
+    reading: Literal[1, 2] = 2
     held_out: int = Field(256, ge=0, le=65_536)

@@ -2,77 +2,216 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
-import struct
+import stat
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from ganterm.data.source import BrokenSample
+from ganterm.data import container
+from ganterm.data.options import DataSection
+from ganterm.data.source import BrokenSample, Unreachable
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-"""What a file must be by its content; other decoders of PIL see no byte of it."""
+STRICT = ("PNG", "JPEG", "WEBP")
+"""The formats of the first way of reading."""
 
 MOST_PIXELS = 50_000_000
 """Pictures of more are refused by their header: a small file can claim gigabytes."""
+MOST_SLOW_PIXELS = 4_000_000
+"""The same where PIL decodes in Python, which takes a thousand times as long."""
 
-_TROUBLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Warning)
 _TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} million pixels"
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_FILLER = b"\x5a" * 1024
+"""Nothing that a decoder would take for a marker, nor for what a cut-off scan would go on with."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How pictures are read: ``DataSection``'s options, as far as they say so."""
+
+    side: int
+    channels: int = 3
+    bits: int = 16
+    reading: int = 2
+
+    @classmethod
+    def of(cls, options: DataSection) -> Look:
+        """As the options say; in colour and with all bits where they leave it open."""
+        return cls(options.side, options.channels or 3, options.bits or 16, options.reading)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``pixels``: uint8 (channels, side, side). ``grey``: whether its channels are all alike.
+
+    ``highest``: the largest value of a 16-bit picture, -1 for any other. ``mark``: of the file's
+    content, as far as the pixels depend on it: the first 8 bytes of its BLAKE2b, in hex.
+    ``size`` and ``changed``: of the file, in bytes and ns.
+    """
+
+    pixels: np.ndarray
+    grey: bool
+    highest: int
+    mark: str
+    size: int
+    changed: int
 
 
 @contextmanager
-def strict() -> Iterator[None]:
-    """Has PIL's warnings raised, so that a doubtful file counts as broken.
+def warned(reading: int) -> Iterator[None]:
+    """What is done with PIL's warnings: ignored; in the first way of reading, raised.
 
     It holds for the whole process: enter it once, not in each of several threads.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", module=r"PIL(\.|$)")
+        warnings.filterwarnings("error" if reading == 1 else "ignore", module=r"PIL(\.|$)")
         yield
 
 
-def read(root: Path, name: str, side: int) -> np.ndarray:
-    """The picture ``name`` below ``root`` (resolved), uint8 (3, side, side).
+def read(root: Path, name: str, look: Look) -> Picture:
+    """The picture ``name`` below ``root`` (resolved).
 
     Turned as its EXIF says, then the largest square in its middle, resized with Lanczos' filter,
-    which also smooths what gets smaller. RGB, transparency left out, 16-bit grey by its upper 8
-    bits, the first frame of several. BrokenSample tells why there is none. Call it within
-    ``strict``.
+    which also smooths what gets smaller. RGB or grey, transparency left out, of 16-bit grey the
+    upper 8 of ``look.bits`` bits, the first frame of several. BrokenSample says why there is none;
+    Unreachable where that may not be the file's own fault. Call it within ``warned``.
     """
+    with _opened(root, name) as file:
+        about = os.fstat(file.fileno())
+        try:
+            if look.reading == 1:
+                mark = hashlib.blake2b(digest_size=8)
+                while part := file.read(1 << 20):
+                    mark.update(part)
+                file.seek(0)
+                image = Image.open(file, formats=STRICT)
+                _check_size(image)
+                upright = ImageOps.exif_transpose(image)
+            else:
+                content = container.content(file)
+                mark = hashlib.blake2b(content.data, digest_size=8)
+                upright = _upright(content)
+                mark.update(b"%d" % upright.info["turned"])
+            square, highest = _square(upright, look)
+        except BrokenSample:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise BrokenSample(_TOO_LARGE) from None
+        except Image.UnidentifiedImageError:
+            raise BrokenSample("no picture of a kind that is read") from None
+        except OSError as error:
+            if error.errno is not None:
+                raise Unreachable(error.strerror) from None
+            raise BrokenSample(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - whatever a decoder makes of a foreign file
+            raise BrokenSample(str(error) or type(error).__name__) from None
+    pixels = np.asarray(square).transpose(2, 0, 1)
+    grey = bool((pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all())
+    if look.channels == 1:
+        pixels = np.asarray(square.convert("L"))[None]
+    return Picture(pixels, grey, highest, mark.hexdigest(), about.st_size, about.st_mtime_ns)
+
+
+def _opened(root: Path, name: str) -> BinaryIO:
+    """The file, which a link inside the folder may lead to."""
     path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
         raise BrokenSample("a link out of the folder")
-    # A pipe by the name of a picture would be waited at for ever.
-    if not path.is_file():
-        raise BrokenSample("no such file")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MOST_PIXELS:
-                raise BrokenSample(_TOO_LARGE)
-            upright = ImageOps.exif_transpose(image)
-            width, height = upright.size
-            cut = min(width, height)
-            left, top = (width - cut) // 2, (height - cut) // 2
-            square = _rgb(upright.crop((left, top, left + cut, top + cut)))
-            resized = square.resize((side, side), Image.Resampling.LANCZOS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BrokenSample(_TOO_LARGE) from None
-    except UnidentifiedImageError:
-        raise BrokenSample("not a PNG, JPEG or WEBP picture") from None
-    except _TROUBLE as error:
-        raise BrokenSample(getattr(error, "strerror", None) or str(error)) from None
-    return np.asarray(resized).transpose(2, 0, 1)
+        # A pipe by the name of a picture would be waited at for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise Unreachable("no such file") from None
+    except OSError as error:
+        raise Unreachable(error.strerror) from None
+    except ValueError as error:
+        raise BrokenSample(str(error)) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise BrokenSample("not a file")
+    return os.fdopen(handle, "rb")
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
+def _upright(content: container.Content) -> Image.Image:
+    """The picture, decoded, as the camera meant it to stand; ``info["turned"]`` says how."""
+    if content.open_end:
+        image = _decoded(content, content.data + b"\xff\xd9")
+        # What follows the last pixel is ignored; what follows a pixel that is missing is not.
+        if image.tobytes() != _decoded(content, content.data + _FILLER + b"\xff\xd9").tobytes():
+            raise BrokenSample("image file is truncated")
+    else:
+        image = _decoded(content, content.data)
+    turned = content.orientation
+    try:
+        if content.exif is None:
+            turned = image.getexif().get(_ORIENTATION, 1)
+        elif content.exif:
+            exif = Image.Exif()
+            exif.load(content.exif)
+            turned = exif.get(_ORIENTATION, turned)
+    except Exception:  # noqa: BLE001 - an EXIF that cannot be read turns nothing
+        turned = content.orientation
+    if turned not in _UPRIGHT:
+        turned = 1
+    upright = image.transpose(_UPRIGHT[turned]) if turned != 1 else image
+    upright.info = {"turned": turned}
+    return upright
+
+
+def _decoded(content: container.Content, data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=(content.kind,))
+    _check_size(image)
+    decoders = {tile[0] for tile in getattr(image, "tile", ())}
+    width, height = image.size
+    if width * height > MOST_SLOW_PIXELS and decoders & Image.DECODERS.keys():
+        million = MOST_SLOW_PIXELS // 1_000_000
+        raise BrokenSample(f"more than {million} million pixels of a kind that is slow to read")
+    image.load()
+    return image
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise BrokenSample(_TOO_LARGE)
+
+
+def _square(image: Image.Image, look: Look) -> tuple[Image.Image, int]:
+    """The middle, resized, RGB, and the largest value of a 16-bit picture or -1."""
+    width, height = image.size
+    cut = min(width, height)
+    left, top = (width - cut) // 2, (height - cut) // 2
+    middle = image.crop((left, top, left + cut, top + cut))
+    highest = -1
+    if middle.mode.startswith("I"):
+        values = np.asarray(middle).astype(np.int64)
+        highest = int(values.max())
+        if highest > 0xFFFF or values.min() < 0:
+            raise BrokenSample("values of 32 bits; save it with 8 or 16")
         # PIL itself would cut 16-bit grey off at 255.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        shown = np.minimum((values << 8) >> look.bits, 255)
+        middle = Image.fromarray(shown.astype(np.uint8))
+    elif middle.mode == "F":
+        raise BrokenSample("values of 32 bits; save it with 8 or 16")
     # A palette with several transparent colours warns on its way to RGB unless alpha comes along.
-    return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    middle = middle.convert("RGBA") if middle.mode == "P" else middle
+    square = middle.convert("RGB").resize((look.side, look.side), Image.Resampling.LANCZOS)
+    return square, highest

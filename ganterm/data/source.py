@@ -21,10 +21,18 @@ class BrokenSample(Exception):  # noqa: N818 - it is the sample that is wrong, n
     """A file from outside that cannot be used; the message is the cause."""
 
 
+class Unreachable(BrokenSample):
+    """A file that cannot be read at all; the fault may be that of the disk it lies on."""
+
+
+class SourceAway(Exception):  # noqa: N818 - it may be back in a moment
+    """All that a stream reads from is out of reach, not a sample alone; the message says how."""
+
+
 class Stream(Protocol):
     """A data set that is too large for memory, read sample by sample, also in other processes.
 
-    ``labels``: one a sample, or empty; ``sha256``: identifies the files that it reads.
+    ``labels``: one a sample, or empty; ``sha256``: as ``Dataset`` has it.
     """
 
     @property
@@ -38,8 +46,37 @@ class Stream(Protocol):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """A sample, uint8 (channels, height, width), and its label or -1.
 
-        BrokenSample, naming the sample and the cause, where it can no longer be read.
+        BrokenSample, naming the sample and the cause, where it can no longer be read; SourceAway
+        where that is not the sample's own fault.
         """
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is worth knowing about the data before they are trained on, in a sentence or two.
+
+    ``warns``: whether training on them is likely to go wrong; ``title`` says it in a few words.
+    """
+
+    name: str
+    message: str
+    title: str = ""
+    warns: bool = False
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a data set, in its order: their names below ``root``, and ``marks``, a text
+    each by which its content is known again.
+
+    ``by_times``: the checksum that streams had before contents decided: over names, sizes and times
+    of change. Empty where nobody asks for it.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    marks: tuple[str, ...]
+    by_times: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,11 +86,14 @@ class Dataset:
     ``samples``: uint8 (n, channels, height, width) for pictures, float32 (n, 2) for points.
     ``labels``: int64 (n,) in 0..len(classes)-1, or None; ``classes``: their names. ``modes``:
     float32 (m, 2), the centres of a mixture, with ``sigma`` its standard deviation; None for
-    pictures. ``skipped``: files that could not be used, a line each. ``narrowed``: the wanted
-    classes and number of samples were chosen on loading. ``stream``: all samples of a set that is
-    too large for memory, of which ``samples`` and ``labels`` are then the first (of a folder 2,048
-    or as many as fit); else None. ``stacked``: pictures in one sample, a channel each; where there
-    are several, a class's name is the digits that they show.
+    pictures. ``skipped``: files that could not be used, a line each. ``remarks``: what is to be
+    said of the data at the start. ``options``: how they were loaded, with nothing left open, where
+    the options did that; else None. ``files``: those that it was read from, where they are the
+    user's own. ``narrowed``: the wanted classes and number of samples were chosen on loading.
+    ``stream``: all samples of a set that is too large for memory, of which ``samples`` and
+    ``labels`` are then the first (of a folder 2,048 or as many as fit); else None. ``stacked``:
+    pictures in one sample, a channel each; where there are several, a class's name is the digits
+    that they show.
     """
 
     name: str
@@ -63,6 +103,9 @@ class Dataset:
     modes: Tensor | None = None
     sigma: float | None = None
     skipped: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    options: DataSection | None = None
+    files: Files | None = None
     narrowed: bool = False
     stream: Stream | None = None
     stacked: int = 1
@@ -73,8 +116,13 @@ class Dataset:
         return tuple(self.samples.shape[1:])
 
     @property
+    def count(self) -> int:
+        """How many samples it has, in memory or not."""
+        return len(self.samples if self.stream is None else self.stream)
+
+    @property
     def sha256(self) -> str:
-        """Of the samples' bytes and then the labels'; of a stream, what it says of its files."""
+        """Of the samples' bytes and then the labels', whether they are in memory or not."""
         if self.stream is not None:
             return self.stream.sha256
         # The tensors themselves are buffers: no copy of what may be hundreds of megabytes.
