@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ganterm.session import runs
+from ganterm.errors import UserError
+from ganterm.session import records, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.pointer import Pointer
+from ganterm.session.protocol import ENDED
 from ganterm.signals import SignalStop
 from ganterm.streams import tell
 from ganterm.text import clean
@@ -47,14 +50,31 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
         session = RemoteSession(found)
         session.start()
     stop.done()
-    last = session.snapshot
-    name, where = clean(last.info.name), clean(last.info.directory)
-    if session.ended.is_set():
-        tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
-    else:
-        tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
+    tell(last_words(session))
     code = 1 if code is None else code
     return stop.code if stop.code is not None else code
+
+
+def last_words(session: RemoteSession) -> str:
+    """What becomes of the run that was watched: by what it said last, else by its files."""
+    last = session.snapshot
+    name, where, run = clean(last.info.name), clean(last.info.directory), Path(last.info.directory)
+    state: str = last.state
+    if state not in ENDED and not runs.is_live(run):
+        try:
+            state = runs.about(run).state
+        except UserError as error:
+            return f"{name} is gone: {error}"
+        state = state if state in ENDED else "failed"
+    if state not in ENDED:
+        paused = f"{name} is paused" if state == "paused" else f"{name} goes on"
+        alarms = "".join(f"; {clean(alarm.message, 200)}" for alarm in last.alarms[:1])
+        return f"{paused}, at step {last.step:,} now{alarms}; to come back: ganterm attach {name}"
+    words = f"{name} {state} at step {last.step:,}, all of it in {where}"
+    if state != "failed":
+        return words
+    why = last.failure.message if last.failure else records.cause(session.events())
+    return f"{words}\n{clean(why, 400)}; to go on: ganterm resume {shlex.quote(where)}"
 
 
 def _again(session: RemoteSession, launches: list[Launch]) -> None:

@@ -61,7 +61,11 @@ class _Group(click.Group):
 @click.option("--seed", type=int, help="Same seed, same device: same weights.")
 @click.option("--device", type=WORD, default="auto", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps.")
-@click.option("--data-dir", type=PATH, help="Where data sets lie, in torchvision's layout.")
+@click.option(
+    "--data-dir",
+    type=PATH,
+    help="Where data sets lie, in torchvision's layout; or your own folder of pictures.",
+)
 @arguments.runs_dir
 @click.option(
     "--run", "run_name", type=WORD, default="", help="The run's name; default: preset and time."
@@ -257,6 +261,9 @@ def _train(options: dict[str, Any]) -> int:
             raise UserError(f"--seed: {clean(options['seed'], 40)} is not from 0 to 2^63 - 1")
         overrides.append(f"run.seed={options['seed']}")
     presets.check_once(overrides)
+    named = any(override.partition("=")[0].strip() == "data.folder" for override in overrides)
+    if named and options["data_dir"] is not None:
+        raise UserError("--data-dir and --set data.folder name two folders; give one of them")
     name, preset = presets.load(chosen, overrides)
     launch = Launch(
         name,

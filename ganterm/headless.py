@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS, WHOLE
-from ganterm.session.protocol import ENDED, Event, Snapshot, Stop
+from ganterm.session.protocol import ENDED, Event, RunInfo, Snapshot, Stop
 from ganterm.text import clean, clean_lines, json_line
 
 LOOK_SECONDS = 0.1
@@ -51,9 +51,9 @@ def watch(
 ) -> int:
     """Report until the session has ended; returns the exit code, 0, 1 or 2.
 
-    A run that paused by itself, over a value that was not finite, is stopped: nobody is there to
-    mend it. Not ``alone``, it waits for whoever attaches. Returns sooner where ``until`` is set:
-    nobody reads the reports any more.
+    A run that paused by itself, over a value that was not finite or data that are gone for good, is
+    stopped: nobody is there to mend it. Not ``alone``, it waits for whoever attaches. Returns
+    sooner where ``until`` is set: nobody reads the reports any more.
     """
     seen, waited, begun, code = 0, math.inf, False, 0
     while until is None or not until.is_set():
@@ -68,9 +68,11 @@ def watch(
         if begun:
             for event in events:
                 reporter.event(event)
-                if alone and event.kind == "pause" and event.data.get("cause"):
+                for_good = event.kind == "pause" and not event.data.get("waits")
+                if alone and for_good and event.data.get("cause"):
                     code = 1
-                    session.submit(Stop("not finite"))
+                    gone = any(alarm.name == "source" for alarm in session.snapshot.alarms)
+                    session.submit(Stop("data out of reach" if gone else "not finite"))
             seen += len(events)
         waited += LOOK_SECONDS
         if ended:
@@ -106,6 +108,8 @@ class JsonReporter:
             directory=info.directory,
             preset=info.preset,
             data=info.data,
+            samples=info.samples,
+            shape=info.shape,
             device=info.device,
             threads=info.threads,
             seed=info.seed,
@@ -152,7 +156,16 @@ class JsonReporter:
         self._out.flush()
 
 
+def _first_line(info: RunInfo) -> str:
+    """What is trained on what, where, and into which folder."""
+    shape = " x ".join(map(str, info.shape))
+    data = f"{info.samples:,} samples of {info.data}, {shape}"
+    return f"{info.preset} on {info.device}, seed {info.seed}, {data}, into {info.directory}"
+
+
 def _words(event: Event) -> str:
+    if event.kind == "data" and "text" in event.data:
+        return f"step {event.step:,} data: {event.data['text']}"
     if event.kind == "alarm":
         return f"step {event.step:,} {_alarm_words(event.data)}"
     shown = {key: value for key, value in event.data.items() if key != "controls"}
@@ -177,8 +190,7 @@ class PlainReporter:
 
     def started(self, snapshot: Snapshot) -> None:
         """What runs, and where its files are."""
-        info = snapshot.info
-        self._say(f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}")
+        self._say(_first_line(snapshot.info))
 
     def loading(self, snapshot: Snapshot) -> None:
         """Each thing that is being done, once."""
@@ -226,8 +238,7 @@ class BarReporter:
 
     def started(self, snapshot: Snapshot) -> None:
         """What runs, and where its files are."""
-        info = snapshot.info
-        self._say(f"{info.preset} on {info.device}, seed {info.seed}, into {info.directory}")
+        self._say(_first_line(snapshot.info))
 
     def loading(self, snapshot: Snapshot) -> None:
         """What is being done, with its share where that is known."""

@@ -317,8 +317,11 @@ class Dashboard(SessionApp):
         self.set_class(not glyphs.unicode, "ascii")
 
     def action_restart(self) -> None:
-        """Go on from the newest checkpoint, after a failure."""
-        if self.session.snapshot.state != "failed":
+        """Go on from the newest checkpoint, after a failure; try again where the data are away."""
+        waiting = any(alarm.name == "source" for alarm in self.session.snapshot.alarms)
+        if waiting and self.session.snapshot.state == "paused":
+            self.submit(Unpause())
+        elif self.session.snapshot.state != "failed":
             self.notify("R is for a run that failed.", timeout=3)
         elif self._again is None:
             name = clean(self.session.snapshot.info.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganterm.errors import UserError
-from ganterm.session import runs, wire
+from ganterm.session import records, runs, wire
 from ganterm.session.findings import Diagnosis
 from ganterm.session.follow import Follower
 from ganterm.session.history import HistoryView
@@ -256,7 +256,10 @@ class RemoteSession:
             except UserError:
                 state = "unreadable"
             if state in ENDED:
-                self.snapshot = replace(self.snapshot, state=state)
+                self._follow()
+                why = records.cause(self._follower.events)
+                failure = Failure(clean(why, 400)) if state == "failed" else None
+                self.snapshot = replace(self.snapshot, state=state, failure=failure)
             else:
                 message = f"crashed: process {self._pid} ended without a word"
                 failure = Failure(message)

@@ -52,6 +52,8 @@ class Launch:
             raise UserError(f"--steps: 1 to {MOST_STEPS:,} are possible")
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise UserError(f"--data-dir {clean(self.data_dir)}: there is no such folder")
+        if not self.checkpoint:
+            self._settle_folder()
         if not self.run_name:
             stem = re.sub(r"[^A-Za-z0-9._-]", "_", self.preset_name).lstrip("._-")[:40] or "run"
             name = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -63,6 +65,21 @@ class Launch:
                 f"--run '{clean(self.run_name, 60)}': a name has letters, digits, '.', '_' and '-' "
                 "alone, 64 at most, and starts with a letter or digit"
             )
+
+    def _settle_folder(self) -> None:
+        """Have the preset name its folder of pictures by an absolute path, from where it is found
+        again; ``data_dir`` goes before what the preset says."""
+        data = self.preset.data
+        folder = self.data_dir or (Path(data.folder) if data.folder else None)
+        if data.name != "folder" or folder is None:
+            return
+        path = str(folder.expanduser().absolute())
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            return  # No preset file can hold such a name: the run knows it as it was given.
+        data = data.model_copy(update={"folder": path})
+        object.__setattr__(self, "preset", self.preset.model_copy(update={"data": data}))
 
     def packed(self) -> bytes:
         """All of it, as JSON for another process of ours."""

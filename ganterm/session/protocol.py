@@ -153,6 +153,7 @@ class RunInfo:
     """What stays the same throughout a run. ``views``: those it has, the first by default.
 
     ``diagnose_every``: steps between two rounds of diagnosis at least; 0 where it is off.
+    ``samples``: how many the data set has, each of ``shape``.
     ``events_before``: how many events are of earlier sittings, where this one is a resume.
     """
 
@@ -172,6 +173,8 @@ class RunInfo:
     diagnose_every: int = 0
     events_before: int = 0
     id: str = ""
+    samples: int = 0
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ events behind the step it began at are what was abandoned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ _NEEDED = {
     "error": ("message",),
     "note": ("text",),
     "stop": ("reason",),
-    "data": ("files", "why"),
     "checkpoint": ("path",),
     "resume": ("checkpoint", "differs"),
 }
@@ -43,6 +42,14 @@ def _all_events(run: Path) -> list[Event]:
     path = run / "events.jsonl"
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     return [event for line in lines if (event := event_of(line)) is not None]
+
+
+def cause(events: Sequence[Event]) -> str:
+    """Why a run has failed, by its newest error, else by its newest alarm."""
+    for event in reversed(events):
+        if event.kind == "error" or (event.kind == "alarm" and event.data["state"] == "raised"):
+            return str(event.data["message"])
+    return "its journal does not say why"
 
 
 def newest_branch(events: Iterable[Event]) -> list[Event]:
@@ -115,7 +122,10 @@ def _readable(kind: str, data: Mapping[str, Any]) -> bool:
     if not isinstance(data.get("key", ""), str):
         return False
     if kind == "data":
-        return isinstance(data["files"], list) and bool(data["files"])
+        files = data.get("files")
+        return isinstance(data.get("text"), str) or (
+            isinstance(files, list) and bool(files) and "why" in data
+        )
     if kind == "checkpoint":
         return isinstance(data.get("cfid", 0.0), int | float)
     if kind == "resume":

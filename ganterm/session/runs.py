@@ -48,10 +48,18 @@ class CheckpointName(NamedTuple):
         return name if str(name) == text else None
 
 
-class _DataOfRun(Struct, frozen=True):
+class DataOfRun(Struct, frozen=True):
+    """What run.json says of the data.
+
+    ``folder``: where they lie, absolute; ``from_run``: the same seen from the run directory, which
+    may have moved together with them.
+    """
+
     name: str
     sha256: str
     folder: str | None = None
+    from_run: str | None = None
+    samples: Natural | None = None
 
 
 class About(Struct, frozen=True, kw_only=True):
@@ -62,7 +70,7 @@ class About(Struct, frozen=True, kw_only=True):
     preset: str
     device: str
     state: str
-    data: _DataOfRun
+    data: DataOfRun
     created: str = ""
     steps: Positive | None = None
     stop_on: list[str] = []
@@ -164,8 +172,14 @@ def resumption(
                 f"{nearest(alarm, alarm_names())}"
             )
     source = clean(run / "preset.toml")
-    preset = Preset.from_table(parse_toml(content(run / "preset.toml"), source), source)
+    table = parse_toml(content(run / "preset.toml"), source)
+    if isinstance(table.get("data"), dict):
+        # A run that says nothing of it was begun when files were read in the first way.
+        table["data"].setdefault("reading", 1)
+    preset = Preset.from_table(table, source)
     folder = Path(known.data.folder) if known.data.folder else None
+    if preset.data.name == "folder":
+        data_dir = data_dir or _pictures(run, known.data, preset.data.folder)
     return Launch(
         preset_name=clean(known.preset, 64),
         preset=preset,
@@ -176,6 +190,32 @@ def resumption(
         run_name=run.name,
         stop_on=tuple(known.stop_on) if stop_on is None else stop_on,
         checkpoint=str(name),
+    )
+
+
+def _pictures(run: Path, data: DataOfRun, named: str) -> Path:
+    """The folder of a run's pictures: where they were last, or where they have moved with it.
+
+    ``named``: as its preset says. UserError, naming the places looked at, where they are in none.
+    """
+    places = [Path(data.folder)] if data.folder else []
+    if data.from_run:
+        places.append(run / data.from_run)
+    if named:
+        folder = Path(named).expanduser()
+        # Runs of before kept a relative path; they lay in "runs" of the folder it starts from.
+        starts = [run.parent.parent, run.parent, run, Path()]
+        places += [start / folder for start in ([Path()] if folder.is_absolute() else starts)]
+    # What ".." means depends on links only after the run has moved, and then it means nothing.
+    tried = [Path(os.path.normpath(place.absolute())) for place in places]
+    tried = list(dict.fromkeys(tried))
+    for place in tried:
+        if place.is_dir():
+            return place
+    looked = ", ".join(clean(place, 100) for place in tried[:4]) or "nothing says where"
+    raise UserError(
+        f"the pictures of run '{clean(run.name)}' are not where they were; looked at: {looked}\n"
+        f"Say where they are: ganterm resume {shlex.quote(clean(run))} --data-dir FOLDER"
     )
 
 

@@ -19,6 +19,17 @@ class Position(NamedTuple):
     at: int
 
 
+class SourceFault(Exception):  # noqa: N818 - the disk is at fault, not the program
+    """Real samples cannot be had now; the message says why. Nothing that was drawn is lost.
+
+    ``process``: a process that reads them has ended, and another one may do.
+    """
+
+    def __init__(self, message: str, process: bool = False) -> None:
+        super().__init__(message)
+        self.process = process
+
+
 class RealBatches(Protocol):
     """Where the training gets its real samples from.
 
@@ -42,8 +53,14 @@ class RealBatches(Protocol):
     def go_to(self, position: Position) -> None:
         """Go on from there."""
 
+    def prepare(self, count: int) -> None:
+        """Have the next so many batches at hand; SourceFault where they cannot be had."""
+
     def next(self) -> tuple[Tensor, Tensor | None]:
-        """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any."""
+        """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any.
+
+        SourceFault, and nothing is drawn, where it was not prepared and cannot be had.
+        """
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` labels drawn as often as they occur in the data, int64."""
@@ -76,6 +93,9 @@ class Batches:
         self._before_order = self.generator.get_state()
         self._order: Tensor | None = None
         self._at = 0
+
+    def prepare(self, count: int) -> None:
+        """Everything is at hand."""
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any."""

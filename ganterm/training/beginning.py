@@ -59,11 +59,12 @@ def from_checkpoint(
     device: str,
     game: Game,
     sampler: Sampler,
+    data_differs: tuple[str, ...] = (),
 ) -> Beginning:
     """Bring ``game`` and ``sampler`` to where a checkpoint was taken; nothing is written.
 
-    UserError, naming the newest good checkpoint, where this one cannot be used; then they are as
-    they were.
+    ``data_differs``: in what the data may not be as they were. UserError, naming the newest good
+    checkpoint, where this one cannot be used; then ``game`` and ``sampler`` are as they were.
     """
     known = runs.about(run)
 
@@ -85,7 +86,9 @@ def from_checkpoint(
         branch = 1 + max([known.branch, records.newest_number(run), *there])
     begun = Event(held.step, branch, now(), "resume")
     *events, _ = records.newest_branch([*records.read_events(run), begun])
-    differs = state.differences(held, device, preset.run.threads, state.checksum(preset.toml()))
+    # A key that this ganterm has and that one had not is no change of the file.
+    presets = {state.checksum(preset.toml()), state.file_checksum(run / "preset.toml")}
+    differs = state.differences(held, device, preset.run.threads, presets)
     return Beginning(
         Controls.from_table(held.controls),
         read_history(run, preset.run.record_every, held.step),
@@ -98,7 +101,7 @@ def from_checkpoint(
         held.streaks,
         tuple(events),
         name,
-        tuple(clean(difference) for difference in differs),
+        tuple(clean(difference) for difference in (*differs, *data_differs)),
     )
 
 

@@ -25,11 +25,12 @@ ROWS_SECONDS = 5.0
 class Wish:
     """Why a checkpoint is taken: the user's ``own``, the best one so far, or because it is time.
 
-    ``cfid``: what it is the best by, or None.
+    ``cfid``: what it is the best by, or None. ``rest``: the run rests, and nobody knows how long.
     """
 
     own: bool = False
     cfid: float | None = None
+    rest: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Keeper:
     def ask(self, wish: Wish) -> None:
         """Have a checkpoint taken at the next occasion."""
         cfid = self._wish.cfid if wish.cfid is None else wish.cfid
-        self._wish = Wish(self._wish.own or wish.own, cfid)
+        self._wish = Wish(self._wish.own or wish.own, cfid, self._wish.rest or wish.rest)
         self._not_before = 0.0
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 from ganterm.diagnosis.rule import Record
 from ganterm.knob import ControlError, Value
 from ganterm.session.board import Board, now
+from ganterm.session.findings import Remedy
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import (
     Command,
@@ -36,11 +37,17 @@ from ganterm.training.rows import Rows
 from ganterm.training.saving import Saving
 from ganterm.training.setup import Setup
 from ganterm.training.standing import Standing
+from ganterm.training.supply import Supply
 from ganterm.training.teller import Teller
+from ganterm.training.turn import reals
 from ganterm.training.window import Window
 
 PUBLISH_SECONDS = 0.2
 REST_SECONDS = 0.5
+MOST_NAMED = 1_000
+"""Files that were skipped, in one event."""
+REMARK = "data_"
+"""What the names of alarms begin with that are raised over the data."""
 
 
 class Training:
@@ -56,6 +63,7 @@ class Training:
         self._setup = setup
         self._batch_size = setup.info.batch_size
         self._examiner = setup.examiner
+        self._supply = Supply(game.batches)
         self._pace = Pace(begin.counters.elapsed)
         standing = self._standing = Standing(
             begin.step,
@@ -114,8 +122,7 @@ class Training:
     def loop(self) -> None:
         """Iterate and obey until told to stop, or until the last step asked for is done."""
         standing = self._standing
-        if self._setup.skipped:
-            self._teller.event("data", files=list(self._setup.skipped), why="skipped on loading")
+        self._tell_of_the_data()
         self._tell_how_it_begins()
         if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.
@@ -133,6 +140,10 @@ class Training:
                 self._publish()
                 self._board.woken.wait(REST_SECONDS)
                 self._board.woken.clear()
+                if self._supply.due and self._supplied():
+                    self._go_on()
+                continue
+            if not self._supplied():
                 continue
             self._iterate()
             if self._examiner.due(standing.step, self._pace.seconds):
@@ -145,6 +156,23 @@ class Training:
                 self._drain()
                 self._publish()
                 self._heap.tend()
+
+    def _tell_of_the_data(self) -> None:
+        """What was left out and what is odd; alarms of an earlier sitting that hold no more go."""
+        skipped, remarks, teller = self._setup.skipped, self._setup.remarks, self._teller
+        if skipped:
+            named = list(skipped[:MOST_NAMED])
+            rest = len(skipped) - len(named)
+            named += [f"and {rest:,} more"] if rest else []
+            teller.event("data", files=named, why="skipped on loading")
+        odd = {f"{REMARK}{remark.name}" for remark in remarks if remark.warns}
+        for name in [name for name in teller.raised if name.startswith(REMARK)]:
+            if name not in odd:
+                teller.clear(name)
+        for remark in remarks:
+            teller.event("data", text=remark.message)
+            if remark.warns:
+                teller.warn(f"{REMARK}{remark.name}", remark.title, remark.message, "warning")
 
     def _tell_how_it_begins(self) -> None:
         begin, controls = self._setup.beginning, self._standing.controls.table()
@@ -174,6 +202,9 @@ class Training:
         if failure is not None:
             standing.state = "failed"
             teller.alarm("save", "Not saved", failure.message)
+        elif self._supply.given_up:
+            standing.state = "failed"
+            failure = Failure(teller.raised["source"].message)
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
         teller.event("stop", reason=reason, state=standing.state, saved=saved)
@@ -208,14 +239,47 @@ class Training:
         )
         self._window.picture_now_and_then()
 
-    def _rest(self, cause: str | None = None) -> None:
-        """Pause; ``cause`` where ganterm does it by itself."""
+    def _rest(self, cause: str | None = None, waits: bool = False) -> None:
+        """Pause; ``cause`` where ganterm does it by itself, and whether it will go on by itself."""
         self._pace.rest()
         if self._standing.state != "paused":
             self._standing.state = "paused"
             told: dict[str, Any] = {"cause": cause} if cause else {}
-            self._teller.event("pause", **told)
+            self._teller.event("pause", **told, **({"waits": True} if waits else {}))
         self._drain()
+        self._publish()
+
+    def _supplied(self) -> bool:
+        """Whether the real batches of the coming iteration are at hand; else the run rests."""
+        supply, teller, count = self._supply, self._teller, reals(self._standing.controls)
+        before = supply.given_up
+        fault = supply.fault(count)
+        if fault is not None and fault.process and "source" not in teller.raised:
+            teller.event("data", text=f"{fault}; others are started")
+            fault = supply.fault(count)
+        if fault is None:
+            teller.clear("source")
+            return True
+        told = f"{fault}; {supply.told}"
+        again = (Remedy("space", "try now"), Remedy("R", "the same"))
+        teller.alarm("source", "Data out of reach", told, remedies=again)
+        if self._standing.state != "paused":
+            self._saving.ask(Wish(rest=True))
+            self._rest(told, waits=supply.waits)
+        elif self._single_steps:
+            # It rested already, and is to rest when they are back.
+            supply.forget()
+        elif supply.given_up and not before:
+            teller.event("pause", cause=told)
+        self._single_steps = 0
+        self._publish()
+        return False
+
+    def _go_on(self) -> None:
+        self._standing.state = "running"
+        self._single_steps = 0
+        self._pace.go()
+        self._teller.event("unpause")
         self._publish()
 
     def _obey(self) -> None:
@@ -247,15 +311,12 @@ class Training:
             case SetControl(name, value, by):
                 self._change(name, value, "change", by)
             case Pause():
+                self._supply.forget()
                 self._rest()
             case Unpause():
                 if standing.state == "paused":
                     self._teller.clear("nonfinite")
-                    standing.state = "running"
-                    self._single_steps = 0
-                    self._pace.go()
-                    self._teller.event("unpause")
-                    self._publish()
+                    self._go_on()
             case OneStep():
                 if standing.state == "paused":
                     self._pace.go()

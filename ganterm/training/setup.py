@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from ganterm.data.load import loaded, parted
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, Progress, Remark
 from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
 from ganterm.presets import Preset
@@ -25,7 +26,7 @@ from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
 from ganterm.session.runs import CheckpointName, RunLock
 from ganterm.text import clean
-from ganterm.training import checkpoint, state
+from ganterm.training import checkpoint, manifest, state
 from ganterm.training.beginning import Beginning, from_checkpoint
 from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
 from ganterm.training.examiner import Examiner
@@ -45,7 +46,8 @@ from ganterm.training.subject import seen_by, subject_of, traits_of
 class Setup:
     """A run that is ready for the first iteration of this sitting.
 
-    ``replayer`` plays the game where it is to be played from graphs.
+    ``replayer`` plays the game where it is to be played from graphs. ``skipped`` and ``remarks``:
+    what is to be said of the data.
     ``facts``: what every checkpoint of it says, as fields of ``RunState``.
     """
 
@@ -57,6 +59,7 @@ class Setup:
     directory: RunDirectory
     info: RunInfo
     skipped: tuple[str, ...]
+    remarks: tuple[Remark, ...]
     examiner: Examiner
     traits: Traits
     beginning: Beginning
@@ -92,7 +95,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
-    whole = loaded(preset.data, launch.data_dir, tell)
+    preset, whole = _data(launch, preset, tell)
     dataset, held_out = parted(whole, preset.data.held_out)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
@@ -143,11 +146,14 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
             _point(path, launch.checkpoint)
         directory = RunDirectory.reopen(path, lock)
         directory.update(**about, branch=beginning.branch, step=None, ended=None)
+    trouble = _keep_files(path, whole)
     info = RunInfo(
         name=launch.run_name,
         preset=launch.preset_name,
         title=preset.title,
         data=preset.data.name,
+        samples=whole.count,
+        shape=whole.shape,
         device=describe(device, threads),
         threads=threads,
         seed=run.seed,
@@ -177,12 +183,41 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         sampler,
         directory,
         info,
-        dataset.skipped,
+        whole.skipped,
+        (*whole.remarks, *trouble),
         examiner,
         traits,
         beginning,
         facts,
     )
+
+
+def _data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Dataset]:
+    """The data set, and the preset with nothing left open of how it was loaded.
+
+    A run that goes on says where its pictures are, where that is another place than before.
+    """
+    whole = loaded(preset.data, launch.data_dir, tell)
+    if not launch.checkpoint:
+        settled = whole.options or preset.data
+        return preset.model_copy(update={"data": settled}), whole
+    known = runs.about(launch.runs_dir / launch.run_name).data
+    if whole.files is not None and str(launch.data_dir) != known.folder:
+        moved = Remark("place", f"the pictures are read from {clean(whole.files.root)}")
+        whole = replace(whole, remarks=(moved, *whole.remarks))
+    return preset, whole
+
+
+def _keep_files(run: Path, whole: Dataset) -> tuple[Remark, ...]:
+    """Keep in the run directory which files there are; what is to be said of that."""
+    if whole.files is None or (run / manifest.NAME).exists():
+        return ()
+    try:
+        manifest.write(run, whole.files)
+    except OSError as error:
+        told = f"which files it is trained on could not be kept: {clean(error.strerror)}"
+        return (Remark("kept", told),)
+    return ()
 
 
 def build(
@@ -252,15 +287,9 @@ def _go_on(
     sampler: Sampler,
 ) -> Beginning:
     """The networks and all else brought to where the checkpoint of ``launch`` was taken."""
-    known = runs.about(path).data
-    if dataset.sha256 != known.sha256:
-        raise UserError(
-            f"run '{clean(path.name)}' was trained on other samples of {clean(known.name, 60)} "
-            f"than are here now (sha256 {clean(known.sha256, 64)[:12]} then, "
-            f"{dataset.sha256[:12]} now); give their --data-dir"
-        )
+    differs = manifest.differences(path, runs.about(path).data, dataset)
     name = _named(launch.checkpoint)
-    return from_checkpoint(path, name, preset, str(device), game, sampler)
+    return from_checkpoint(path, name, preset, str(device), game, sampler, differs)
 
 
 def _point(path: Path, checkpoint_name: str) -> None:
@@ -294,7 +323,24 @@ def _about(
         "data": {
             "name": dataset.name,
             "sha256": dataset.sha256,
-            "folder": None if launch.data_dir is None else str(launch.data_dir.absolute()),
+            "samples": dataset.count,
+            **_places(launch, preset),
         },
         "versions": state.versions(),
     }
+
+
+def _places(launch: Launch, preset: Preset) -> dict[str, str | None]:
+    """Where the data lie: absolute, and seen from the run directory, which may move with them."""
+    named = preset.data.folder if preset.data.name == "folder" else ""
+    folder = launch.data_dir or (Path(named) if named else None)
+    if folder is None:
+        return {"folder": None}
+    path = folder.expanduser().absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        # JSON has no way to write such a name.
+        return {"folder": None}
+    run = (launch.runs_dir / launch.run_name).absolute()
+    return {"folder": str(path), "from_run": os.path.relpath(path, run)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ganterm import __version__
 from ganterm.session.findings import Alarm
 from ganterm.session.jsonfile import Natural, RunId
 from ganterm.session.protocol import Counters, SetControl
+from ganterm.toml import content
 from ganterm.training.batches import Position
 from ganterm.training.iteration import Game
 from ganterm.training.sampler import Sampler
@@ -60,8 +62,11 @@ def versions() -> dict[str, str]:
     }
 
 
-def differences(state: RunState, device: str, threads: int, preset: str) -> list[str]:
-    """Why a run that goes on here will not be the same bit for bit, a few words each."""
+def differences(state: RunState, device: str, threads: int, presets: Collection[str]) -> list[str]:
+    """Why a run that goes on here will not be the same bit for bit, a few words each.
+
+    ``presets``: checksums of its preset, in all the ways it may be written.
+    """
     here = versions()
     found = [
         f"{name} {state.versions.get(name, 'unknown')} -> {version}"
@@ -72,7 +77,7 @@ def differences(state: RunState, device: str, threads: int, preset: str) -> list
         found.append(f"device {state.device} -> {device}")
     if state.threads != threads:
         found.append(f"threads {state.threads} -> {threads}")
-    if state.preset != preset:
+    if state.preset not in presets:
         found.append("preset.toml was changed")
     return found
 
@@ -80,6 +85,11 @@ def differences(state: RunState, device: str, threads: int, preset: str) -> list
 def checksum(text: str) -> str:
     """By which a text is known again."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_checksum(file: Path) -> str:
+    """The same of what a preset's file holds."""
+    return hashlib.sha256(content(file)).hexdigest()
 
 
 def architecture(tensors: Mapping[str, Tensor]) -> str:

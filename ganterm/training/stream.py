@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -16,12 +16,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapStyle
 
-from ganterm.data.source import BrokenSample, Dataset, Stream
-from ganterm.errors import UserError
-from ganterm.training.batches import Batches, Position, RealBatches
+from ganterm.data.source import BrokenSample, Dataset, SourceAway, Stream
+from ganterm.text import clean
+from ganterm.training.batches import Batches, Position, RealBatches, SourceFault
 
 REPLACEMENTS = 100
 """Samples tried in place of one that broke; so many in a row mean that the data are gone."""
+SILENT_SECONDS = 300
+"""Without a batch, after which whoever should read one is taken to hang, as on a dead network."""
 
 
 def batches_for(
@@ -40,7 +42,7 @@ class StreamBatches:
     The order follows from the seed alone, whatever the device and the number of ``workers`` (None:
     a core each, at most 8; 0: read in the calling thread). A sample that breaks is replaced by the
     next one that does not, and ``broken`` counts how often, by its line "name: cause". Workers
-    start with the first batch; UserError where no sample can be read any more.
+    start with the first batch, and anew after a SourceFault.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class StreamBatches:
             cast("MapStyle[_Read]", _Replacing(stream)),
             batch_sampler=_Ahead(self._numbers),
             num_workers=count,
+            timeout=SILENT_SECONDS if count else 0,
             collate_fn=_joined,
             pin_memory=device.type == "cuda",
             multiprocessing_context=_context() if count else None,
@@ -73,24 +76,43 @@ class StreamBatches:
             generator=torch.Generator(),
         )
         self._coming: Iterator[_Joined] | None = None
+        self._prepared: deque[tuple[Tensor, Tensor]] = deque()
+
+    def prepare(self, count: int) -> None:
+        """Have the next so many batches at hand; SourceFault where they cannot be had."""
+        while len(self._prepared) < count:
+            self._prepared.append(self._read())
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 in -1..1, and its labels, int64, where they are needed."""
-        if self._coming is None:
-            with _sheltered():
-                self._coming = iter(self._loader)
-        samples, labels, broken = next(self._coming)
+        self.prepare(1)
+        samples, labels = self._prepared.popleft()
         self._numbers.indices()
-        self.broken.update(broken)
-        if not len(samples):
-            raise UserError(
-                f"data: {REPLACEMENTS} samples in a row can no longer be read, "
-                f"the last one {broken[-1]}"
-            )
         batch = samples.to(self._device, non_blocking=True).float().mul_(2 / 255).sub_(1)
         if self._labels is None:
             return batch, None
         return batch, labels.to(self._device, non_blocking=True)
+
+    def _read(self) -> tuple[Tensor, Tensor]:
+        """One more batch of those that workers read ahead, uint8, and its labels."""
+        try:
+            if self._coming is None:
+                with _sheltered():
+                    self._coming = iter(self._loader)
+            samples, labels, broken, away = next(self._coming)
+        except (RuntimeError, OSError, EOFError, MemoryError) as error:
+            self.close()
+            cause = clean(str(error).partition("\n")[0] or type(error).__name__)
+            raise SourceFault(f"a process that reads samples failed: {cause}", True) from None
+        self.broken.update(broken)
+        if len(samples):
+            return samples, labels
+        self.close()
+        if away:
+            raise SourceFault(f"samples cannot be read: {away}")
+        raise SourceFault(
+            f"{REPLACEMENTS} samples in a row can no longer be read, the last one {broken[-1]}"
+        )
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` labels drawn as often as they occur in the data, int64."""
@@ -123,14 +145,19 @@ class StreamBatches:
         """End the workers."""
         # torch ends them when their iterator goes; it has no public call for it.
         self._coming = None
+        self._prepared.clear()
 
 
 class _Read(NamedTuple):
-    """A sample with its label, and the lines of those that broke before it; None: all did."""
+    """A sample with its label, and the lines of those that broke before it.
+
+    None: all did, or the source is ``away``, for a cause.
+    """
 
     sample: Tensor | None
     label: int
     broken: list[str]
+    away: str = ""
 
 
 class _Joined(NamedTuple):
@@ -139,6 +166,7 @@ class _Joined(NamedTuple):
     samples: Tensor
     labels: Tensor
     broken: list[str]
+    away: str = ""
 
 
 class _Replacing:
@@ -151,10 +179,13 @@ class _Replacing:
         return len(self._stream)
 
     def __getitem__(self, index: int) -> _Read:
-        broken = []
+        broken: list[str] = []
         for ahead in range(REPLACEMENTS):
             try:
                 sample, label = self._stream[(index + ahead) % len(self._stream)]
+            except SourceAway as error:
+                # What broke before may only have been the first to be missed.
+                return _Read(None, -1, [], str(error))
             except BrokenSample as error:
                 broken.append(str(error))
             else:
@@ -167,7 +198,8 @@ def _joined(items: Sequence[_Read]) -> _Joined:
     samples = [item.sample for item in items if item.sample is not None]
     broken = [line for item in items for line in item.broken]
     if len(samples) < len(items):
-        return _Joined(torch.empty(0), torch.empty(0), broken)
+        away = next((item.away for item in items if item.away), "")
+        return _Joined(torch.empty(0), torch.empty(0), [] if away else broken, away)
     return _Joined(torch.stack(samples), torch.tensor([item.label for item in items]), broken)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganterm.diagnosis.rule import Record
 from ganterm.session.board import Board, now
-from ganterm.session.findings import Alarm, Severity
+from ganterm.session.findings import Alarm, Remedy, Severity
 from ganterm.session.protocol import Event
 from ganterm.training.alarms import Alarms, Change, as_table
 from ganterm.training.beginning import Beginning
@@ -75,10 +75,13 @@ class Teller:
         message: str,
         severity: Severity = "alarm",
         evidence: dict[str, Any] | None = None,
+        remedies: tuple[Remedy, ...] = (),
     ) -> None:
         """Raise an alarm of this step, or renew what a raised one says."""
         step = self._standing.step
-        self._alarms.raise_(Alarm(name, title, message, step, step, severity, evidence or {}))
+        self._alarms.raise_(
+            Alarm(name, title, message, step, step, severity, evidence or {}, remedies)
+        )
 
     def clear(self, name: str) -> None:
         """Clear the alarm ``name`` if it is raised."""

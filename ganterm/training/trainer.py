@@ -10,6 +10,7 @@ from ganterm.session.board import Board
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import Failure, Stop
 from ganterm.text import clean
+from ganterm.training.batches import SourceFault
 from ganterm.training.loop import Training
 from ganterm.training.setup import set_up
 
@@ -36,7 +37,10 @@ class Trainer:
         except _StoppedWhileLoading:
             self._board.snapshot = replace(self._board.snapshot, state="stopped", doing="")
         except UserError as error:
-            self._fail(Failure(str(error), mistake=True), training)
+            # Once it trains, nothing that goes wrong is a mistake in how it was started.
+            self._fail(Failure(str(error), mistake=training is None), training)
+        except SourceFault as error:
+            self._fail(Failure(str(error)), training)
         except Exception as error:  # noqa: BLE001 - whatever it was, curves and cause must stay
             message = clean(f"{type(error).__name__}: {error}", 400)
             self._fail(Failure(message, trace=traceback.format_exc()), training)

@@ -16,6 +16,11 @@ Batch = tuple[Tensor, Tensor | None]
 """Real samples (n, ...) and their labels (n,), where the networks are told any."""
 
 
+def reals(controls: Controls) -> int:
+    """How many real batches an iteration under these controls takes."""
+    return controls.k + controls.l * LOSSES[controls.loss].g_needs_real
+
+
 @dataclass(frozen=True)
 class Turn:
     """One iteration's controls, and what follows from them and from where the training stands.
@@ -40,7 +45,7 @@ class Turn:
     @property
     def reals(self) -> int:
         """How many real batches it takes."""
-        return self.controls.k + self.controls.l * self.loss.g_needs_real
+        return reals(self.controls)
 
     @property
     def settings(self) -> Controls:

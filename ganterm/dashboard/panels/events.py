@@ -65,9 +65,7 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "note":
             return clean(data["text"]), style(palette.DIM)
         case "data":
-            count = f"{len(data['files']):,} picture{'s' if len(data['files']) != 1 else ''}"
-            told = f"{count} {clean(data['why'])}: {clean(data['files'][0])}"
-            return told, style(palette.ALARM)
+            return _data(data)
         case "start":
             return "training starts", style(palette.DIM)
         case "checkpoint":
@@ -85,6 +83,15 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "unpause":
             return "goes on", style(palette.GOOD)
     return event.kind, style(palette.DIM)
+
+
+def _data(data: Mapping[str, Any]) -> tuple[str, Style]:
+    """What is said of the data, or files that could not be used."""
+    if "text" in data:
+        return clean(data["text"], 400), style(palette.TEXT)
+    count = f"{len(data['files']):,} picture{'s' if len(data['files']) != 1 else ''}"
+    told = f"{count} {clean(data['why'])}: {clean(data['files'][0])}"
+    return told, style(palette.ALARM)
 
 
 def _alarm(data: Mapping[str, Any]) -> tuple[str, Style]:

@@ -49,7 +49,7 @@ class StatusPanel(Panel):
             progress.append(f"ETA {clock(remaining)}")
         more = [
             f"{short(snapshot.rates.images_per_s):>5} {'points' if points else 'images'}/s",
-            f"{info.data} x {info.batch_size}",
+            f"{short(info.samples)} of {info.data} x {info.batch_size}",
             info.device,
             f"{size(snapshot.memory_bytes)} used",
             f"seed {info.seed}",
