@@ -82,7 +82,7 @@ class Follower:
         self._offset += len(whole)
         parsed = (records.event_of(line) for line in whole.splitlines())
         new = [event for event in parsed if event is not None]
-        if any(event.kind == "resume" for event in new):
+        if any(event.kind in records.BRANCHING for event in new):
             self.events = tuple(records.newest_branch([*self.events, *new]))
         else:
             self.events = (*self.events, *new)

@@ -27,7 +27,7 @@ from ganterm.session.runs import CheckpointName, RunLock
 from ganterm.text import clean
 from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
-from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
+from ganterm.training.device import DEFAULT_THREADS, choose_device, describe, settle
 from ganterm.training.examiner import Examiner
 from ganterm.training.forward import Forwards
 from ganterm.training.graphs import Replayer, replaying
@@ -46,7 +46,8 @@ class Setup:
     """A run that is ready for the first iteration of this sitting.
 
     ``replayer`` plays the game where it is to be played from graphs.
-    ``facts``: what every checkpoint of it says, as fields of ``RunState``.
+    ``facts``: what every checkpoint of it says, as fields of ``RunState``. ``device_note``: why the
+    device is not the one to be expected, "" where it is.
     """
 
     preset: Preset
@@ -61,6 +62,7 @@ class Setup:
     traits: Traits
     beginning: Beginning
     facts: dict[str, Any]
+    device_note: str
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
@@ -87,7 +89,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
 
 
 def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
-    device = resolve_device(launch.device)
+    device, device_note = choose_device(launch.device)
     threads = launch.preset.run.threads or DEFAULT_THREADS
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
@@ -166,7 +168,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         "run": directory.about["id"],
         "threads": threads,
         "device": str(device),
-        "versions": state.versions(),
+        "versions": state.versions(device),
         "preset": state.checksum(preset.toml()),
     }
     return Setup(
@@ -182,6 +184,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         traits,
         beginning,
         facts,
+        device_note,
     )
 
 
@@ -260,7 +263,7 @@ def _go_on(
             f"{dataset.sha256[:12]} now); give their --data-dir"
         )
     name = _named(launch.checkpoint)
-    return from_checkpoint(path, name, preset, str(device), game, sampler)
+    return from_checkpoint(path, name, preset, device, game, sampler)
 
 
 def _point(path: Path, checkpoint_name: str) -> None:
@@ -296,5 +299,5 @@ def _about(
             "sha256": dataset.sha256,
             "folder": None if launch.data_dir is None else str(launch.data_dir.absolute()),
         },
-        "versions": state.versions(),
+        "versions": state.versions(device),
     }
