@@ -82,7 +82,7 @@ class RunSection(Section):
     takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
     on labelled data, once, to tell modes apart.
     ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
-    what they may take together, the newest and the user's own aside.
+    what they may take together, the newest, the healthy one and the user's own aside.
     ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
     penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
     neither: a penalty differentiates it twice.

@@ -300,6 +300,7 @@ def test_a_watcher_of_another_process_follows(blown_up: LocalSession) -> None:
         answer = remote.answer(remote.ask(Rewind()), 30)
         assert answer is not None and not answer.refused
         until(lambda: remote.snapshot.branch == 1)
+        until(lambda: remote.history.last_step == remote.snapshot.step)
         remote.submit(Unpause())
         until(lambda: "unpause" in [event.kind for event in remote.events()])
         until(lambda: remote.history.last_step > (remote.snapshot.healthy or 0) + 3)

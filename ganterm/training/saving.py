@@ -113,6 +113,7 @@ class Saving:
     def take(self) -> None:
         """Have one written beside the training; all rows must be drained."""
         self._first_not_before = time.monotonic() + RETRY_SECONDS
+        self._keeper.healthy = self._healthy.newest
         self._keeper.take(*self._copies(), self._directory.settled())
 
     def last(self) -> tuple[str | None, str | None]:
