@@ -71,6 +71,17 @@ def test_no_fault_of_an_exam_ends_the_run(
     assert session.snapshot.diagnosis.readings["vendi_pixels"].step == 30, "the rest goes on"
 
 
+@FAULTS
+def test_no_fault_of_diagnosis_at_its_start_ends_the_run(
+    train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("ganterm.training.setup.seen_by", raising(error))
+    session = train("run.diagnose_every=5", preset="ring8", steps=11)
+    assert session.snapshot.state == "finished"
+    (told,) = warnings(session)
+    assert told["name"] == "diagnosis" and type(error).__name__ in told["message"]
+
+
 def test_an_exam_that_lacks_memory_is_tried_again_and_then_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -65,7 +65,7 @@ class Health:
             origin = CheckpointName.parse(str(data.get("checkpoint")))
             if origin is not None and origin.branch < event.branch:
                 self.begun[event.branch] = origin.branch, event.step
-        elif event.kind == "alarm" and data["state"] == "raised" and data["name"] in illnesses():
+        elif event.kind == "alarm" and data["state"] == "raised" and _is_illness(data["name"]):
             since = data.get("since")
             first = since if type(since) is int else event.step
             self.spells.append(Spell(data["name"], event.branch, first, event.step))
@@ -91,6 +91,10 @@ class Health:
             branch, begun_at = self.begun[branch]
             step = min(step, begun_at)
             yield branch, step
+
+
+def _is_illness(name: object) -> bool:
+    return isinstance(name, str) and name in illnesses()
 
 
 class _Raised(Struct, frozen=True):

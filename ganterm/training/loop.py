@@ -163,6 +163,7 @@ class Training:
     def _tell_how_it_begins(self) -> None:
         self._teller.warn("device", "Not on the GPU", self._setup.device_note, "warning")
         self._tell_start_or_resume()
+        self._tell_faults()
 
     def _tell_start_or_resume(self) -> None:
         begin, controls = self._setup.beginning, self._standing.controls.table()
@@ -385,6 +386,10 @@ class Training:
         self._directory.diagnosis(found, standing.branch)
         self._saving.examined(found)
         self._judge()
+        self._tell_faults()
+
+    def _tell_faults(self) -> None:
+        """Warn of exams that failed, and clear the warning of those that work again."""
         for name, message in self._examiner.broken.items():
             self._teller.warn(name, "Exam failed", clean(message, 300), "warning")
 

@@ -27,7 +27,13 @@ from ganterm.session.runs import CheckpointName, RunLock
 from ganterm.text import clean
 from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
-from ganterm.training.device import DEFAULT_THREADS, choose_device, describe, settle
+from ganterm.training.device import (
+    DEFAULT_THREADS,
+    choose_device,
+    describe,
+    free_memory,
+    settle,
+)
 from ganterm.training.examiner import Examiner
 from ganterm.training.forward import Forwards
 from ganterm.training.graphs import Replayer, replaying
@@ -39,6 +45,17 @@ from ganterm.training.rundir import RunDirectory, check_can_create
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
 from ganterm.training.subject import seen_by, subject_of, traits_of
+
+_FAULTS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
+"""What diagnosis may fail by; not what ends a start on purpose."""
 
 
 @dataclass(frozen=True)
@@ -231,17 +248,26 @@ def _examiner(
     run = preset.run
     if not run.diagnosis:
         return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
-    # Of the whole set, so that what is kept of it for the next run has the whole set's name.
-    features, judge, note = seen_by(whole, run.classifier, game.device, tell)
-    subject = subject_of(
-        *parts,
-        game.device,
-        seed,
-        features,
-        judge,
-        labelled=bool(game.latent.labels) and not game.latent.codes,
-        pack=preset.discriminator.pack,
-    )
+    try:
+        # Of the whole set, so that what is kept of it for the next run has the whole set's name.
+        features, judge, note = seen_by(whole, run.classifier, game.device, tell)
+        subject = subject_of(
+            *parts,
+            game.device,
+            seed,
+            features,
+            judge,
+            labelled=bool(game.latent.labels) and not game.latent.codes,
+            pack=preset.discriminator.pack,
+        )
+    except _FAULTS as error:
+        free_memory(game.device)
+        why = clean(f"{type(error).__name__}: {error}", 200)
+        examiner = Examiner(
+            game, None, 0, run.diagnose_every, seed, "diagnosis failed at the start"
+        )
+        examiner.broken["diagnosis"] = f"diagnosis failed at the start, the run has none: {why}"
+        return examiner
     return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
