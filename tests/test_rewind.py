@@ -259,7 +259,7 @@ def test_it_can_be_done_again_and_killed_in_between(blown_up: LocalSession) -> N
         session.submit(Unpause())
         until(lambda: "nonfinite" in [alarm.name for alarm in session.snapshot.alarms])
     latest = directory(session) / "checkpoints" / "LATEST"
-    assert latest.read_text().strip() == str(CheckpointName(0, healthy or 0))
+    until(lambda: latest.read_text().strip() == str(CheckpointName(0, healthy or 0)))
     assert (latest.parent / "HEALTHY").read_text() == latest.read_text()
 
 

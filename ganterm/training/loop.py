@@ -161,8 +161,8 @@ class Training:
                 self._heap.tend()
 
     def _tell_how_it_begins(self) -> None:
-        self._teller.warn("device", "Not on the GPU", self._setup.device_note, "warning")
         self._tell_start_or_resume()
+        self._teller.warn("device", "Not on the GPU", self._setup.device_note, "warning")
         self._tell_faults()
 
     def _tell_start_or_resume(self) -> None:
