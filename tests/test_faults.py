@@ -212,8 +212,10 @@ def old_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("old_card")
 def test_auto_passes_a_card_without_kernels_over_and_says_so() -> None:
-    device, note = room.choose_device("auto")
+    device = room.resolve_device("auto")
     assert device == torch.device("cpu")
+    note = room.why_not_accelerated("auto", device)
+    assert room.why_not_accelerated("cpu", device) == ""
     assert note.startswith("training on the CPU: ") and "\n" not in note and "\x1b" not in note
     for part in ("GTX 1080", "6.1", "sm_75", "no kernel image"):
         assert part in note
@@ -222,16 +224,14 @@ def test_auto_passes_a_card_without_kernels_over_and_says_so() -> None:
 @pytest.mark.usefixtures("old_card")
 def test_a_card_without_kernels_that_is_asked_for_is_an_error() -> None:
     with pytest.raises(UserError, match=r"device cuda: .*no kernel image.*use --device cpu"):
-        room.choose_device("cuda")
+        room.resolve_device("cuda")
 
 
 def test_what_is_trained_on_instead_is_seen(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = "training on the CPU: torch cannot use cuda:0"
-    monkeypatch.setattr(
-        "ganterm.training.setup.choose_device", lambda _: (torch.device("cpu"), note)
-    )
+    monkeypatch.setattr("ganterm.training.setup.why_not_accelerated", lambda *_: note)
     session = LocalSession(launch(steps=3))
     session.start()
     assert session.ended.wait(60)

@@ -126,7 +126,7 @@ def _start_tutorial(name: str, preset: str, runs: Path, threads: int | None) -> 
 
 def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Program]]:
     """What starts each program, in the order in which they take their turns."""
-    from ganterm.training.device import DEFAULT_THREADS, choose_device
+    from ganterm.training.device import DEFAULT_THREADS, resolve_device
 
     threads = loaded.run.threads or DEFAULT_THREADS
     command = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", str(runs)]
@@ -141,7 +141,7 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
         partial(_start_tutorial, TUTORIAL, preset, runs, threads),
         partial(_start_tutorial, TUTORIAL_FREE, preset, runs, None),
     ]
-    if choose_device("auto")[0].type == "cuda":
+    if resolve_device("auto").type == "cuda":
         replayed = ("--headless", "--set", "run.cuda_graphs=true")
         starts.append(partial(ours, GRAPHS, "graphs", *replayed))
     return starts

@@ -20,7 +20,7 @@ from torchvision import transforms
 from ganterm import presets
 from ganterm.data import source
 from ganterm.data.load import loaded
-from ganterm.training.device import choose_device
+from ganterm.training.device import resolve_device
 
 
 class Samples(Dataset[tuple[torch.Tensor, int]]):
@@ -49,7 +49,7 @@ def train(preset_name: str, file: Path) -> None:
     dataset = loaded(preset.data, None, lambda doing, share: None)
     generator = preset.generator.build(dataset.shape)
     discriminator = preset.discriminator.build(dataset.shape)
-    device = choose_device("auto")[0]
+    device = resolve_device("auto")
     generator, discriminator = generator.to(device), discriminator.to(device)
     adam_g = torch.optim.Adam(generator.parameters(), lr=preset.controls.lr_g)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=preset.controls.lr_d)

@@ -13,27 +13,35 @@ DEFAULT_THREADS = 1
 """Measured on 2 cores, mnist_mlp: see the README's section on threads."""
 
 
-def choose_device(name: str) -> tuple[torch.device, str]:
-    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``, and what to tell of it.
+def resolve_device(name: str) -> torch.device:
+    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
-    ``auto`` takes an accelerator only where it works, and else the CPU, which is told; "" where
-    there is nothing to tell. UserError where a device that is named is not there or does not work.
+    ``auto`` takes an accelerator only where it works; ``why_not_accelerated`` tells of one that does
+    not. UserError where a device that is named is not there or does not work.
     """
-    if name != "auto":
-        device = _named(name)
-        trouble = trouble_with(device)
-        if trouble:
-            raise UserError(f"device {name}: {trouble}; use --device cpu")
-        return device, ""
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", 0)
-    elif torch.backends.mps.is_available():
-        device = torch.device("mps")
+    if name == "auto":
+        device = _accelerator()
+        return torch.device("cpu") if trouble_with(device) else device
+    device = _named(name)
     trouble = trouble_with(device)
     if trouble:
-        return torch.device("cpu"), f"training on the CPU: {trouble}"
-    return device, ""
+        raise UserError(f"device {name}: {trouble}; use --device cpu")
+    return device
+
+
+def why_not_accelerated(name: str, device: torch.device) -> str:
+    """Why ``auto`` resolved to the CPU though there is an accelerator; "" where that is not so."""
+    if name != "auto" or device.type != "cpu":
+        return ""
+    trouble = trouble_with(_accelerator())
+    return f"training on the CPU: {trouble}" if trouble else ""
+
+
+def _accelerator() -> torch.device:
+    """The first accelerator that torch sees, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def trouble_with(device: torch.device) -> str:

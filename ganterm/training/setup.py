@@ -29,10 +29,11 @@ from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
 from ganterm.training.device import (
     DEFAULT_THREADS,
-    choose_device,
     describe,
     free_memory,
+    resolve_device,
     settle,
+    why_not_accelerated,
 )
 from ganterm.training.examiner import Examiner
 from ganterm.training.forward import Forwards
@@ -106,7 +107,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
 
 
 def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
-    device, device_note = choose_device(launch.device)
+    device = resolve_device(launch.device)
     threads = launch.preset.run.threads or DEFAULT_THREADS
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
@@ -201,7 +202,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         traits,
         beginning,
         facts,
-        device_note,
+        why_not_accelerated(launch.device, device),
     )
 
 
