@@ -16,8 +16,8 @@ DEFAULT_THREADS = 1
 def resolve_device(name: str) -> torch.device:
     """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
-    ``auto`` takes an accelerator only where it works; ``why_not_accelerated`` tells of one that does
-    not. UserError where a device that is named is not there or does not work.
+    ``auto`` takes an accelerator only where it works; ``why_not_accelerated`` tells of one that
+    does not. UserError where a device that is named is not there or does not work.
     """
     if name == "auto":
         device = _accelerator()
