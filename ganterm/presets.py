@@ -17,6 +17,7 @@ from ganterm import data
 from ganterm.controls import KNOBS, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
+from ganterm.folders import expanded
 from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
@@ -200,7 +201,7 @@ def find(name_or_file: str) -> Path:
         return folder() / f"{name_or_file}.toml"
     looks_like_file = name_or_file.endswith(".toml") or os.sep in name_or_file
     if looks_like_file:
-        path = Path(name_or_file).expanduser()
+        path = expanded(name_or_file)
         if not path.is_file():
             wrong = "is not a file" if path.exists() else "does not exist"
             raise UserError(f"preset file '{clean(name_or_file)}' {wrong}")
