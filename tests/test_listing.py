@@ -151,7 +151,7 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     assert states["good"].state == "finished" and states["good"].problem == ""
     assert states["bad"].state == "unreadable"
     assert "run.json" in states["bad"].problem and states["bad"].problem.isprintable()
-    head, *rows = listing.lines(list(states.values()))
+    _, *rows = listing.lines(list(states.values()))
     (row,) = [row for row in rows if row.startswith("bad")]
     assert states["bad"].problem in row and len(rows) == 2
     tables = [json.loads(orjson.dumps(run.table())) for run in states.values()]
@@ -227,7 +227,7 @@ def test_a_folder_of_runs_that_cannot_be_read_is_one_error(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(UserError, match="--runs-dir .*: cannot be read: Input/output error"):
+    with pytest.raises(UserError, match=r"--runs-dir .*: cannot be read: Input/output error"):
         listing.listed(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         runs.find("x", tmp_path)
