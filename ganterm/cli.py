@@ -225,6 +225,7 @@ def main() -> NoReturn:
     interrupts.take()
     streams.fill()
     try:
+        _check_folder()
         code = cli.main(standalone_mode=False) or 0
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
@@ -232,6 +233,16 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - no traceback without --debug
         code = _told(error)
     sys.exit(code)
+
+
+def _check_folder() -> None:
+    """UserError where the current folder was removed: every relative path would lead nowhere."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(
+            f"the current folder is gone or closed ({error.strerror}); change to another one first"
+        ) from None
 
 
 def _warn(serving: bool = False) -> None:
@@ -248,7 +259,9 @@ def _told(error: Exception) -> int:
         tell(str(error))
         return 2
     if isinstance(error, click.ClickException):
-        tell(clean(error.format_message(), 600))
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        told = clean(error.format_message(), 600).rstrip(".")
+        tell(f"{told}; see {context.command_path} --help" if context else told)
         return 2
     if isinstance(error, OSError) and error.filename is None:
         # What has no name is our output. Python would complain again at its exit.

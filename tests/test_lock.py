@@ -25,8 +25,9 @@ needs_proc = pytest.mark.skipif(
     not lock._LOCKS.exists(), reason="this system does not tell who holds a lock"
 )
 LOCKS_A_FILE = """
-import fcntl, sys
+import fcntl, os, sys
 file = open(sys.argv[1])
+os.setuid(int(sys.argv[2]))
 fcntl.flock(file, fcntl.LOCK_EX)
 print("locked", flush=True)
 sys.stdin.read()
@@ -34,9 +35,10 @@ sys.stdin.read()
 
 
 @contextmanager
-def locked_by_another_process(file: Path) -> Iterator[int]:
+def locked_by_another_process(file: Path, user: int = -1) -> Iterator[int]:
+    """A process, of another user's where one is given, that has opened a file and locked it."""
     with subprocess.Popen(
-        [sys.executable, "-c", LOCKS_A_FILE, str(file)],
+        [sys.executable, "-c", LOCKS_A_FILE, str(file), str(os.geteuid() if user < 0 else user)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
@@ -99,26 +101,10 @@ def test_another_users_lock_is_no_writers(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_user_who_can_read_an_old_lock_file_holds_nothing_up(tmp_path: Path) -> None:
     file = tmp_path / "run.lock"
     file.write_text("1\n")
-    # Opened here and inherited, for the test's folder is closed to other users.
-    with (
-        file.open() as opened,
-        subprocess.Popen(
-            [sys.executable, "-c", LOCKS_A_FILE, f"/dev/fd/{opened.fileno()}"],
-            pass_fds=[opened.fileno()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            user=65_534,
-            group=65_534,
-            extra_groups=[],
-        ) as process,
-    ):
-        assert process.stdout is not None and process.stdin is not None
-        said = process.stdout.readline()
-        if said != b"locked\n":
-            pytest.skip("another user cannot start this Python")
+    with locked_by_another_process(file, user=65_534) as pid:
+        assert psutil.Process(pid).uids().effective == 65_534
         assert not is_live(tmp_path)
         RunLock(tmp_path).release()
-        process.stdin.close()
 
 
 def test_a_holder_that_cannot_be_seen_counts_and_the_cure_is_told(
