@@ -323,6 +323,7 @@ def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert "has ended" in peers.silence(process.pid)
     process.wait()
+    assert listing.how_to_reach(process.pid) == ("it has ended already; `ganterm runs` shows how",)
     assert "is gone" in peers.silence(process.pid) and not peers.is_stopped(process.pid)
 
 

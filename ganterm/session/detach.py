@@ -17,6 +17,7 @@ import orjson
 
 from ganterm.errors import UserError
 from ganterm.session.launch import Launch
+from ganterm.session.peers import is_over
 from ganterm.session.pointer import Pointer, places, pointers
 from ganterm.text import clean
 
@@ -104,8 +105,8 @@ def _outcome(
 def pointer_to(started: Started) -> Pointer:
     """Where the run of a host that trains is reached; UserError where it is not in time."""
     end = time.monotonic() + _REACHED_SECONDS
-    # Without a place for pointers there will be none.
-    while places() and time.monotonic() < end:
+    # Without a place for pointers, or a process, there will be none.
+    while places() and not is_over(started.pid) and time.monotonic() < end:
         for pointer in pointers():
             if pointer.pid == started.pid:
                 return pointer

@@ -14,6 +14,7 @@ from ganterm.errors import UserError
 from ganterm.folders import expanded
 from ganterm.session import runs
 from ganterm.session.lock import holder, is_live
+from ganterm.session.peers import is_over
 from ganterm.session.pointer import Pointer, pointers, sweep
 from ganterm.session.protocol import ENDED
 from ganterm.text import clean
@@ -185,6 +186,8 @@ def how_to_reach(pid: int) -> tuple[str, ...]:
     """What to type, in any folder, to see a live run and to end it, a line each."""
     there = pointers()
     pointer = next((pointer for pointer in there if pointer.pid == pid), None)
+    if pointer is None and is_over(pid):
+        return ("it has ended already; `ganterm runs` shows how",)
     if pointer is None:
         return (f"it cannot be attached to; to save and end it: kill -TERM {pid}",)
     name = Path(pointer.directory).name

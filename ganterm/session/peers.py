@@ -80,6 +80,15 @@ def is_stopped(pid: int) -> bool:
     return state in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
+def is_over(pid: int) -> bool:
+    """Whether a process has ended, though its parent may not have taken note of it."""
+    try:
+        state = psutil.Process(pid).status()
+    except psutil.Error:
+        return True
+    return state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+
 def my_terminal() -> str:
     """The terminal that this process sits at, as in ``pts/3``; "" for none."""
     for handle in (0, 1, 2):
