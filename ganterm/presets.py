@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -17,6 +18,7 @@ from ganterm import data
 from ganterm.controls import KNOBS, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
+from ganterm.folders import expanded
 from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
@@ -209,10 +211,17 @@ def find(name_or_file: str) -> Path:
         return folder() / f"{name_or_file}.toml"
     looks_like_file = name_or_file.endswith(".toml") or os.sep in name_or_file
     if looks_like_file:
-        path = Path(name_or_file).expanduser()
-        if not path.is_file():
-            wrong = "is not a file" if path.exists() else "does not exist"
-            raise UserError(f"preset file '{clean(name_or_file)}' {wrong}")
+        path = expanded(name_or_file)
+        try:
+            kind = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"preset file '{clean(name_or_file)}' does not exist") from None
+        except OSError as error:
+            raise UserError(
+                f"preset file '{clean(name_or_file)}': cannot be read: {error.strerror}"
+            ) from None
+        if not stat.S_ISREG(kind):
+            raise UserError(f"preset file '{clean(name_or_file)}' is not a file")
         return path
     raise UserError(
         f"there is no preset '{clean(name_or_file, 60)}'; {nearest(name_or_file, names())}"

@@ -130,6 +130,8 @@ class Training:
         standing = self._standing
         if self._setup.skipped:
             self._teller.event("data", files=list(self._setup.skipped), why="skipped on loading")
+        if self._directory.notice:
+            self._teller.event("note", text=self._directory.notice)
         self._tell_how_it_begins()
         if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.

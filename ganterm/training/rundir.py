@@ -21,9 +21,10 @@ from ganterm.errors import UserError
 from ganterm.files import AppendOnly, read_file, write_atomically
 from ganterm.session.findings import Diagnosis
 from ganterm.session.jsonfile import FORMAT, MAX_BYTES
+from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
-from ganterm.session.runs import CheckpointName, RunLock
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
 from ganterm.training import checkpoint
 from ganterm.training.mend import mend
@@ -55,7 +56,8 @@ def check_can_create(runs: Path, name: str) -> None:
 class RunDirectory:
     """Writes into a run directory that is laid out; one trainer's, who holds ``lock``.
 
-    ``about``: what run.json says. OSError where the disk does not let it be written.
+    ``about``: what run.json says. ``notice``: how the run is locked where that is out of the
+    ordinary, else "". OSError where the disk does not let it be written.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], lock: RunLock) -> None:
@@ -63,6 +65,7 @@ class RunDirectory:
         self.trouble: str | None = None
         self._lost_rows = 0
         self.about = dict(about)
+        self.notice = lock.notice
         self._lock = lock
         self._metrics = AppendOnly(path / "metrics.jsonl")
         self._events = AppendOnly(path / "events.jsonl")

@@ -21,9 +21,10 @@ from ganterm.session.board import now
 from ganterm.session.history import History
 from ganterm.session.jsonfile import FORMAT
 from ganterm.session.launch import Launch
+from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
-from ganterm.session.runs import CheckpointName, RunLock
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
 from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
