@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganterm.errors import UserError
-from ganterm.session import records, runs
+from ganterm.session import health, lock, records, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.pointer import Pointer
@@ -60,7 +60,7 @@ def last_words(session: RemoteSession) -> str:
     last = session.snapshot
     name, where, run = clean(last.info.name), clean(last.info.directory), Path(last.info.directory)
     state: str = last.state
-    if state not in ENDED and not runs.is_live(run):
+    if state not in ENDED and not lock.is_live(run):
         try:
             state = runs.about(run).state
         except UserError as error:
@@ -71,6 +71,8 @@ def last_words(session: RemoteSession) -> str:
         alarms = "".join(f"; {clean(alarm.message, 200)}" for alarm in last.alarms[:1])
         return f"{paused}, at step {last.step:,} now{alarms}; to come back: ganterm attach {name}"
     words = f"{name} {state} at step {last.step:,}, all of it in {where}"
+    if good := health.last_good(run, last.alarms):
+        words = f"{words}\n{good}"
     if state != "failed":
         return words
     why = last.failure.message if last.failure else records.cause(session.events())

@@ -456,7 +456,7 @@ def test_nobody_hears_what_the_terminal_sends(classes: Path) -> None:
 def test_data_that_are_gone_are_an_error(classes: Path) -> None:
     batches = streamed_from(classes, 0)
     batches.next()
-    classes.rename(classes.with_name("away"))
+    classes.rename(classes.with_name(f"{classes.name}-away"))
     with pytest.raises(SourceFault, match=r"cannot be read: .*no such file"):
         batches.next()
 
@@ -485,7 +485,7 @@ def test_a_folder_that_is_away_for_a_moment_changes_no_batch(classes: Path, coun
     batches = streamed_from(classes, count)
     found = [greys(batches.next()[0]) for _ in range(7)]
     batches.prepare(2)
-    away = classes.with_name("away")
+    away = classes.with_name(f"{classes.name}-away")
     classes.rename(away)
     for _ in range(2):
         with pytest.raises(SourceFault, match="no such file"):
@@ -500,14 +500,14 @@ def test_a_folder_that_is_away_for_a_moment_changes_no_batch(classes: Path, coun
 
 def test_a_class_whose_folder_is_away_is_waited_for(classes: Path) -> None:
     batches = streamed_from(classes, 0)
-    (classes / "c").rename(classes.with_name("away"))
+    (classes / "c").rename(classes.with_name(f"{classes.name}-away"))
     with pytest.raises(SourceFault, match="no such file"):
         batches.prepare(15)
     (classes / "c").mkdir()  # As where something was mounted.
     with pytest.raises(SourceFault, match="no such file"):
         batches.prepare(15)
     (classes / "c").rmdir()
-    classes.with_name("away").rename(classes / "c")
+    classes.with_name(f"{classes.name}-away").rename(classes / "c")
     batches.prepare(15)
     assert not batches.broken
 

@@ -22,6 +22,7 @@ from ganterm.session import runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
+from ganterm.session.lock import RunLock
 from ganterm.session.protocol import EMPTY, Failure, RunInfo, Snapshot, Stop, Unpause
 from ganterm.training import manifest, supply
 from tests.test_folder import fill, workers
@@ -93,7 +94,7 @@ def test_a_relative_folder_is_kept_as_an_absolute_one(
     assert about["data"]["folder"] == str(tmp_path / "photos")
     assert about["data"]["samples"] == 12
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert told(run)[-1:] != ["preset.toml was changed"]
+    assert not any(told(run))
     # The preset alone starts the same again, from anywhere.
     _, again = presets.load(str(run / "preset.toml"))
     assert again.data.folder == str(tmp_path / "photos")
@@ -136,7 +137,7 @@ def test_contents_decide_and_not_times(tmp_path: Path, options: tuple[str, ...])
     shutil.copytree(photos, tmp_path / "copy", copy_function=shutil.copyfile)
     shutil.rmtree(photos)
     (tmp_path / "copy").rename(photos)
-    assert told(run) == [] or told(run) == [""]
+    assert not any(told(run))
     (photos / "007.png").unlink()
     shutil.copy(photos / "003.png", photos / "004.png")
     varied(photos, 4, first=200)
@@ -245,6 +246,7 @@ def test_the_user_has_it_tried_at_once_or_has_it_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supply, "FIRST_GAP", 10_000.0)
+    monkeypatch.setattr(supply, "LONGEST_GAP", 10_000.0)
     photos = varied(tmp_path / "photos", 100)
     session = LocalSession(
         launch_of(tmp_path, *STREAMED, f"data.folder={photos}", steps=None, name="run")
@@ -285,7 +287,7 @@ def test_headless_gives_up_after_a_while_saved_and_failed(
     last = session.snapshot
     assert last.state == "failed" and last.failure is not None and not last.failure.mistake
     assert "no such file" in last.failure.message
-    run = folder_of(session)
+    run = Path(last.info.directory)
     assert json.loads((run / "run.json").read_text())["state"] == "failed"
     assert str(runs.newest(run)).startswith(f"step_{last.step:010}")
     printed = capsys.readouterr().out
@@ -351,7 +353,7 @@ def test_the_last_words_are_of_the_runs_real_state(tmp_path: Path) -> None:
         assert said.startswith("run failed at step 3") and "ganterm resume" in said
     said = words(run, replace(EMPTY, state="failed", failure=Failure("the cause")))
     assert "the cause; to go on" in said
-    lock = runs.RunLock(run)
+    lock = RunLock(run)
     assert "run goes on" in words(run, replace(EMPTY, state="running"))
     assert "run is paused" in words(run, replace(EMPTY, state="paused"))
     lock.release()

@@ -29,6 +29,7 @@ from ganterm.data.source import (
     Unreachable,
 )
 from ganterm.errors import UserError
+from ganterm.folders import expanded
 from ganterm.text import clean
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _root(options: DataSection, folder: Path | None) -> Path:
     if given is None:
         raise UserError("data folder: which one? Say it with --set data.folder=PATH")
     try:
-        root = given.expanduser().resolve(strict=True)
+        root = expanded(given).resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
         root = given
     if not root.is_dir():

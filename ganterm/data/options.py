@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+FOLDER_ONLY = ("folder", "side", "memory_mb", "channels", "bits")
+"""Keys that only the data set "folder" reads."""
+
 
 class DataSection(BaseModel):
     """Which data set, how much of it, and how many samples a batch holds.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ganterm.errors import UserError
+from ganterm.folders import expanded
 from ganterm.limits import MOST_STEPS
 from ganterm.text import clean
 from ganterm.toml import parse_toml
@@ -29,6 +30,7 @@ class Launch:
     ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
     is run with each raised alarm.
     ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
+    ``passed_over``: a newer one that is not taken, since an alarm speaks against it.
     """
 
     preset_name: str
@@ -41,6 +43,7 @@ class Launch:
     stop_on: tuple[str, ...] = ()
     on_alarm: tuple[str, ...] = ()
     checkpoint: str = ""
+    passed_over: str = ""
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):
@@ -73,7 +76,7 @@ class Launch:
         folder = self.data_dir or (Path(data.folder) if data.folder else None)
         if data.name != "folder" or folder is None:
             return
-        path = str(folder.expanduser().absolute())
+        path = str(expanded(folder).absolute())
         try:
             path.encode()
         except UnicodeEncodeError:

@@ -16,19 +16,28 @@ from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress, Remark
 from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
+from ganterm.folders import expanded
 from ganterm.presets import Preset
 from ganterm.session import records, runs
 from ganterm.session.board import now
 from ganterm.session.history import History
 from ganterm.session.jsonfile import FORMAT
 from ganterm.session.launch import Launch
+from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
-from ganterm.session.runs import CheckpointName, RunLock
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
 from ganterm.training import checkpoint, manifest, state
 from ganterm.training.beginning import Beginning, from_checkpoint
-from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
+from ganterm.training.device import (
+    DEFAULT_THREADS,
+    describe,
+    free_memory,
+    resolve_device,
+    settle,
+    why_not_accelerated,
+)
 from ganterm.training.examiner import Examiner
 from ganterm.training.forward import Forwards
 from ganterm.training.graphs import Replayer, replaying
@@ -41,14 +50,25 @@ from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
 from ganterm.training.subject import seen_by, subject_of, traits_of
 
+_FAULTS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
+"""What diagnosis may fail by; not what ends a start on purpose."""
+
 
 @dataclass(frozen=True)
 class Setup:
     """A run that is ready for the first iteration of this sitting.
 
     ``replayer`` plays the game where it is to be played from graphs. ``skipped`` and ``remarks``:
-    what is to be said of the data.
-    ``facts``: what every checkpoint of it says, as fields of ``RunState``.
+    what is to be said of the data. ``facts``: what every checkpoint of it says, as fields of
+    ``RunState``. ``device_note``: why the device is not the one to be expected, "" where it is.
     """
 
     preset: Preset
@@ -64,6 +84,7 @@ class Setup:
     traits: Traits
     beginning: Beginning
     facts: dict[str, Any]
+    device_note: str
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
@@ -172,7 +193,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         "run": directory.about["id"],
         "threads": threads,
         "device": str(device),
-        "versions": state.versions(),
+        "versions": state.versions(device),
         "preset": state.checksum(preset.toml()),
     }
     return Setup(
@@ -189,6 +210,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         traits,
         beginning,
         facts,
+        why_not_accelerated(launch.device, device),
     )
 
 
@@ -263,17 +285,26 @@ def _examiner(
     run = preset.run
     if not run.diagnosis:
         return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
-    # Of the whole set, so that what is kept of it for the next run has the whole set's name.
-    features, judge, note = seen_by(whole, run.classifier, game.device, tell)
-    subject = subject_of(
-        *parts,
-        game.device,
-        seed,
-        features,
-        judge,
-        labelled=bool(game.latent.labels) and not game.latent.codes,
-        pack=preset.discriminator.pack,
-    )
+    try:
+        # Of the whole set, so that what is kept of it for the next run has the whole set's name.
+        features, judge, note = seen_by(whole, run.classifier, game.device, tell)
+        subject = subject_of(
+            *parts,
+            game.device,
+            seed,
+            features,
+            judge,
+            labelled=bool(game.latent.labels) and not game.latent.codes,
+            pack=preset.discriminator.pack,
+        )
+    except _FAULTS as error:
+        free_memory(game.device)
+        why = clean(f"{type(error).__name__}: {error}", 200)
+        examiner = Examiner(
+            game, None, 0, run.diagnose_every, seed, "diagnosis failed at the start"
+        )
+        examiner.broken["diagnosis"] = f"diagnosis failed at the start, the run has none: {why}"
+        return examiner
     return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
@@ -289,7 +320,7 @@ def _go_on(
     """The networks and all else brought to where the checkpoint of ``launch`` was taken."""
     differs = manifest.differences(path, runs.about(path).data, dataset)
     name = _named(launch.checkpoint)
-    return from_checkpoint(path, name, preset, str(device), game, sampler, differs)
+    return from_checkpoint(path, name, preset, device, game, sampler, differs)
 
 
 def _point(path: Path, checkpoint_name: str) -> None:
@@ -326,7 +357,7 @@ def _about(
             "samples": dataset.count,
             **_places(launch, preset),
         },
-        "versions": state.versions(),
+        "versions": state.versions(device),
     }
 
 
@@ -336,7 +367,7 @@ def _places(launch: Launch, preset: Preset) -> dict[str, str | None]:
     folder = launch.data_dir or (Path(named) if named else None)
     if folder is None:
         return {"folder": None}
-    path = folder.expanduser().absolute()
+    path = expanded(folder).absolute()
     try:
         str(path).encode()
     except UnicodeEncodeError:
