@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from ganterm import __version__, arguments, attaching, interrupts, streams
 from ganterm.arguments import PATH, WORD, Seconds
 from ganterm.errors import UserError
-from ganterm.session import listing, pointer, runs
+from ganterm.session import health, listing, pointer, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.peers import is_stopped, silence
@@ -198,6 +198,9 @@ def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: f
         tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
         say(f"{name} {last.state} at step {last.step:,}, saved in {where}")
+    good = health.last_good(Path(last.info.directory), last.alarms) if ended else ""
+    if good:
+        tell(good)
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
@@ -313,6 +316,9 @@ def _train(options: dict[str, Any]) -> int:
 
 def _go_on(resumed: Launch, options: dict[str, Any]) -> int:
     """Train on, with the command that the options say is to be run with an alarm."""
+    told = health.of_resumption(resumed)
+    if told:
+        tell(told)
     return _go(replace(resumed, on_alarm=arguments.command(options["on_alarm"])), options)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -26,6 +26,7 @@ from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, Net
 from ganterm.sections import (
     ExpectedSection,
     OptimizerSection,
+    OptimizerSide,
     RunSection,
     ScheduledChange,
     Section,
@@ -167,6 +168,8 @@ def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> s
     dotted = clean(".".join([at, *place] if at else place), 80)
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{dotted}'; {nearest(place[-1], _keys_at(model, place[:-1]))}"
+    if problem["type"] == "model_type":
+        return f"{dotted}: it must be a table, got {clean(repr(problem['input']), 60)}"
     if problem["type"] == "missing":
         return f"'{dotted}' is missing"
     message = problem["msg"][0].lower() + problem["msg"][1:]
@@ -176,9 +179,15 @@ def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> s
 def _keys_at(model: type[BaseModel], place: list[str]) -> Iterable[str]:
     for part in place:
         field = model.model_fields.get(part)
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        annotation = field.annotation if field else None
+        # A table that may be missing is a union with None.
+        models = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if models:
+            model = models[0]
         elif part == "schedule":
             model = ScheduledChange
     return model.model_fields
@@ -276,6 +285,8 @@ def _dotted_keys() -> Iterable[tuple[str, str]]:
     models: list[tuple[str, type[BaseModel]]] = [
         ("data", DataSection),
         ("optimizer", OptimizerSection),
+        ("optimizer.d", OptimizerSide),
+        ("optimizer.g", OptimizerSide),
         ("run", RunSection),
         ("expected", ExpectedSection),
         *[("generator", options) for options in GENERATORS.values()],

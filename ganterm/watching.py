@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ganterm import presets, streams
 from ganterm.errors import UserError
 from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
-from ganterm.session import listing, runs
+from ganterm.session import health, listing, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.signals import SignalStop
@@ -81,7 +81,7 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
         elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
-            checkpoint = listing.newest_checkpoint(Path(run.directory))
+            checkpoint = listing.checkpoint_to_resume(Path(run.directory))
             if checkpoint is not None:
                 recent += 1
                 about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
@@ -221,7 +221,13 @@ def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool
     for event in session.events(session.snapshot.info.events_before):
         if event.kind == "resume" and event.data["differs"]:
             tell(f"not bit-exact: {', '.join(event.data['differs'])}")
-    failure = session.snapshot.failure
+    snapshot = session.snapshot
+    good = ""
+    if snapshot.info.directory:
+        good = health.last_good(Path(snapshot.info.directory), snapshot.alarms)
+    if good:
+        tell(good)
+    failure = snapshot.failure
     if failure is not None:
         if debug and failure.trace:
             streams.show(failure.trace)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganterm.errors import UserError
 from ganterm.folders import expanded
-from ganterm.session import runs
+from ganterm.session import health, runs
 from ganterm.session.lock import holder, is_live
 from ganterm.session.peers import is_over
 from ganterm.session.pointer import Pointer, pointers, sweep
@@ -211,10 +211,10 @@ def _matching(run: str, alive: list[Pointer]) -> list[Pointer]:
     return exact or list(beginning)
 
 
-def newest_checkpoint(run: Path) -> runs.CheckpointName | None:
+def checkpoint_to_resume(run: Path) -> runs.CheckpointName | None:
     """The checkpoint to go on from, None where there is none or the folder cannot be read."""
     try:
-        return runs.newest(run)
+        return health.to_resume(run)[0]
     except OSError:
         return None
 

@@ -171,14 +171,15 @@ def resumption(
     data_dir: Path | None = None,
     stop_on: tuple[str, ...] | None = None,
 ) -> Launch:
-    """A launch that goes on with a run from its newest checkpoint, or from the one named.
+    """A launch that goes on with a run from the checkpoint named, or from its newest one; from its
+    newest healthy one where an update was not finite at the newest (``health.to_resume``).
 
     What is not given is as it was, but no command is run with an alarm, for a run directory, which
     may come from anywhere, names none. UserError where there is no such checkpoint, where no step
     is left to be done, or where the run's files cannot be used.
     """
     known = about(run)
-    name = _chosen(run, checkpoint)
+    name, passed_over = _chosen(run, checkpoint)
     goal = steps or known.steps
     command = f"ganterm resume {shlex.quote(str(run))}"
     if goal is not None and goal <= name.step:
@@ -209,6 +210,7 @@ def resumption(
         run_name=run.name,
         stop_on=tuple(known.stop_on) if stop_on is None else stop_on,
         checkpoint=str(name),
+        passed_over=str(passed_over or ""),
     )
 
 
@@ -217,21 +219,25 @@ def command_from(run: Path, name: CheckpointName) -> str:
     return f"ganterm resume {shlex.quote(clean(run))} --from {name}"
 
 
-def _chosen(run: Path, checkpoint: str | None) -> CheckpointName:
+def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, CheckpointName | None]:
+    """The checkpoint to go on from, and a newer one that is passed over."""
+    # It knows this room's names.
+    from ganterm.session import health
+
     if checkpoint is None:
-        name = newest(run)
+        name, passed_over = health.to_resume(run)
         if name is None:
             raise UserError(
                 f"run '{clean(run.name)}' has no checkpoint yet; to start the same anew: "
                 f"ganterm --preset {shlex.quote(clean(run / 'preset.toml'))}"
             )
-        return name
+        return name, passed_over
     there = [str(name) for name in checkpoints(run)]
     chosen = CheckpointName.parse(checkpoint)
     if chosen is None or checkpoint not in there:
         hint = nearest(checkpoint, there) if there else "there is none"
         raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
-    return chosen
+    return chosen, None
 
 
 def _names(folder: Path) -> Iterator[CheckpointName]:

@@ -24,7 +24,9 @@ from ganterm.session.jsonfile import FORMAT, MAX_BYTES
 from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
+from ganterm.training import checkpoint
 from ganterm.training.mend import mend
 from ganterm.training.pictures import sample_png
 
@@ -166,6 +168,18 @@ class RunDirectory:
         self.about.update(about)
         content = _indented(self.about)
         self._waiting.put(lambda: write_atomically(self.path / "run.json", content))
+
+    def point(self, pointer: str, name: CheckpointName | None) -> None:
+        """Have the file ``pointer`` name a checkpoint, or have it gone where there is none."""
+        folder = self.path / "checkpoints"
+
+        def write() -> None:
+            if name is None:
+                (folder / pointer).unlink(missing_ok=True)
+            else:
+                checkpoint.point(folder, name, pointer)
+
+        self._waiting.put(write)
 
     def settled(self) -> threading.Event:
         """Set once all that is in line now is on the disk, safe from a power cut."""
