@@ -358,7 +358,7 @@ def test_version_and_help() -> None:
 def test_no_text_of_the_help_is_a_docstring(tmp_path: Path) -> None:
     for words in ([], *([name] for name in cli.commands)):
         told = ganterm(tmp_path, *words, "--help")
-        assert told.returncode == 0 and "Usage: ganterm" in told.stdout
+        assert told.returncode == 0 and "Usage: " in told.stdout
         optimised = ganterm(tmp_path, *words, "--help", PYTHONOPTIMIZE="2")
         assert optimised.stdout == told.stdout
     described = [c for c in ({cli} | set(cli.commands.values())) if c.help]
