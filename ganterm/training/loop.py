@@ -174,7 +174,9 @@ class Training:
             for line in idle_settings(self._setup.preset):
                 self._teller.event("warning", text=line)
             return
-        passed_over = {"passed_over": self._passed_over} if self._passed_over else {}
+        passed_over: dict[str, Any] = {}
+        if self._passed_over:
+            passed_over["passed_over"] = self._passed_over
         self._teller.event(
             "resume",
             from_step=begin.step,
@@ -203,7 +205,9 @@ class Training:
         teller.take_notes()
         good = self._healthy.newest
         ill = any(name in illnesses() for name in teller.raised)
-        healthy = {"healthy": f"checkpoints/{good}"} if ill and good is not None else {}
+        healthy: dict[str, Any] = {}
+        if ill and good is not None:
+            healthy["healthy"] = f"checkpoints/{good}"
         teller.event("stop", reason=reason, state=standing.state, saved=saved, **healthy)
         self._close()
         self._window.renew()
