@@ -17,6 +17,7 @@ from ganterm.dashboard.commands import commands
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.graphics import QUESTION, Graphics
+from ganterm.dashboard.health import health
 from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.looking import Looking
@@ -226,8 +227,9 @@ class Dashboard(SessionApp):
             if remedy is not None and not self.locked():
                 self._carry_out(remedy)
 
-        alarms, events = self.session.snapshot.alarms, self.session.events()
-        self.push_screen(AlarmsScreen(alarms, events, self.pictures.glyphs), chosen)
+        known, events = self.session.snapshot, self.session.events()
+        screen = AlarmsScreen(known.alarms, events, health(known), self.pictures.glyphs)
+        self.push_screen(screen, chosen)
 
     def _carry_out(self, remedy: Remedy) -> None:
         """Do what a remedy says, as if its key were pressed; logged as an alarm's doing."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ganterm.controls import Controls
 from ganterm.knob import Value
-from ganterm.session.findings import Alarm, Diagnosis
+from ganterm.session.findings import Alarm, Diagnosis, Outlook
 from ganterm.session.history import HistoryView
 from ganterm.session.metrics import METRICS
 
@@ -218,6 +218,7 @@ class Snapshot:
     sample: Sample | None = None
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
     alarms: tuple[Alarm, ...] = ()
+    outlook: Outlook = Outlook()
     memory_bytes: int = 0
     doing: str = "starting"
     progress: float | None = None

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from ganterm.diagnosis.medians import BLOCK, Medians
 from ganterm.diagnosis.rule import Record
 from ganterm.knob import ControlError, Value
 from ganterm.session.board import Board, now
@@ -89,6 +90,8 @@ class Training:
             setup.facts,
         )
         self._heap = Heap()
+        self._medians = Medians()
+        self._judged_blocks = begin.history.view.rows // BLOCK
         self._asked_to_stop: str | None = None
         self._single_steps = 0
         self._published_at = 0.0
@@ -119,7 +122,7 @@ class Training:
         self._tell_how_it_begins()
         if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.
-            self._judge()
+            self._judge(examined=True)
         self._pace.go()
         while self._last_step is None or standing.step < self._last_step:
             if self._saving.due():
@@ -135,7 +138,7 @@ class Training:
                 self._board.woken.clear()
                 continue
             self._iterate()
-            if self._examiner.due(standing.step, self._pace.seconds):
+            if self._examiner.due(standing.step, self._pace.seconds, self._teller.urgency):
                 self._examine()
             if self._single_steps:
                 self._single_steps -= 1
@@ -295,27 +298,39 @@ class Training:
         """A round of exams, and what the alarms make of it."""
         standing = self._standing
         self._drain()
-        found = self._examiner.examine(standing.step, self._pace.seconds, standing.controls)
+        found = self._examiner.examine(
+            standing.step, self._pace.seconds, standing.controls, self._teller.urgency
+        )
         self._directory.diagnosis(found, standing.branch)
         self._saving.examined(found)
-        self._judge()
+        self._judge(examined=True)
         for name, message in self._examiner.broken.items():
             if name not in self._teller.raised:
                 told = f"the exam {name} failed and is not taken again: {clean(message, 200)}"
                 self._teller.alarm(name, "Exam failed", told, "warning")
 
-    def _judge(self) -> None:
-        """What the alarms make of all that is known."""
+    def _judge(self, examined: bool) -> None:
+        """What the alarms make of all that is known, ``examined`` or of the rows alone."""
         known, standing = self._examiner.diagnosis, self._standing
         record = Record(
-            standing.step, standing.controls, self._board.history, known, self._setup.traits
+            standing.step,
+            standing.controls,
+            self._board.history,
+            known,
+            self._setup.traits,
+            self._medians,
         )
-        self._teller.judge(record)
+        self._teller.judge(record, examined)
 
     def _drain(self) -> None:
         """Copy the newest rows out; pause where an update among them had to be refused."""
         self._teller.broken_samples(self._game.batches.broken)
         refusal = self._rows.drain()
+        whole = self._board.history.rows // BLOCK
+        if whole != self._judged_blocks:
+            # Until a block is whole again the rows say nothing new.
+            self._judged_blocks = whole
+            self._judge(examined=False)
         if refusal is not None and "nonfinite" not in self._teller.raised:
             evidence = {
                 "tensor": refusal.tensor,
@@ -347,6 +362,9 @@ class Training:
             sample=sample,
             diagnosis=self._examiner.diagnosis,
             alarms=tuple(teller.raised.values()),
+            outlook=replace(
+                teller.outlook, late=self._examiner.late(standing.step, self._pace.seconds)
+            ),
             stopped_by=teller.stopped_by,
             memory_bytes=memory_bytes(self._setup.device),
             failure=failure,

@@ -28,7 +28,8 @@ _READING = (
     ("Marks", "k l o d g on a chart: that control was changed there; * another one"),
     ("", "! an alarm was raised there; a tick, or +, says that one was cleared"),
     ("Light", "of diagnosis: healthy, watch (a warning), ALARM; by the alarms that are raised"),
-    ("Modes", "bar to its middle: as often as in the data; marked and red: lost"),
+    ("", "too early to tell: no collapse could be raised yet; watching: modes are not found"),
+    ("Modes", "bar to its middle: as often as in the data; marked: not found; red: lost"),
     ("", "on the strip, of modes that share a row, the scarcest is shown"),
     ("UI", "share of one core the dashboard takes, and bytes a second to the terminal"),
 )
