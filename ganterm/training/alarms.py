@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from ganterm.diagnosis.rule import Finding, Record, Rule, rules
-from ganterm.session.findings import Alarm, Outlook
+from ganterm.diagnosis.cures import in_order
+from ganterm.diagnosis.rule import Finding, Record, Rule, illnesses, rules
+from ganterm.session.findings import Alarm, Outlook, Remedy
+from ganterm.text import clean
 
 Change = Literal["raised", "cleared"]
 
@@ -57,7 +59,8 @@ class Alarms:
     """Those that are raised, by name; ``tell`` is called with each that is raised or cleared.
 
     ``before`` and ``streaks``: those that were raised when the run was left, and what spoke for a
-    change by then.
+    change by then. ``way_back``: what goes back to before a step, the first remedy of what is worse
+    than a warning; None where nothing does.
     """
 
     def __init__(
@@ -65,12 +68,13 @@ class Alarms:
         tell: Callable[[Alarm, Change], None],
         before: Iterable[Alarm] = (),
         streaks: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+        way_back: Callable[[int], Remedy | None] = lambda since: None,
     ) -> None:
         self._tell = tell
+        self._way_back = way_back
         self._rules = rules()
-        self._streaks = {
-            rule.name: _Streak(*streaks.get(rule.name, (0, 0))) for rule in self._rules
-        }
+        self._judging = list(self._rules)
+        self._streaks = self._streaks_from(streaks)
         self._judged: Counter[str] = Counter()
         self._doubtful = {name for name, streak in self._streaks.items() if streak.count}
         self.raised = {alarm.name: alarm for alarm in before}
@@ -110,6 +114,24 @@ class Alarms:
             if streak.count
         }
 
+    def go_back(self, before: Iterable[Alarm], streaks: Mapping[str, tuple[int, int]]) -> None:
+        """Have the alarms about the training be those of an earlier step; the others stay."""
+        earlier = {alarm.name: alarm for alarm in before if alarm.name in self._of_training}
+        for name in tuple(self.raised):
+            if name in self._of_training and name not in earlier:
+                self.clear(name)
+        self.raised.update(earlier)
+        self._streaks = self._streaks_from(streaks)
+        self._judged.clear()
+        self._doubtful = {name for name, streak in self._streaks.items() if streak.count}
+
+    @property
+    def _of_training(self) -> frozenset[str]:
+        return illnesses() | {rule.name for rule in self._rules}
+
+    def _streaks_from(self, counts: Mapping[str, tuple[int, int]]) -> dict[str, _Streak]:
+        return {rule.name: _Streak(*counts.get(rule.name, (0, 0))) for rule in self._rules}
+
     def raise_(self, alarm: Alarm) -> None:
         """Raise an alarm, or renew what a raised one says."""
         new = alarm.name not in self.raised
@@ -122,26 +144,40 @@ class Alarms:
         self._tell(self.raised.pop(name), "cleared")
 
     def judge(self, record: Record, examined: bool = True) -> None:
-        """Have the rules judge what is known; without a round of exams those that need none."""
-        for rule in self._rules:
+        """Have the rules judge what is known; without a round of exams those that need none.
+
+        One that fails does not judge again, and a warning says so.
+        """
+        for rule in tuple(self._judging):
             if rule.exams and not examined:
                 continue
-            raised = self.raised.get(rule.name)
-            verdict = rule.judge(record, raised is not None)
-            (self._doubtful.add if verdict else self._doubtful.discard)(rule.name)
-            if verdict is None:
-                continue
-            self._judged[rule.name] += 1
-            streak = self._streaks[rule.name]
-            if bool(verdict) == (raised is not None):
-                streak.count = 0
-            else:
-                streak.add(record.step, rule.apart)
-            if isinstance(verdict, Finding):
-                self._found(rule, verdict, record, raised, streak)
-            elif raised is not None and streak.count >= rule.clear_after:
-                streak.count = 0
-                self.clear(rule.name)
+            try:
+                self._judge(rule, record)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the run is not
+                self._judging.remove(rule)
+                self._doubtful.discard(rule.name)
+                why = clean(f"{type(error).__name__}: {error}", 200)
+                told = f"the rule {rule.name} failed and does not judge again: {why}"
+                name = f"rule_{rule.name}"
+                self.raise_(Alarm(name, "Rule failed", told, record.step, record.step, "warning"))
+
+    def _judge(self, rule: Rule, record: Record) -> None:
+        raised = self.raised.get(rule.name)
+        verdict = rule.judge(record, raised is not None)
+        (self._doubtful.add if verdict else self._doubtful.discard)(rule.name)
+        if verdict is None:
+            return
+        self._judged[rule.name] += 1
+        streak = self._streaks[rule.name]
+        if bool(verdict) == (raised is not None):
+            streak.count = 0
+        else:
+            streak.add(record.step, rule.apart)
+        if isinstance(verdict, Finding):
+            self._found(rule, verdict, record, raised, streak)
+        elif raised is not None and streak.count >= rule.clear_after:
+            streak.count = 0
+            self.clear(rule.name)
 
     def _found(
         self, rule: Rule, found: Finding, record: Record, raised: Alarm | None, streak: _Streak
@@ -151,7 +187,7 @@ class Alarms:
                 raised,
                 message=found.message,
                 evidence=found.evidence,
-                remedies=rule.remedies(record),
+                remedies=self._remedies(rule, record, raised.since),
             )
         elif found.certain or streak.count >= rule.raise_after:
             since = streak.since if found.since is None else found.since
@@ -165,6 +201,10 @@ class Alarms:
                     record.step,
                     rule.severity,
                     found.evidence,
-                    rule.remedies(record),
+                    self._remedies(rule, record, since),
                 )
             )
+
+    def _remedies(self, rule: Rule, record: Record, since: int) -> tuple[Remedy, ...]:
+        back = self._way_back(since) if rule.name in illnesses() else None
+        return in_order(back, *rule.remedies(record))
