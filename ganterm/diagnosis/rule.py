@@ -113,8 +113,8 @@ class Rule:
     Hysteresis: an alarm is raised after ``raise_after`` judgements in a row that found something,
     and cleared after ``clear_after`` in a row that found nothing. The nth of them counts at least
     (n - 1) * ``apart`` steps after the first, since judgements that follow at once say the same of
-    the same weights. A rule that is told that its alarm is ``raised`` should ask for a clearly better state
-    before it finds nothing.
+    the same weights. A rule that is told that its alarm is ``raised`` should ask for a clearly
+    better state before it finds nothing.
 
     ``exams``: whether it judges by readings. A rule that does not is also asked between rounds, a
     few times a second. ``measures``: readings that it judges by, beside those of every round; their

@@ -231,7 +231,7 @@ class Snapshot:
     sample: Sample | None = None
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
     alarms: tuple[Alarm, ...] = ()
-    outlook: Outlook = Outlook()
+    outlook: Outlook = field(default_factory=Outlook)
     memory_bytes: int = 0
     doing: str = "starting"
     progress: float | None = None

@@ -82,7 +82,9 @@ class Alarms:
     @property
     def outlook(self) -> Outlook:
         """What may be said of the run beside the alarms that are raised."""
-        sure = all(self._judged[rule.name] >= rule.raise_after for rule in self._rules if rule.vital)
+        sure = all(
+            self._judged[rule.name] >= rule.raise_after for rule in self._rules if rule.vital
+        )
         doubts = sorted(self._doubts(), key=lambda rule: rule.severity != "alarm")
         return Outlook(sure, doubt=doubts[0].title if doubts else "")
 

@@ -53,9 +53,7 @@ def names(modes: Modes) -> list[str]:
     return [clean(name, LONGEST_NAME) for name in modes.names]
 
 
-def draw_modes(
-    modes: Modes, width: int, height: int, glyphs: Glyphs, lost: bool = True
-) -> Cells:
+def draw_modes(modes: Modes, width: int, height: int, glyphs: Glyphs, lost: bool = True) -> Cells:
     """G's share of each mode against the data's, in the most telling form that has room.
 
     A line each with figures, where the data's share is the bar's middle; upright bars of which
