@@ -150,7 +150,7 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
         why = f"is not live: {about.state} at step {about.step:,}"
         if about.state == "live":
             why = "is live, but cannot be reached: it loads still, or its log says why"
-        elif newest_checkpoint(there) is not None:
+        elif checkpoint_to_resume(there) is not None:
             more = f" --steps {2 * about.step}" if about.state == "finished" else ""
             why += f"; to go on with it: ganterm resume {shlex.quote(clean(run))}{more}"
         raise UserError(f"run '{clean(run, 80)}' {why}; see `ganterm runs`")
