@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -58,7 +59,7 @@ class Launch:
             stem = re.sub(r"[^A-Za-z0-9._-]", "_", self.preset_name).lstrip("._-")[:40] or "run"
             name = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
             free = (n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))))
-            name = next(n for n in free if not (self.runs_dir / n).exists())
+            name = next(n for n in free if not os.path.lexists(self.runs_dir / n))
             object.__setattr__(self, "run_name", name)
         elif not NAME.fullmatch(self.run_name):
             raise UserError(
