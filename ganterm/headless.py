@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import threading
 import time
@@ -56,33 +55,33 @@ class _Losses:
 
     def __init__(self, session: LocalSession) -> None:
         self._session = session
-        self._noted: dict[str, bool] = {}
-        self._next: dict[str, float] = {}
+        self._noted: set[streams.Output] = set()
+        self._next: dict[streams.Output, float] = {}
 
     def look(self) -> None:
         """See how the output fares."""
-        for output in {output.name: output for output in streams.outputs.values()}.values():
-            due = time.monotonic() >= self._next.get(output.name, 0.0)
-            noted = self._noted.get(output.name, False)
+        for output in streams.outputs.values():
+            noted, now = output in self._noted, time.monotonic()
+            due = now >= self._next.get(output, 0.0)
             if output.fails and not noted and due:
-                self._next[output.name] = time.monotonic() + LOSS_SECONDS
-                self._noted[output.name] = True
-                self._tell(output, "what cannot be written is dropped; the training goes on")
+                self._noted.add(output)
+                self._next[output] = now + LOSS_SECONDS
+                self._say_that_it_fails(output)
             elif output.lost and not output.fails and (noted or due):
-                self._noted[output.name] = False
-                lines, output.lost = output.lost, 0
-                plural = "s" if lines > 1 else ""
-                self._session.note(
-                    "note",
-                    text=f"{lines} line{plural} could not be written to {output.name}: "
-                    f"{output.trouble}",
-                )
+                self._noted.discard(output)
+                self._say_how_much(output)
 
-    def _tell(self, output: streams.Output, what: str) -> None:
-        text = f"{output.name}: {output.trouble}: {what}"
+    def _say_that_it_fails(self, output: streams.Output) -> None:
+        text = f"{output.name}: {output.trouble}: what cannot be written is dropped"
+        text = f"{text}; the training goes on"
         self._session.note("note", text=text)
-        if not os.path.sameopenfile(output.fileno(), 2):
+        if not streams.is_stderr(output):
             streams.tell(text)
+
+    def _say_how_much(self, output: streams.Output) -> None:
+        lines, output.lost = output.lost, 0
+        what = f"{lines:,} line{'s' if lines > 1 else ''} could not be written to {output.name}"
+        self._session.note("note", text=f"{what}: {output.trouble}")
 
 
 def watch(

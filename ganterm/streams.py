@@ -167,6 +167,14 @@ def guard() -> None:
         setattr(sys, name, text)
 
 
+def is_stderr(output: Output) -> bool:
+    """Whether what is written to it ends up where stderr does, or nowhere."""
+    try:
+        return os.path.sameopenfile(output.fileno(), 2)
+    except OSError:
+        return True
+
+
 def trouble_with_stdout() -> str:
     """Why not all that was said reached stdout, "" where it did, or where the rest was told of."""
     output = outputs["stdout"]

@@ -21,7 +21,7 @@ class BannerPanel(Panel):
     def show(self, frame: Frame) -> None:
         """Appear or go, then draw."""
         snapshot = frame.snapshot
-        silent = frame.link.state == "stale"
+        silent = frame.link.state == "stale" or frame.link.trouble
         wrong = snapshot.failure is not None or snapshot.alarms or silent
         said = bool(wrong or snapshot.state == "loading")
         if said != self.display:
@@ -43,7 +43,11 @@ class BannerPanel(Panel):
         elif frame.link.state == "stale":
             silent = f"no sign of life from the trainer for {frame.link.age:.0f} s"
             look = style(palette.ALARM, bold=True)
-            _wrap(cells, f"{glyphs.alarm} {silent}; what is shown is of then", look)
+            silent = frame.link.trouble or f"{silent}; what is shown is of then"
+            _wrap(cells, f"{glyphs.alarm} {clean(silent, 400)}", look)
+        elif frame.link.trouble:
+            look = style(palette.ALARM, bold=True)
+            _wrap(cells, f"{glyphs.alarm} {clean(frame.link.trouble, 400)}", look)
         elif snapshot.alarms:
             alarms = ranked(snapshot.alarms)
             _alarm(cells, alarms[0], len(alarms) - 1, glyphs)
