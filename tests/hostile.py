@@ -12,8 +12,8 @@ import orjson
 
 from ganterm import presets
 from ganterm.session import wire
+from ganterm.session.lock import RunLock
 from ganterm.session.pointer import Door, Pointer
-from ganterm.session.runs import RunLock
 
 ID = "01234567-89ab-cdef-0123-456789abcdef"
 WELCOME = wire.line(wire.Welcome(wire.PROTOCOL, ID, 1, "me"))
