@@ -3,13 +3,11 @@
 Imported before all else. It imports nothing itself that Python has not loaded at its start.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
 # ruff: noqa: PTH100, PTH119, PTH120, PTH121
-# pathlib would be looked for in the current folder, among other places.
+# pathlib, and even __future__, would be looked for in the current folder, among other places.
 
 VARIABLE = "PYTHONSAFEPATH"
 """Set, it does for every Python that is started what ``-P`` does for one."""
