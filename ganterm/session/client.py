@@ -198,10 +198,13 @@ class RemoteSession:
 
     def _connect(self, pointer: Pointer) -> None:
         connection = connected(pointer)
-        if trusted(connection) is None:
+        peer = trusted(connection)
+        if peer is None:
             connection.close()
             raise UserError(f"{clean(pointer.socket)} is served by another user")
         connection.settimeout(LOOK_SECONDS)
+        # As the kernel knows it, whatever the process says of itself.
+        self._pid = peer.pid
         self._received.clear()
         self._searched = 0
         self._connection = connection
@@ -291,10 +294,9 @@ class RemoteSession:
     def _take(self, message: wire.Told) -> None:
         self._heard_at = time.monotonic()
         match message:
-            case wire.Welcome(protocol=protocol, pid=pid):
+            case wire.Welcome(protocol=protocol):
                 if protocol != PROTOCOL:
                     raise wire.WireError(f"it speaks protocol {protocol}, this ganterm {PROTOCOL}")
-                self._pid = pid
             case wire.Picture(sample):
                 bounds.check_sample(sample)
                 self._sample = sample
