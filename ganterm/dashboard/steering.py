@@ -22,6 +22,9 @@ from ganterm.session.protocol import (
 REFUSALS_SECONDS = 3.0
 """Rest between two times that refusals are told, so that a held key makes one line of them."""
 
+MOST_REASONS = 3
+"""Told at once."""
+
 
 class Refusals:
     """Commands that were not obeyed, gathered until they are told: one line a reason."""
@@ -40,9 +43,14 @@ class Refusals:
             return []
         self._due = time.monotonic() + REFUSALS_SECONDS
         counts, self._counts = self._counts, Counter()
+        shown = counts.most_common(MOST_REASONS)
+        more = counts.total() - sum(count for _, count in shown)
         return [
-            f"Refused: {reason}" + (f" ({count} commands)" if count > 1 else "")
-            for reason, count in counts.items()
+            *(
+                f"Refused: {reason}" + (f" ({count:,} commands)" if count > 1 else "")
+                for reason, count in shown
+            ),
+            *([f"Refused for other reasons: {more:,} commands"] if more else []),
         ]
 
 
