@@ -6,7 +6,6 @@ imported only where one is shown, torch by the trainer alone.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -100,21 +99,13 @@ def headless(launch: Launch, as_json: bool, debug: bool) -> int:
         reporter = PlainReporter()
     session = LocalSession(launch)
     stop = SignalStop(session)
+    for output in streams.outputs.values():
+        output.gone = stop.hang_up
     session.start()
     code = 0
     try:
         # Reports into a file or a pipe go on when the terminal is gone.
         code = watch(session, reporter, until=stop.hung_up if sys.stdout.isatty() else None)
-    except BrokenPipeError:
-        if not stop.cause:
-            session.stop("nobody reads the output")
-            session.ended.wait()
-            raise
-        streams.mute_stdout()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        stop.hang_up("EIO")
     finally:
         reporter.close()
     if stop.cause and not session.ended.is_set():

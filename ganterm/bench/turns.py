@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm import presets
+from ganterm import presets, search_path
 from ganterm.errors import UserError
 from ganterm.presets import Preset
 
@@ -120,8 +120,10 @@ def _start(name: str, command: list[str], folder: Path, on_terminal: bool) -> Pr
 def _start_tutorial(name: str, preset: str, runs: Path, threads: int | None) -> Program:
     folder = runs / name.replace(" ", "-")
     folder.mkdir()
-    command = [sys.executable, "-m", "ganterm.bench.tutorial", preset, str(folder / "times")]
-    return _start(name, [*command, *([str(threads)] if threads else [])], folder, False)
+    more = [str(threads)] if threads else []
+    times = str(folder / "times")
+    command = search_path.python("ganterm.bench.tutorial", preset, times, *more)
+    return _start(name, command, folder, False)
 
 
 def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Program]]:
@@ -129,7 +131,7 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
     from ganterm.training.device import DEFAULT_THREADS, resolve_device
 
     threads = loaded.run.threads or DEFAULT_THREADS
-    command = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", str(runs)]
+    command = search_path.python("ganterm", "--preset", preset, "--runs-dir", str(runs))
 
     def ours(name: str, run: str, *more: str, on_terminal: bool = False) -> Program:
         return _start(name, [*command, "--run", run, *more], runs / run, on_terminal)

@@ -30,7 +30,7 @@ from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.session_app import SessionApp
-from ganterm.dashboard.steering import Steering
+from ganterm.dashboard.steering import Refusals, Steering
 from ganterm.dashboard.terminal import Colors
 from ganterm.errors import UserError
 from ganterm.knob import ControlError, Value
@@ -81,6 +81,7 @@ class Dashboard(SessionApp):
         super().__init__(session, line, colors, suspends)
         self._again = again
         self._steering = Steering(session)
+        self._refusals = Refusals()
         self._looking = Looking()
         self._zoom = 0
         self._events_seen = 0
@@ -129,6 +130,7 @@ class Dashboard(SessionApp):
         self._steering.settle(snapshot, new)
         self._warn(events[max(self._events_seen, snapshot.info.events_before) :])
         self._events_seen = len(events)
+        self._take_refusals()
         self.exit_where_over()
         self._ask_for_samples()
         self.pictures.look_what_covers()
@@ -140,6 +142,14 @@ class Dashboard(SessionApp):
         due, fresh = self._pace.due(frame)
         if due:
             self._show(frame, fresh)
+
+    def _take_refusals(self) -> None:
+        refusals = self.session.take_refusals()
+        for refusal in refusals:
+            self._steering.refused(refusal.command)
+        self._refusals.add(refusals)
+        for line in self._refusals.lines():
+            self.notify(line, severity="warning", timeout=5)
 
     def _warn(self, events: tuple[Event, ...]) -> None:
         """Show what the run warns of at its start, which a small screen has no room for later."""

@@ -9,7 +9,16 @@ from typing import Any
 
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Link, Snapshot, View
+from ganterm.session.protocol import (
+    DEFAULT_VIEW,
+    EMPTY,
+    Command,
+    Event,
+    Link,
+    Refusal,
+    Snapshot,
+    View,
+)
 
 MOST_OBEYED = 4096
 """Commands of which it is known when they were obeyed."""
@@ -60,6 +69,10 @@ class Board:
         """Hand a command to the trainer, which obeys between two iterations."""
         self.commands.append(command)
         self.woken.set()
+
+    def take_refusals(self) -> tuple[Refusal, ...]:
+        """None: what the trainer itself refuses is an event."""
+        return ()
 
     def watch(
         self, samples_per_s: float, view: View = DEFAULT_VIEW, watcher: object = "screen"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import IO
 
 import orjson
 
+from ganterm import search_path
 from ganterm.errors import UserError
 from ganterm.session.launch import Launch
 from ganterm.session.peers import is_over
@@ -51,7 +51,7 @@ def start(launch: Launch, doing: Callable[[str], None]) -> Started:
     with _temporary() as output, os.fdopen(hear, "rb") as told:
         try:
             host = subprocess.Popen(
-                [sys.executable, "-m", "ganterm.session.host", str(tell)],
+                search_path.python("ganterm.session.host", str(tell)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

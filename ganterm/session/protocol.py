@@ -88,6 +88,14 @@ Command = (
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A command that was not obeyed, and why."""
+
+    command: Command
+    reason: str
+
+
+@dataclass(frozen=True)
 class Event:
     """A line of events.jsonl: something that happened at ``step``, with what belongs to it."""
 
@@ -150,11 +158,13 @@ class Link:
 
     ``here``: in one process; ``attached``: to another one, which speaks; ``stale``: it has not for
     ``age`` seconds; ``ended``: it has left for good. ``readonly``: commands are not taken.
+    ``trouble``: what is wrong with what it says, or with the run's files; "" where nothing is.
     """
 
     state: Literal["here", "attached", "stale", "ended"] = "here"
     readonly: bool = False
     age: float = 0.0
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -263,6 +273,9 @@ class Session(Protocol):
 
     def submit(self, command: Command) -> None:
         """Hand a command to the trainer, which obeys between two iterations."""
+
+    def take_refusals(self) -> tuple[Refusal, ...]:
+        """The commands refused since this was asked last, each once; no event tells of them."""
 
     def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
         """Say how often sample pictures are wanted, 0 for none, and of what."""

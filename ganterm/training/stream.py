@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapStyle
 
+from ganterm import search_path
 from ganterm.data.source import BrokenSample, Dataset, Stream
 from ganterm.errors import UserError
 from ganterm.training.batches import Batches, Position, RealBatches
@@ -209,8 +210,11 @@ def _context() -> multiprocessing.context.BaseContext:
 def _sheltered() -> Iterator[None]:
     """What starts within hears neither Ctrl+C nor a lost terminal, which reach the whole group.
 
-    When reading ends is for the trainer to say.
+    When reading ends is for the trainer to say. It imports nothing from the current folder either.
     """
+    safe = os.environ.get(search_path.VARIABLE)
+    # Python starts these processes itself, by a command line that nobody can add to.
+    os.environ[search_path.VARIABLE] = "1"
     # Its start would let SIGINT through again.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
@@ -218,3 +222,7 @@ def _sheltered() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if safe is None:
+            del os.environ[search_path.VARIABLE]
+        else:
+            os.environ[search_path.VARIABLE] = safe
