@@ -21,6 +21,7 @@ from ganterm.session import listing, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import Stop
+from ganterm.signals import Interrupted
 from ganterm.streams import say, show, tell
 from ganterm.text import clean, json_line, nearest
 from ganterm.toml import content
@@ -210,6 +211,8 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = 130
+    except Interrupted as interrupted:
+        code = interrupted.code
     except Exception as error:  # noqa: BLE001 - no traceback without --debug
         code = _told(error)
     sys.exit(code)

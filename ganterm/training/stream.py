@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as MapStyle
 
 from ganterm.data.source import BrokenSample, Dataset, Stream
 from ganterm.errors import UserError
+from ganterm.signals import ENDING
 from ganterm.training.batches import Batches, Position, RealBatches
 
 REPLACEMENTS = 100
@@ -207,14 +208,17 @@ def _context() -> multiprocessing.context.BaseContext:
 
 @contextmanager
 def _sheltered() -> Iterator[None]:
-    """What starts within hears neither Ctrl+C nor a lost terminal, which reach the whole group.
+    """What starts within hears none of the signals that reach the whole group: Ctrl+C, a lost
+    terminal, a scheduler's warning.
 
-    When reading ends is for the trainer to say.
+    When reading ends is for the trainer to say, which ends a worker that hangs by SIGTERM.
     """
-    # Its start would let SIGINT through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    unheard = {*ENDING, signal.SIGHUP} - {signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
     try:
+        # Its start lets SIGINT through again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
