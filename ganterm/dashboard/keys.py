@@ -30,7 +30,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
     ("R", "R", "restart", "after a failure: go on from the newest checkpoint"),
     ("question_mark", "?", "help", "this help"),
-    ("q,ctrl+q", "q", "quit", "end the run, or leave it training; asked first"),
+    ("q,ctrl+q", "q", "quit", "end the run, or leave it training in the background; asked first"),
 )
 """Textual's key, the key as shown, the action, and what it does."""
 
