@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ganterm import presets, streams
 from ganterm.errors import UserError
 from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
-from ganterm.session import listing, runs
+from ganterm.session import health, listing, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import HAND_OVER, HANDED_OVER
@@ -84,7 +85,7 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
         elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
-            checkpoint = runs.newest(Path(run.directory))
+            checkpoint = listing.checkpoint_to_resume(Path(run.directory))
             if checkpoint is not None:
                 recent += 1
                 about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
@@ -205,7 +206,7 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
             tell(f"on {launch.device} without run.deterministic it goes on, but not bit for bit")
         started = background.start(launch, lambda doing: tell(f"{doing} ..."))
         failure = started.failure
-    except OSError as error:
+    except (UserError, OSError) as error:
         failure = clean(error, 400)
     except Interrupted as interrupted:
         stop.done()
@@ -214,7 +215,7 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
         return interrupted.code
     if not failure:
         stop.done()
-        _tell_of_background(started, info.name)
+        _tell_of_background(started)
         return 0
     session, before = LocalSession(launch), stop
     stop = SignalStop(session)
@@ -239,8 +240,10 @@ def _to_go_on_with(session: LocalSession, launch: Launch) -> Launch:
     directory = session.snapshot.info.directory
     if not directory:
         return launch
+    # The one that was just saved, whatever an alarm says of it.
+    saved = session.events()[-1].data["saved"].rpartition("/")[2]
     resumed = runs.resumption(
-        Path(directory), launch.steps, data_dir=launch.data_dir, stop_on=launch.stop_on
+        Path(directory), launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
     )
     kinds = [e.kind for e in session.events() if e.kind in ("start", "resume", "pause", "unpause")]
     return replace(resumed, on_alarm=launch.on_alarm, paused=kinds[-1:] == ["pause"])
@@ -253,7 +256,7 @@ def _stay(session: LocalSession, stop: SignalStop, why: str, debug: bool) -> int
         "training goes on here, without a screen, as a job of this shell: ctrl+z stops it, "
         "bg and fg let it go on, ctrl+c stops and saves"
     )
-    _tell_how_to_reach(session.snapshot.info.name)
+    _tell_how_to_reach(os.getpid())
     while not stop.cause and not session.ended.wait(0.2):
         pass
     if stop.cause:
@@ -279,7 +282,7 @@ def _go_on(session: LocalSession, stop: SignalStop) -> None:
         streams.turn_away(session.snapshot.info.directory)
     why = f"the terminal is gone ({stop.cause})" if stop.cause else "the dashboard failed"
     tell(f"{why} at step {session.snapshot.step:,}; training goes on without a screen")
-    _tell_how_to_reach(session.snapshot.info.name)
+    _tell_how_to_reach(os.getpid())
     session.ended.wait()
 
 
@@ -292,7 +295,7 @@ def detach(launch: Launch) -> int:
     if started.failure:
         tell(started.failure)
         return started.code
-    _tell_of_background(started, launch.run_name)
+    _tell_of_background(started)
     return 0
 
 
@@ -306,14 +309,19 @@ def _warn_of_logout() -> None:
         )
 
 
-def _tell_of_background(started: Started, name: str) -> None:
+def _tell_of_background(started: Started) -> None:
+    from ganterm.session import detach as background
+
     tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
-    _tell_how_to_reach(name)
+    # Where it cannot be attached to, the way that is left is told.
+    with suppress(UserError):
+        background.pointer_to(started)
+    _tell_how_to_reach(started.pid)
 
 
-def _tell_how_to_reach(name: str) -> None:
-    tell(f"to watch and steer it: ganterm attach {name}")
-    tell(f"to stop and save it: ganterm stop {name}")
+def _tell_how_to_reach(pid: int) -> None:
+    for line in listing.how_to_reach(pid):
+        tell(line)
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
@@ -321,7 +329,13 @@ def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool
     for event in session.events(session.snapshot.info.events_before):
         if event.kind == "resume" and event.data["differs"]:
             tell(f"not bit-exact: {', '.join(event.data['differs'])}")
-    failure = session.snapshot.failure
+    snapshot = session.snapshot
+    good = ""
+    if snapshot.info.directory:
+        good = health.last_good(Path(snapshot.info.directory), snapshot.alarms)
+    if good:
+        tell(good)
+    failure = snapshot.failure
     if failure is not None:
         if debug and failure.trace:
             streams.show(failure.trace)

@@ -16,6 +16,7 @@ import pytest
 
 from ganterm.session import listing, runs
 from ganterm.session.client import RemoteSession
+from ganterm.session.lock import is_live
 from ganterm.session.pointer import Pointer, pointers
 from ganterm.session.protocol import Unpause
 from tests.conftest import TINY
@@ -328,7 +329,7 @@ def test_a_hand_over_that_is_interrupted_loses_nothing(
     assert_restored(terminal)
     assert "stopped, all of it in" in terminal.text
     run = tmp_path / "runs" / "r"
-    assert not runs.is_live(run)
+    assert not is_live(run)
     assert runs.newest(run).step == runs.about(run).step == steps(tmp_path)
     assert runs.about(run).branch == 0
 

@@ -30,6 +30,7 @@ class Launch:
     is run with each raised alarm.
     ``paused``: whether a run that goes on begins with a pause.
     ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
+    ``passed_over``: a newer one that is not taken, since an alarm speaks against it.
     """
 
     preset_name: str
@@ -43,6 +44,7 @@ class Launch:
     on_alarm: tuple[str, ...] = ()
     checkpoint: str = ""
     paused: bool = False
+    passed_over: str = ""
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):

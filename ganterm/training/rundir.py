@@ -21,10 +21,12 @@ from ganterm.errors import UserError
 from ganterm.files import AppendOnly, read_file, write_atomically
 from ganterm.session.findings import Diagnosis
 from ganterm.session.jsonfile import FORMAT, MAX_BYTES
+from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
-from ganterm.session.runs import RunLock
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
+from ganterm.training import checkpoint
 from ganterm.training.mend import mend
 from ganterm.training.pictures import sample_png
 
@@ -54,7 +56,8 @@ def check_can_create(runs: Path, name: str) -> None:
 class RunDirectory:
     """Writes into a run directory that is laid out; one trainer's, who holds ``lock``.
 
-    ``about``: what run.json says. OSError where the disk does not let it be written.
+    ``about``: what run.json says. ``notice``: how the run is locked where that is out of the
+    ordinary, else "". OSError where the disk does not let it be written.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], lock: RunLock) -> None:
@@ -62,6 +65,7 @@ class RunDirectory:
         self.trouble: str | None = None
         self._lost_rows = 0
         self.about = dict(about)
+        self.notice = lock.notice
         self._lock = lock
         self._metrics = AppendOnly(path / "metrics.jsonl")
         self._events = AppendOnly(path / "events.jsonl")
@@ -164,6 +168,18 @@ class RunDirectory:
         self.about.update(about)
         content = _indented(self.about)
         self._waiting.put(lambda: write_atomically(self.path / "run.json", content))
+
+    def point(self, pointer: str, name: CheckpointName | None) -> None:
+        """Have the file ``pointer`` name a checkpoint, or have it gone where there is none."""
+        folder = self.path / "checkpoints"
+
+        def write() -> None:
+            if name is None:
+                (folder / pointer).unlink(missing_ok=True)
+            else:
+                checkpoint.point(folder, name, pointer)
+
+        self._waiting.put(write)
 
     def settled(self) -> threading.Event:
         """Set once all that is in line now is on the disk, safe from a power cut."""
