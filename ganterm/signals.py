@@ -54,14 +54,14 @@ def interruptible() -> Iterator[None]:
     def interrupt(number: int, _frame: object) -> None:
         raise Interrupted(number)
 
-    before = _handled(ENDING, interrupt)
+    before = handle(ENDING, interrupt)
     try:
         yield
     finally:
         _put_back(before)
 
 
-def _handled(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> dict[int, Any]:
+def handle(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> dict[int, Any]:
     """Have signals handled, but those that are ignored; returns the handlers before."""
     before = {}
     for number in numbers:
@@ -116,8 +116,8 @@ class SignalStop:
         self._main_is_done = threading.Event()
         # A handler may interrupt the main thread while that one holds it.
         self._lock = threading.RLock()
-        self._before = _handled(ENDING, self._handle)
-        self._before |= _handled([signal.SIGHUP], lambda *_: self.hang_up("SIGHUP"))
+        self._before = handle(ENDING, self._handle)
+        self._before |= handle([signal.SIGHUP], lambda *_: self.hang_up("SIGHUP"))
 
     def release(self) -> None:
         """Put back the handlers before these, where this process goes on to other work."""

@@ -9,6 +9,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -93,6 +94,10 @@ def until(condition: Callable[[], object], seconds: float = 90) -> None:
 
 def kinds(folder: Path) -> list[str]:
     return [event["kind"] for event in events(folder)]
+
+
+def has_come(what: bytes, since: int, terminal: Terminal) -> bool:
+    return what in terminal.raw[since:]
 
 
 def leave(terminal: Terminal) -> None:
@@ -186,10 +191,10 @@ def test_an_attached_dashboard_is_suspended_and_comes_back(
     for stop in (lambda: shell.press("\x1a"), lambda: os.kill(job, signal.SIGSTOP)):
         seen = len(shell.raw)
         stop()
-        shell.until(lambda t, seen=seen: b"Stopped" in t.raw[seen:])
+        shell.until(partial(has_come, b"Stopped", seen))
         assert shell.say(MODES) == shell.modes
         shell.press("fg\r")
-        shell.until(lambda t, seen=seen: TAKES_THE_SCREEN in t.raw[seen:])
+        shell.until(partial(has_come, TAKES_THE_SCREEN, seen))
         keys_work(shell, tmp_path)
     shell.press("q")
     shell.until(lambda t: "leave it training" in t.text)
