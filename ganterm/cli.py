@@ -24,6 +24,7 @@ from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.peers import is_stopped, silence
 from ganterm.session.protocol import Stop
+from ganterm.signals import Interrupted
 from ganterm.streams import say, show, tell
 from ganterm.text import clean, json_line, nearest
 from ganterm.toml import content
@@ -237,6 +238,8 @@ def main() -> NoReturn:
         code = cli.main(standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
         code = 130
+    except Interrupted as interrupted:
+        code = interrupted.code
     except Exception as error:  # noqa: BLE001 - no traceback without --debug
         code = _told(error)
     trouble = streams.trouble_with_stdout()

@@ -120,7 +120,7 @@ def watch(
             break
         if not begun:
             reporter.loading(snapshot)
-        elif waited >= REPORT_SECONDS and snapshot.step:
+        elif waited >= REPORT_SECONDS and (snapshot.step or snapshot.state == "paused"):
             waited = 0.0
             reporter.report(snapshot)
     else:

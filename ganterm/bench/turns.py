@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ganterm import presets, search_path
 from ganterm.errors import UserError
 from ganterm.presets import Preset
+from ganterm.signals import ENDING, handle
 
 COLUMNS, ROWS = 120, 36
 UNDIAGNOSED = "without diagnosis"
@@ -150,7 +151,7 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
 
 
 class Ending:
-    """Has the bench end by SIGINT, SIGTERM or SIGHUP where it waits, and nowhere else.
+    """Has the bench end by a signal where it waits, and nowhere else.
 
     Whoever ends it ends the programs too, which would train for ever: none may be lost because the
     signal came while it was being started, or left stopped because it came while they were ended.
@@ -159,8 +160,7 @@ class Ending:
     def __init__(self) -> None:
         self._number = 0
         self._asked = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._ask)
+        handle((*ENDING, signal.SIGHUP), self._ask)
 
     def wait(self, seconds: float) -> None:
         """Sleep; SystemExit with the shell's code for the signal that came, now or before."""

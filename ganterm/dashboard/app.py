@@ -99,7 +99,7 @@ class Dashboard(SessionApp):
     def on_mount(self) -> None:
         """Ask for samples and begin to tick."""
         if self.line is not None:
-            self.line.caught_up = partial(self.call_soon, self._repaint)
+            self.line.caught_up = partial(self.call_soon, self.repaint)
         self.session.watch(SAMPLES_PER_S)
         self.session.note("attach", screen=f"{self.size.width}x{self.size.height}")
         self.set_interval(1 / CHARTS_PER_S, self.tick)
@@ -166,11 +166,11 @@ class Dashboard(SessionApp):
             self.bell()
         self._rung = raised
 
-    def _repaint(self) -> None:
-        """The terminal reads again, and has not seen all that was drawn: draw all of it anew."""
+    def repaint(self) -> None:
+        """Draw all anew: the terminal has not seen all that was drawn, or has lost it."""
         self._pace.forget()
         self.tick()
-        self.refresh()
+        super().repaint()
 
     def _frame(self, snapshot: Snapshot) -> Frame:
         return Frame(

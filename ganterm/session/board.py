@@ -35,7 +35,8 @@ class Board:
     The trainer alone writes ``snapshot`` and ``history``; each is one reference to something
     frozen, so reading needs no lock. ``obeyed`` holds the newest commands that
     the trainer has carried out, with the step that they acted in for the first time.
-    ``unreachable`` says why no other process can attach.
+    ``unreachable`` says why no other process can attach. ``wanted_elsewhere``: the trainer is to
+    save and to end, so that another process goes on; where nothing can be saved, it trains on.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Board:
         self.samples_per_s = 0.0
         self.view = DEFAULT_VIEW
         self.unreachable: str | None = None
+        self.wanted_elsewhere = False
         self._wishes: dict[object, tuple[float, View]] = {}
         self.link = Link()
         self.commands: deque[Command] = deque()
@@ -73,6 +75,11 @@ class Board:
     def take_refusals(self) -> tuple[Refusal, ...]:
         """None: what the trainer itself refuses is an event."""
         return ()
+
+    def hand_over(self) -> None:
+        """Have the trainer save and end for another process, or say in an event why it cannot."""
+        self.wanted_elsewhere = True
+        self.woken.set()
 
     def watch(
         self, samples_per_s: float, view: View = DEFAULT_VIEW, watcher: object = "screen"

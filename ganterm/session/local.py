@@ -72,6 +72,11 @@ class LocalSession(Board):
             self.stop(reason)
             self._thread.join()
 
+    @property
+    def watchers(self) -> int:
+        """How many other processes watch."""
+        return len(self._server.watchers)
+
     def note(self, kind: str, **data: Any) -> None:
         """Have an event of a watcher's put into the log; who comes and goes here is named."""
         if kind in ("attach", "detach"):
@@ -80,9 +85,11 @@ class LocalSession(Board):
 
     def _train(self) -> None:
         try:
+            from ganterm.training.device import give_memory_back
             from ganterm.training.trainer import Trainer
 
             Trainer(self._launch, self).run()
+            give_memory_back()
         except Exception as error:  # noqa: BLE001 - a torch that does not load, say: tell it
             message = clean(f"{type(error).__name__}: {error}", 400)
             failure = Failure(message, trace=traceback.format_exc())

@@ -82,6 +82,11 @@ class Stop:
     reason: str = "asked to stop"
 
 
+HANDED_OVER = "handed over to the background"
+"""The reason in the stop event of a run that another process goes on with."""
+HAND_OVER = "hand-over"
+"""The key in the refused event of a run that cannot be handed over."""
+
 Command = (
     SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | SaveCheckpoint | Rewind | Stop
 )

@@ -20,6 +20,8 @@ from ganterm.session.board import Board, now
 from ganterm.session.columns import read_history
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import (
+    HAND_OVER,
+    HANDED_OVER,
     Command,
     Counters,
     Failure,
@@ -107,6 +109,8 @@ class Training:
         self._medians = Medians()
         self._judged_blocks = begin.history.view.rows // BLOCK
         self._asked_to_stop: str | None = None
+        self._handed_over: str | None = None
+        self._begins_paused = launch.paused
         self._single_steps = 0
         self._published_at = 0.0
         for event in begin.events:
@@ -140,6 +144,8 @@ class Training:
             # Nothing is measured yet, but some traps show in how the run is set up.
             self._judge(examined=True)
         self._pace.go()
+        if self._begins_paused:
+            self._rest()
         while self._last_step is None or standing.step < self._last_step:
             if self._saving.due():
                 self._drain()
@@ -187,8 +193,9 @@ class Training:
             differs=list(begin.differs),
             controls=controls,
         )
-        # Going on is the answer to what paused the run, as it is for the key.
-        self._teller.clear(NONFINITE)
+        if not self._begins_paused:
+            # Going on is the answer to what paused the run, as it is for the key.
+            self._teller.clear(NONFINITE)
 
     def finish(self) -> None:
         """Record, picture and save what there is, and say how it ended."""
@@ -197,7 +204,9 @@ class Training:
         self._window.picture()
         self._pace.rest()
         standing.state = "stopped" if self._stop_reason is not None else "finished"
-        saved, trouble = self._saving.last()
+        saved, trouble = self._handed_over, None
+        if saved is None:
+            saved, trouble = self._saving.last()
         failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
         if failure is not None:
             standing.state = "failed"
@@ -271,6 +280,21 @@ class Training:
             command = commands.popleft()
             self._carry_out(command)
             self._board.obeyed.append((command, standing.step + 1))
+        if self._board.wanted_elsewhere:
+            self._board.wanted_elsewhere = False
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Save and stop, for another process to go on; train on where nothing can be saved."""
+        self._drain()
+        self._window.picture()
+        self._handed_over, trouble = self._saving.last()
+        if trouble is None:
+            self._asked_to_stop = HANDED_OVER
+        else:
+            self._teller.event(
+                "refused", key=HAND_OVER, to="background", by="q l", reason=f"not saved: {trouble}"
+            )
 
     def _carry_out(self, command: Command) -> None:
         standing = self._standing

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as MapStyle
 from ganterm import search_path
 from ganterm.data.source import BrokenSample, Dataset, Stream
 from ganterm.errors import UserError
+from ganterm.signals import ENDING
 from ganterm.training.batches import Batches, Position, RealBatches
 
 REPLACEMENTS = 100
@@ -208,17 +209,21 @@ def _context() -> multiprocessing.context.BaseContext:
 
 @contextmanager
 def _sheltered() -> Iterator[None]:
-    """What starts within hears neither Ctrl+C nor a lost terminal, which reach the whole group.
+    """What starts within hears none of the signals that reach the whole group: Ctrl+C, a lost
+    terminal, a scheduler's warning.
 
-    When reading ends is for the trainer to say. It imports nothing from the current folder either.
+    The trainer alone says when reading ends; it ends a worker that hangs by SIGTERM. What starts
+    within imports nothing from the current folder either.
     """
     safe = os.environ.get(search_path.VARIABLE)
     # Python starts these processes itself, by a command line that nobody can add to.
     os.environ[search_path.VARIABLE] = "1"
-    # Its start would let SIGINT through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    unheard = {*ENDING, signal.SIGHUP} - {signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
     try:
+        # Its start lets SIGINT through again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
