@@ -217,6 +217,10 @@ def test_a_closed_run_and_a_closed_folder_of_runs(tmp_path: Path) -> None:
     done = ganterm(tmp_path, "runs")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "--runs-dir runs: cannot be read: Permission denied" in done.stderr
+    train = ["--preset", "mnist_mlp", "--headless", "--device", "cpu", "--steps", "1"]
+    for name in ([], ["--run", "q"]):
+        done = ganterm(tmp_path, *train, *name)
+        assert done.returncode == 2 and "--runs-dir runs: cannot be written to" in done.stderr
     folder.chmod(0o700)
 
 

@@ -18,6 +18,13 @@ from ganterm.session.protocol import Event
 from ganterm.text import clean
 from ganterm.toml import content, parse_toml
 
+MOST_ROWS = 1 << 28
+"""Of a run that is followed; at a thousand a second, three days of it."""
+MOST_EVENTS = 50_000
+"""The newest that are kept; so many are drawn in some milliseconds."""
+MOST_BYTES_A_LOOK = 1 << 22
+"""Of events that are read at once; the others wait for the next look."""
+
 
 class Follower:
     """The newest branch of a run, as far as it is on the disk; ``look`` reads what is new.
@@ -33,6 +40,8 @@ class Follower:
         self._last = 0
         self._offset = 0
         self.events: tuple[Event, ...] = ()
+        self.forgotten = 0
+        """How many events there were before those that are kept."""
 
     @property
     def history(self) -> HistoryView:
@@ -46,9 +55,12 @@ class Follower:
 
     def _read_rows(self) -> None:
         path = self._run / "history" / "step.i8"
-        if path.is_file() and path.stat().st_size < self._rows * 8:
+        size = path.stat().st_size if path.is_file() else 0
+        if size < self._rows * 8:
             # A resume has cut off what a kill had left unfinished.
             self._rows = 0
+        if size > MOST_ROWS * 8:
+            raise UserError(f"{clean(path)}: more than {MOST_ROWS:,} rows")
         # The step of a row is written last, so its other columns are there.
         steps = self._new("step.i8", "<i8")
         limit = farthest(self._rows + len(steps), self._every)
@@ -77,9 +89,10 @@ class Follower:
             return
         with path.open("rb") as file:
             file.seek(self._offset)
-            content = file.read()
+            content = file.read(MOST_BYTES_A_LOOK)
         whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
+        # What does not end within a look's share is no event.
+        self._offset += len(whole) if whole or len(content) < MOST_BYTES_A_LOOK else len(content)
         parsed = (records.event_of(line) for line in whole.splitlines())
         new = [event for event in parsed if event is not None]
         begun = [event for event in new if event.kind in records.BRANCHING]
@@ -88,6 +101,9 @@ class Follower:
             self._cut(begun[-1])
         else:
             self.events = (*self.events, *new)
+        if len(self.events) > MOST_EVENTS:
+            self.forgotten += len(self.events) - MOST_EVENTS // 2
+            self.events = self.events[-(MOST_EVENTS // 2) :]
 
     def _cut(self, begun: Event) -> None:
         """Show no rows that were abandoned, though the new branch has none yet."""

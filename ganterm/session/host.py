@@ -11,27 +11,25 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ganterm import headless
-from ganterm.files import open_log
+from ganterm import headless, streams
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Snapshot
 from ganterm.signals import SignalStop
 
-LOG = "host.log"
 LOG_SECONDS = 60.0
 
 
 class _Reporter(headless.PlainReporter):
     """Tells the launcher how the start goes; then writes the run's log, a line a minute."""
 
-    def __init__(self, pipe: int) -> None:
+    def __init__(self, session: LocalSession, pipe: int) -> None:
         super().__init__()
+        self._session = session
         self._pipe: int | None = pipe
         self._logged_at = float("-inf")
 
@@ -43,7 +41,12 @@ class _Reporter(headless.PlainReporter):
 
     def started(self, snapshot: Snapshot) -> None:
         """From here on all output goes into the run directory."""
-        write_into(Path(snapshot.info.directory) / LOG)
+        trouble = streams.turn_away(snapshot.info.directory, all_of_them=True)
+        if trouble:
+            text = f"{streams.LOG} cannot be opened: {trouble}; what is printed is dropped"
+            self._session.note("note", text=text)
+        for output in streams.outputs.values():
+            output.name = streams.LOG
         super().started(snapshot)
 
     def report(self, snapshot: Snapshot) -> None:
@@ -75,27 +78,17 @@ class _Reporter(headless.PlainReporter):
     def _tell(self, **told: Any) -> None:
         if self._pipe is not None:
             # The launcher may have been closed with its terminal; that is no reason to stop.
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 os.write(self._pipe, orjson.dumps(told) + b"\n")
-
-
-def write_into(log: Path) -> None:
-    """Have all that this process still prints go into a log, so that no write can fail any more."""
-    handle = open_log(log)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for old, new in ((nothing, 0), (handle, 1), (handle, 2)):
-        os.dup2(old, new)
-    os.close(handle)
-    os.close(nothing)
 
 
 def main() -> int:
     """Train; the exit code is that of a headless run."""
-    launch = Launch.unpacked(sys.stdin.buffer.read())
-    reporter = _Reporter(int(sys.argv[1]))
-    session = LocalSession(launch)
-    stop = SignalStop(session)
+    streams.guard()
+    session = LocalSession(Launch.unpacked(sys.stdin.buffer.read()))
+    reporter = _Reporter(session, int(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = SignalStop(session)
     session.start()
     code = headless.watch(session, reporter, alone=False)
     stop.done()

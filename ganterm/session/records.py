@@ -6,6 +6,7 @@ the rows and events behind the step it began at are what was abandoned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,18 @@ def all_events(run: Path) -> list[Event]:
 
 def newest_branch(events: Iterable[Event]) -> list[Event]:
     """The events without what a return to an earlier step abandoned."""
-    kept: list[Event] = []
-    branch = 0
-    for event in events:
-        if event.kind in BRANCHING and event.branch > branch:
-            kept = [earlier for earlier in kept if earlier.step <= event.step]
+    every, begins, branch = tuple(events), [], 0
+    for event in every:
+        begins.append(event.kind in BRANCHING and event.branch > branch)
         branch = max(branch, event.branch)
-        kept.append(event)
-    return kept
+    kept: list[Event] = []
+    last: float = math.inf
+    for event, begins_branch in zip(reversed(every), reversed(begins), strict=True):
+        if event.step <= last:
+            kept.append(event)
+        if begins_branch:
+            last = min(last, event.step)
+    return kept[::-1]
 
 
 def read_diagnosis(run: Path, last: int) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 def check_can_create(runs: Path, name: str) -> None:
     """UserError where ``runs/name`` exists or could not be created; creates nothing."""
-    if (runs / name).exists():
+    if os.path.lexists(runs / name):
         raise UserError(
             f"run '{clean(name)}' exists in {clean(runs)}: go on with it by "
             f"`ganterm resume {clean(name)}`, or give another --run NAME"

@@ -52,7 +52,8 @@ class Trainer:
                 setup.game.batches.close()
 
     def _tell(self, doing: str, progress: float | None) -> None:
-        if any(isinstance(command, Stop) for command in self._board.commands):
+        stopped = any(isinstance(command, Stop) for command in self._board.commands)
+        if stopped or self._board.wanted_elsewhere:
             raise _StoppedWhileLoading
         self._board.snapshot = replace(self._board.snapshot, doing=doing, progress=progress)
 
