@@ -509,6 +509,11 @@ def test_a_run_is_sure_to_be_healthy_once_a_collapse_could_have_been_raised() ->
         sure.append(story.alarms.outlook.sure)
     assert sure == [False] * 5 + [True] * 3
     assert not Story().rows(2000).drain().alarms.outlook.sure
+    dense = digits(Story().rows(500), EVEN, steps=10)
+    for _ in range(4):
+        digits(dense, EVEN, steps=10)
+    assert not dense.alarms.outlook.sure
+    assert digits(dense, EVEN, steps=10).alarms.outlook.sure
 
 
 def test_streaks_go_on_where_a_run_was_left_and_names_of_old_ones_are_no_harm() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -18,7 +18,7 @@ Change = Literal["raised", "cleared"]
 
 @dataclass
 class _Streak:
-    """Judgements in a row that speak for a change, and the step of the first."""
+    """Judgements that count, such as those in a row for a change, and the step of the first."""
 
     count: int = 0
     since: int = 0
@@ -75,7 +75,7 @@ class Alarms:
         self._rules = rules()
         self._judging = list(self._rules)
         self._streaks = self._streaks_from(streaks)
-        self._judged: Counter[str] = Counter()
+        self._judged: defaultdict[str, _Streak] = defaultdict(_Streak)
         self._doubtful = {name for name, streak in self._streaks.items() if streak.count}
         self.raised = {alarm.name: alarm for alarm in before}
 
@@ -83,7 +83,7 @@ class Alarms:
     def outlook(self) -> Outlook:
         """What may be said of the run beside the alarms that are raised."""
         sure = all(
-            self._judged[rule.name] >= rule.raise_after for rule in self._rules if rule.vital
+            self._judged[rule.name].count >= rule.raise_after for rule in self._rules if rule.vital
         )
         doubts = sorted(self._doubts(), key=lambda rule: rule.severity != "alarm")
         return Outlook(sure, doubt=doubts[0].title if doubts else "")
@@ -169,7 +169,7 @@ class Alarms:
         (self._doubtful.add if verdict else self._doubtful.discard)(rule.name)
         if verdict is None:
             return
-        self._judged[rule.name] += 1
+        self._judged[rule.name].add(record.step, rule.apart)
         streak = self._streaks[rule.name]
         if bool(verdict) == (raised is not None):
             streak.count = 0
