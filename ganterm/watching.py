@@ -80,7 +80,11 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
         elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
-            checkpoint = runs.newest(Path(run.directory))
+            try:
+                checkpoint = runs.newest(Path(run.directory))
+            except UserError:
+                # `resume` says what is wrong with it.
+                continue
             if checkpoint is not None:
                 recent += 1
                 about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"

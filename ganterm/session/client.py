@@ -222,6 +222,9 @@ class RemoteSession:
             case wire.Found(diagnosis):
                 self._diagnosis = diagnosis
             case wire.News(snapshot):
+                # What is relative is so to a folder of the trainer's; absolute, it was moved.
+                if Path(snapshot.info.directory).is_absolute():
+                    self._run = Path(snapshot.info.directory)
                 info = replace(snapshot.info, directory=str(self._run))
                 with self._news:
                     self.snapshot = replace(

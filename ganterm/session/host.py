@@ -34,6 +34,7 @@ class _Reporter(headless.PlainReporter):
         super().__init__()
         self._pipe: int | None = pipe
         self._logged_at = float("-inf")
+        self._directory = Path()
 
     def loading(self, snapshot: Snapshot) -> None:
         """Each thing that is being done, once."""
@@ -43,7 +44,8 @@ class _Reporter(headless.PlainReporter):
 
     def started(self, snapshot: Snapshot) -> None:
         """From here on all output goes into the run directory."""
-        write_into(Path(snapshot.info.directory) / LOG)
+        self._directory = Path(snapshot.info.directory)
+        write_into(self._directory / LOG)
         super().started(snapshot)
 
     def report(self, snapshot: Snapshot) -> None:
@@ -58,6 +60,11 @@ class _Reporter(headless.PlainReporter):
 
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended, and why."""
+        directory = Path(snapshot.info.directory)
+        if directory != self._directory:
+            # Where the last save went elsewhere, the log here may be deleted, or full.
+            with suppress(OSError):
+                write_into(directory / LOG)
         super().ended(snapshot)
         if snapshot.failure is not None:
             self._say(snapshot.failure.trace or snapshot.failure.message)

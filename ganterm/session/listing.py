@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-
 from ganterm.errors import UserError
 from ganterm.session import runs
+from ganterm.session.columns import ColumnFiles
 from ganterm.session.pointer import Pointer, pointers, sweep
 from ganterm.session.protocol import ENDED
 from ganterm.text import clean
@@ -80,10 +79,11 @@ def _looked_at(run: Path, pid: int | None) -> Listed:
 
 
 def _newest_step(run: Path) -> int:
-    """The step of the last row on the disk, 0 where there is none."""
-    path = run / "history" / "step.i8"
-    count = path.stat().st_size // 8 if path.is_file() else 0
-    return int(np.fromfile(path, "<i8", 1, offset=8 * (count - 1))[0]) if count else 0
+    """The step of the last row on the disk, 0 where there is none that can be read."""
+    try:
+        return ColumnFiles(run).newest_step()
+    except UserError:
+        return 0
 
 
 def lines(found: list[Listed]) -> Iterator[str]:

@@ -7,18 +7,18 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from ganterm.errors import UserError
-from ganterm.files import read_file
+from ganterm.files import Folder, in_words
 from ganterm.session.jsonfile import MAX_BYTES, Natural, Positive, RunId, validated
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
-from ganterm.toml import content, parse_toml
+from ganterm.toml import MAX_BYTES as MAX_PRESET
+from ganterm.toml import parse_toml
 
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
 _LOCK_TRIES = 5
@@ -74,7 +74,7 @@ def find(run: str, runs_dir: Path) -> Path:
     """The directory of a run, by its name in ``runs_dir`` or its path; UserError where there is
     none, naming the nearest."""
     for place in (runs_dir / run, Path(run).expanduser()):
-        if (place / "run.json").is_file():
+        if os.path.lexists(place / "run.json"):
             # A path like "." has a name only once it is resolved.
             path = place if place.name else place.resolve()
             if not NAME.fullmatch(path.name):
@@ -92,7 +92,8 @@ def about(run: Path) -> About:
     """What is known of a run; UserError where its run.json cannot be used."""
     source = clean(run / "run.json")
     try:
-        return validated(About, read_file(run / "run.json", MAX_BYTES))
+        with Folder.at(run) as folder:
+            return validated(About, folder.read("run.json", MAX_BYTES))
     except OSError as error:
         raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -115,19 +116,53 @@ def is_live(run: Path) -> bool:
 
 
 def checkpoints(run: Path) -> list[CheckpointName]:
-    """The checkpoints of a run, newest first, whole or not."""
-    return sorted(_names(run / "checkpoints"), reverse=True)
+    """The checkpoints of a run, newest first, whole or not; UserError where none can be looked
+    for."""
+    try:
+        with Folder.at(run) as directory, directory.folder("checkpoints") as folder:
+            return checkpoints_in(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(clean(in_words(error), 400)) from None
+
+
+def checkpoints_in(folder: Folder) -> list[CheckpointName]:
+    """The checkpoints in ``folder``, newest first, whole or not; links too, which are no way to
+    have one there, so that they are told of and not passed over."""
+    found = []
+    for entry in folder.entries():
+        name = CheckpointName.parse(entry.name)
+        if name is not None and (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
+            found.append(name)
+    return sorted(found, reverse=True)
 
 
 def newest(run: Path) -> CheckpointName | None:
-    """The checkpoint that LATEST names, else the newest that there is, if any."""
+    """The checkpoint that LATEST names, else the newest that there is, if any.
+
+    UserError where one of them is no file or folder.
+    """
     there = checkpoints(run)
+    named = None
     try:
-        latest = read_file(run / "checkpoints" / "LATEST", MAX_BYTES)
-        named = CheckpointName.parse(latest.decode().strip())
-    except (OSError, UnicodeDecodeError):
-        named = None
+        with Folder.at(run) as directory, directory.folder("checkpoints") as folder:
+            named = CheckpointName.parse(folder.read("LATEST", MAX_BYTES).decode().strip())
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass
+    except OSError as error:
+        raise UserError(clean(in_words(error), 400)) from None
     return named if named in there else next(iter(there), None)
+
+
+def preset_table(run: Path) -> dict[str, Any]:
+    """What a run's preset.toml says, unchecked; UserError where it cannot be read."""
+    source = clean(run / "preset.toml")
+    try:
+        with Folder.at(run) as folder:
+            return parse_toml(folder.read("preset.toml", MAX_PRESET), source)
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
 
 
 def resumption(
@@ -164,7 +199,7 @@ def resumption(
                 f"{nearest(alarm, alarm_names())}"
             )
     source = clean(run / "preset.toml")
-    preset = Preset.from_table(parse_toml(content(run / "preset.toml"), source), source)
+    preset = Preset.from_table(preset_table(run), source)
     folder = Path(known.data.folder) if known.data.folder else None
     return Launch(
         preset_name=clean(known.preset, 64),
@@ -191,8 +226,8 @@ class RunLock:
     """
 
     def __init__(self, run: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._handle = os.open(run / "run.lock", flags, 0o644)
+        with Folder.at(run) as folder:
+            self._handle = folder.open("run.lock", os.O_RDWR | os.O_CREAT)
         try:
             self._take(run)
             os.ftruncate(self._handle, 0)
@@ -236,11 +271,3 @@ def _chosen(run: Path, checkpoint: str | None) -> CheckpointName:
         hint = nearest(checkpoint, there) if there else "there is none"
         raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
     return chosen
-
-
-def _names(folder: Path) -> Iterator[CheckpointName]:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            name = CheckpointName.parse(path.name)
-            if name is not None and path.is_dir():
-                yield name

@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
+from ganterm.files import Folder, in_words
 from ganterm.session.runs import CheckpointName
 from ganterm.training import checkpoint
 from ganterm.training.retention import BEST, prune
@@ -51,7 +51,7 @@ class Keeper:
     taken once that is done: several wishes become one checkpoint.
     """
 
-    def __init__(self, run: Path, minutes: float, megabytes: int) -> None:
+    def __init__(self, run: Folder, minutes: float, megabytes: int) -> None:
         self._run = run
         self._every = 60 * minutes
         self._megabytes = megabytes
@@ -130,17 +130,18 @@ class Keeper:
         wish: Wish,
     ) -> None:
         rows_written.wait(ROWS_SECONDS)
-        folder = self._run / "checkpoints"
         # The best is gone with the copy of it; all else can be had later as well.
         name, told = None, Wish(wish.own)
         try:
-            name = checkpoint.save(folder, tensors, state, wish.own, wish.cfid)
-            if wish.cfid is not None:
-                checkpoint.point(folder, name, BEST)
-                told = wish
-            prune(self._run, self._megabytes)
+            with self._run.folder("checkpoints", make=True) as folder:
+                name = checkpoint.save(folder, tensors, state, wish.own, wish.cfid)
+                if wish.cfid is not None:
+                    checkpoint.point(folder, name, BEST)
+                    told = wish
+                prune(folder, self._megabytes)
         except Exception as error:  # noqa: BLE001 - no trouble in here may end the training
-            words = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            known = isinstance(error, OSError) and error.strerror
+            words = in_words(error) if known else f"{type(error).__name__}: {error}"
             self._news.append(News(name, words, told))
         else:
             self._news.append(News(name, None, told))

@@ -31,6 +31,7 @@ from ganterm.text import clean
 from ganterm.training.device import memory_bytes
 from ganterm.training.heap import Heap
 from ganterm.training.keeper import Wish
+from ganterm.training.lastsave import LastSave
 from ganterm.training.pace import Pace
 from ganterm.training.rows import Rows
 from ganterm.training.saving import Saving
@@ -88,6 +89,9 @@ class Training:
             run,
             setup.facts,
         )
+        self._last_save = LastSave(
+            directory, self._saving, self._teller, launch.runs_dir, self._publish
+        )
         self._heap = Heap()
         self._asked_to_stop: str | None = None
         self._single_steps = 0
@@ -105,6 +109,11 @@ class Training:
             doing="",
             progress=None,
         )
+
+    @property
+    def unbegun(self) -> bool:
+        """Whether the run is new, and there is nothing yet that could be kept."""
+        return self._setup.beginning.checkpoint is None and not self._standing.step
 
     @property
     def _stop_reason(self) -> str | None:
@@ -169,11 +178,9 @@ class Training:
         self._window.picture()
         self._pace.rest()
         standing.state = "stopped" if self._stop_reason is not None else "finished"
-        saved, trouble = self._saving.last()
-        failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
+        saved, failure = self._last_save.save()
         if failure is not None:
             standing.state = "failed"
-            teller.alarm("save", "Not saved", failure.message)
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
         teller.event("stop", reason=reason, state=standing.state, saved=saved)
@@ -331,12 +338,17 @@ class Training:
         paused = standing.state == "paused"
         steps_per_s = 0.0 if paused else self._pace.steps_per_s(standing.step)
         sample = self._window.seen(snapshot.sample)
+        info = snapshot.info
+        if info.directory != str(self._directory.path):
+            info = replace(info, directory=str(self._directory.path))
+            teller.event("note", text=f"the run directory is now {clean(info.directory, 4096)}")
         teller.warn("recording", "Recording waits", self._directory.alarm)
         if self._replayer is not None:
             teller.warn("graphs", "No CUDA graphs", self._replayer.trouble, "warning")
         teller.warn("attach", "Out of reach", self._board.unreachable, "warning")
         self._board.snapshot = replace(
             snapshot,
+            info=info,
             state=standing.state,
             step=standing.step,
             branch=standing.branch,
