@@ -12,6 +12,7 @@ from ganterm.session.protocol import Failure
 from ganterm.text import clean
 from ganterm.training.rundir import Place, RunDirectory
 from ganterm.training.saving import Saving
+from ganterm.training.standing import Standing
 from ganterm.training.teller import Teller
 
 WAIT_SECONDS = 20.0
@@ -31,12 +32,14 @@ class LastSave:
     def __init__(
         self,
         directory: RunDirectory,
+        standing: Standing,
         saving: Saving,
         teller: Teller,
         runs: Path,
         publish: Callable[[], None],
     ) -> None:
         self._directory = directory
+        self._standing = standing
         self._saving = saving
         self._teller = teller
         self._runs = runs
@@ -93,7 +96,10 @@ class LastSave:
         return None, None
 
     def _in(self, parent: Path) -> tuple[Place, str]:
-        place = self._directory.second(parent.absolute(), self._saving.room)
+        standing = self._standing
+        place = self._directory.second(
+            parent.absolute(), self._saving.room, standing.step, standing.branch
+        )
         try:
             return place, self._saving.into(place)
         except OSError:

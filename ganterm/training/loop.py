@@ -90,7 +90,7 @@ class Training:
             setup.facts,
         )
         self._last_save = LastSave(
-            directory, self._saving, self._teller, launch.runs_dir, self._publish
+            directory, standing, self._saving, self._teller, launch.runs_dir, self._publish
         )
         self._heap = Heap()
         self._asked_to_stop: str | None = None
@@ -181,6 +181,7 @@ class Training:
         saved, failure = self._last_save.save()
         if failure is not None:
             standing.state = "failed"
+        self._follow_directory()
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
         teller.event("stop", reason=reason, state=standing.state, saved=saved)
@@ -332,23 +333,26 @@ class Training:
             self._teller.alarm("nonfinite", "Not finite", refusal.message, evidence=evidence)
             self._rest(cause=refusal.message)
 
+    def _follow_directory(self) -> None:
+        """Tell where the run directory is, where that is not what was told before."""
+        snapshot, path = self._board.snapshot, str(self._directory.path)
+        if snapshot.info.directory != path:
+            self._board.snapshot = replace(snapshot, info=replace(snapshot.info, directory=path))
+            self._teller.event("note", text=f"the run directory is now {clean(path, 4096)}")
+
     def _publish(self, failure: Failure | None = None) -> None:
+        self._follow_directory()
         standing, teller, snapshot = self._standing, self._teller, self._board.snapshot
         self._published_at = time.perf_counter()
         paused = standing.state == "paused"
         steps_per_s = 0.0 if paused else self._pace.steps_per_s(standing.step)
         sample = self._window.seen(snapshot.sample)
-        info = snapshot.info
-        if info.directory != str(self._directory.path):
-            info = replace(info, directory=str(self._directory.path))
-            teller.event("note", text=f"the run directory is now {clean(info.directory, 4096)}")
         teller.warn("recording", "Recording waits", self._directory.alarm)
         if self._replayer is not None:
             teller.warn("graphs", "No CUDA graphs", self._replayer.trouble, "warning")
         teller.warn("attach", "Out of reach", self._board.unreachable, "warning")
         self._board.snapshot = replace(
             snapshot,
-            info=info,
             state=standing.state,
             step=standing.step,
             branch=standing.branch,

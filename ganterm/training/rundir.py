@@ -244,17 +244,18 @@ class RunDirectory:
         self.close()
         remove(self.path)
 
-    def second(self, parent: Path, room: int) -> Place:
+    def second(self, parent: Path, room: int, step: int, branch: int) -> Place:
         """Lay out another place for this run, a folder of ``parent``; OSError where it has none.
 
-        It is a run with an id of its own, for both may be gone on with.
+        It is a run with an id of its own, forked at ``step``, for both may be gone on with.
+        ``room``: as for ``create``.
         """
         parent.mkdir(parents=True, exist_ok=True)
         _check_room(parent, room)
         stem = f"{self.path.name[:48]}-saved"
         names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
         name = next(name for name in names if not os.path.lexists(parent / name))
-        origin = {key: self.about.get(key) for key in ("id", "step", "branch")}
+        origin = {"id": self.about["id"], "step": step, "branch": branch}
         about = {**self.about, "id": str(uuid.uuid4()), "name": name, "parent": origin}
         return lay_out(parent / name, self._preset_toml, about)
 
@@ -265,19 +266,19 @@ class RunDirectory:
         moved = threading.Event()
 
         def move() -> None:
-            self._lock.release()
-            self.folder, self.path = place.folder, place.folder.path
-            self._lock, self.about = place.lock, place.about
-            self._deleted = ""
-            with self.folder.folder("history", make=True) as history:
-                for folder, logs in (
-                    (self.folder, [self._events]),
-                    (history, self._history),
-                    (self.folder, [self._diagnosis]),
-                    (self.folder, [self._metrics]),
-                ):
-                    self._move_together(logs, folder)
-            moved.set()
+            try:
+                with place.folder.folder("history") as history:
+                    self._lock.release()
+                    self.folder, self.path = place.folder, place.folder.path
+                    self._lock, self.about = place.lock, place.about
+                    self._deleted = ""
+                    # What is needed least comes last, where there may be no room any more.
+                    self._move_together([self._events], self.folder)
+                    self._move_together(self._history, history)
+                    self._move_together([self._diagnosis], self.folder)
+                    self._move_together([self._metrics], self.folder)
+            finally:
+                moved.set()
 
         self._writer.put("move", move)
         moved.wait()
@@ -306,9 +307,11 @@ class RunDirectory:
         if self.gone:
             return
         self.path = self.folder.place()
-        deleted = [name for name in _FOLDERS if not self.folder.has(name)]
+        deleted: list[str] = []
+        # What cannot be made again now is so at the next look, and whoever writes into it tells.
         with suppress(OSError):
-            for name in _FOLDERS:
+            deleted += (name for name in _FOLDERS if not self.folder.has(name))
+            for name in deleted:
                 self.folder.folder(name, make=True).close()
             for log in (self._metrics, self._events, self._diagnosis):
                 if log.gone:

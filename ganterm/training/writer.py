@@ -28,13 +28,17 @@ class Writer:
 
     def __init__(self, look_after: Write) -> None:
         self.trouble: str | None = None
-        self.waiting = 0
-        """Writes in the longest of the lines that wait."""
+        self._longest = 0
         self._look_after = look_after
         self._put: queue.Queue[tuple[str, Write] | None] = queue.Queue()
         self._lines: dict[str, deque[Write]] = {}
         self._troubles: dict[str, str] = {}
         self._thread = threading.Thread(target=self._work, name="ganterm-writer", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """Writes in the longest line, and those that came since."""
+        return self._longest + self._put.qsize()
 
     def start(self) -> None:
         """Begin to write."""
@@ -90,7 +94,7 @@ class Writer:
             writes.popleft()
         if not writes:
             del self._lines[line]
-        self.waiting = max(map(len, self._lines.values()), default=0)
+        self._longest = max(map(len, self._lines.values()), default=0)
         # The first that waits, so that the words stay the same while it does.
         self.trouble = next(iter(self._troubles.values()), None)
         return again
