@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ganterm.session import runs
+from ganterm.session import health, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.pointer import Pointer
@@ -51,6 +51,9 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
     name, where = clean(last.info.name), clean(last.info.directory)
     if session.ended.is_set():
         tell(f"{name} {last.state} at step {last.step:,}, all of it in {where}")
+        good = health.last_good(Path(last.info.directory), last.alarms)
+        if good:
+            tell(good)
     else:
         tell(f"{name} goes on, at step {last.step:,} now; to come back: ganterm attach {name}")
     code = 1 if code is None else code

@@ -17,9 +17,10 @@ from click.core import ParameterSource
 from ganterm import __version__, arguments, attaching, interrupts, streams
 from ganterm.arguments import PATH, WORD, Seconds
 from ganterm.errors import UserError
-from ganterm.session import listing, runs
+from ganterm.session import health, listing, pointer, runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
+from ganterm.session.peers import is_stopped, silence
 from ganterm.session.protocol import Stop
 from ganterm.streams import say, show, tell
 from ganterm.text import clean, json_line, nearest
@@ -43,6 +44,8 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
+    help="A terminal cockpit for training GANs: watch and steer G and D live.\n\n"
+    "Start with: ganterm --preset mnist_mlp",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -69,10 +72,7 @@ class _Group(click.Group):
 @arguments.watching
 @click.pass_context
 def cli(ctx: click.Context, **options: Any) -> None:
-    """A terminal cockpit for training GANs: watch and steer G and D live.
-
-    Start with: ganterm --preset mnist_mlp
-    """
+    """Train, or run another command."""
     if ctx.invoked_subcommand is None:
         ctx.exit(_train(options))
     for option in ctx.command.params:
@@ -84,10 +84,10 @@ def cli(ctx: click.Context, **options: Any) -> None:
             )
 
 
-@cli.command("presets")
+@cli.command("presets", help="List the presets, or show one as TOML.")
 @click.argument("name", required=False, type=WORD)
 def presets_command(name: str | None) -> None:
-    """List the presets, or show one as TOML."""
+    """List the presets, or show one."""
     from ganterm import presets
     from ganterm.data import DATASETS
 
@@ -103,7 +103,11 @@ def presets_command(name: str | None) -> None:
         say(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
 
 
-@cli.command("resume")
+@cli.command(
+    "resume",
+    help="Go on with RUN (a name, a path, or the beginning of a name or id) from its last "
+    "checkpoint, exactly.",
+)
 @click.argument("run", type=WORD)
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps, all together.")
 @click.option(
@@ -115,9 +119,9 @@ def presets_command(name: str | None) -> None:
 @arguments.watching
 @click.pass_context
 def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
-    """Go on with RUN, a name or a path, from its last checkpoint, exactly."""
+    """Train on, unless it is trained already."""
     launch = runs.resumption(
-        runs.find(run, options["runs_dir"]),
+        listing.at_rest(run, options["runs_dir"]),
         options["steps"],
         options["checkpoint"],
         options["device"],
@@ -127,7 +131,11 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
     ctx.exit(_go_on(launch, options))
 
 
-@cli.command("attach")
+@cli.command(
+    "attach",
+    help="Watch and steer a live RUN (a name, a path, or the beginning of a name or id) from any "
+    "shell.\n\nWithout RUN, the only one that lives.",
+)
 @click.argument("run", required=False, type=WORD)
 @click.option("--readonly", is_flag=True, help="Look on; no key changes anything.")
 @arguments.runs_dir
@@ -137,20 +145,20 @@ def resume_command(ctx: click.Context, run: str, **options: Any) -> None:
 def attach_command(
     ctx: click.Context, run: str | None, readonly: bool, runs_dir: Path, color: Any, glyphs: Any
 ) -> None:
-    """Watch and steer a live RUN (a name, a path, the beginning of an id) from any shell.
-
-    Without RUN, the only one that lives.
-    """
+    """Show a live run in the dashboard."""
+    _warn()
     ctx.exit(attaching.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
 
 
-@cli.command("runs")
+@cli.command(
+    "runs",
+    help="List runs and their state: those in a folder, and the live ones wherever they are.",
+)
 @arguments.runs_dir
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 def runs_command(runs_dir: Path, as_json: bool) -> None:
-    """List runs and their state: those in a folder, and the live ones wherever they are."""
-    if runs_dir.exists() and not runs_dir.is_dir():
-        raise UserError(f"--runs-dir {clean(runs_dir)}: it is not a folder")
+    """List runs, one a line."""
+    _warn()
     found = listing.listed(runs_dir)
     if as_json:
         for listed in found:
@@ -162,15 +170,21 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
         say(f"no runs in {clean(runs_dir)}, and none is live")
 
 
-@cli.command("stop")
-@click.argument("run", type=WORD)
+@cli.command(
+    "stop",
+    help="End a live RUN (a name, a path, or the beginning of a name or id): step finished, "
+    "saved.\n\nWithout RUN, the only one that lives.",
+)
+@click.argument("run", required=False, type=WORD)
 @arguments.runs_dir
 @click.option("--timeout", type=Seconds(0), default=60.0, help="Seconds; default: 60")
 @click.pass_context
-def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -> None:
-    """End a live RUN: step finished, saved."""
-    session = RemoteSession(listing.choose(run, runs_dir))
-    session.start()
+def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: float) -> None:
+    """Ask a live run to end, and wait until it has."""
+    _warn()
+    found = listing.choose(run, runs_dir)
+    session = RemoteSession(found)
+    session.start(timeout)
     session.ask(Stop("stopped"))
     ended = session.ended.wait(timeout)
     session.close()
@@ -178,14 +192,22 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     where = clean(last.info.directory)
     if not ended:
         tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
+        if session.link.state == "stale" or is_stopped(found.pid):
+            tell(silence(found.pid))
     elif last.failure is not None:
         tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
         say(f"{name} {last.state} at step {last.step:,}, saved in {where}")
+    good = health.last_good(Path(last.info.directory), last.alarms) if ended else ""
+    if good:
+        tell(good)
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
-@cli.command("bench")
+@cli.command(
+    "bench",
+    help="What the dashboard costs here, and the training speed, as ratios measured side by side.",
+)
 @click.option(
     "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
 )
@@ -195,7 +217,7 @@ def stop_command(ctx: click.Context, run: str, runs_dir: Path, timeout: float) -
     "--starts", type=click.IntRange(1, 100), default=6, help="Starts that share the turns."
 )
 def bench_command(preset: str, rounds: int, seconds: float, starts: int) -> None:
-    """What the dashboard costs here, and the training speed, as ratios measured side by side."""
+    """Measure and print."""
     from ganterm.bench import bench
 
     bench(preset, rounds, seconds, starts)
@@ -206,6 +228,7 @@ def main() -> NoReturn:
     interrupts.take()
     streams.fill()
     try:
+        _check_folder()
         code = cli.main(standalone_mode=False) or 0
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
@@ -213,6 +236,22 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - no traceback without --debug
         code = _told(error)
     sys.exit(code)
+
+
+def _check_folder() -> None:
+    """UserError where the current folder was removed: every relative path would lead nowhere."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(
+            f"the current folder is gone or closed ({error.strerror}); change to another one first"
+        ) from None
+
+
+def _warn(serving: bool = False) -> None:
+    """Say what is wrong with the places where live runs are reached; ``serving`` one of our own."""
+    for line in pointer.warnings(make=serving):
+        tell(line)
 
 
 def _told(error: Exception) -> int:
@@ -223,7 +262,9 @@ def _told(error: Exception) -> int:
         tell(str(error))
         return 2
     if isinstance(error, click.ClickException):
-        tell(clean(error.format_message(), 600))
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        told = clean(error.format_message(), 600).rstrip(".")
+        tell(f"{told}; see {context.command_path} --help" if context else told)
         return 2
     if isinstance(error, OSError) and error.filename is None:
         # What has no name is our output. Python would complain again at its exit.
@@ -249,6 +290,7 @@ def _train(options: dict[str, Any]) -> int:
             run = listing.choose(choice.where, folder)
             return attaching.attach(run, False, color, options["glyphs"])
         if choice.doing == "resume":
+            listing.refuse_live(Path(choice.where))
             return _go_on(runs.resumption(Path(choice.where), stop_on=_stop_on(options)), options)
         chosen = choice.name
     overrides = list(options["overrides"])
@@ -274,6 +316,9 @@ def _train(options: dict[str, Any]) -> int:
 
 def _go_on(resumed: Launch, options: dict[str, Any]) -> int:
     """Train on, with the command that the options say is to be run with an alarm."""
+    told = health.of_resumption(resumed)
+    if told:
+        tell(told)
     return _go(replace(resumed, on_alarm=arguments.command(options["on_alarm"])), options)
 
 
@@ -286,6 +331,7 @@ def _go(launch: Launch, options: dict[str, Any]) -> int:
     """Train, watched as the options say; the exit code."""
     from ganterm import watching
 
+    _warn(serving=True)
     if options["as_json"] and not options["headless"]:
         raise UserError("--json is for --headless: ganterm --headless --json ...")
     if options["detach"] and options["headless"]:

@@ -193,6 +193,7 @@ class Controls:
     aux_d: float = _knob(
         1.0,
         label="label weight D",
+        only_for="auxiliary",
         help="ACGAN, InfoGAN: weight of telling the label in D's loss.",
         low=0.0,
         high=100.0,
@@ -202,6 +203,7 @@ class Controls:
     aux_g: float = _knob(
         1.0,
         label="label weight G",
+        only_for="auxiliary",
         help="ACGAN, InfoGAN: weight of D telling the label of fakes in G's loss.",
         low=0.0,
         high=100.0,

@@ -91,10 +91,10 @@ class Folder:
         except OSError as error:
             raise self._problem(name, error, stat.S_ISDIR, "folder") from None
 
-    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """A descriptor of the file ``name``."""
+    def open(self, name: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
+        """A descriptor of the file ``name``; ``mode`` is that of a file that is made."""
         try:
-            handle = os.open(name, flags | _NAMED, 0o644, dir_fd=self.handle)
+            handle = os.open(name, flags | _NAMED, mode, dir_fd=self.handle)
         except OSError as error:
             raise self._problem(name, error, stat.S_ISREG, "file") from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -20,7 +20,8 @@ class Knob:
 
     ``low`` and ``high`` are inclusive. A key press multiplies by ``factor`` where there is one
     and adds ``increment`` otherwise; a control with ``choices`` walks through them. One with
-    ``only_with`` is read only while any of those controls is above 0.
+    ``only_with`` is read only while any of those controls is above 0; one with ``only_for`` where D
+    has that option.
     """
 
     name: str = ""
@@ -35,6 +36,7 @@ class Knob:
     keys: tuple[str, str] | None = None
     for_all_losses: bool = True
     only_with: tuple[str, ...] = ()
+    only_for: str = ""
 
     @property
     def range(self) -> str:

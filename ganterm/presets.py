@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -17,6 +18,7 @@ from ganterm import data
 from ganterm.controls import KNOBS, Controls
 from ganterm.data.options import DataSection
 from ganterm.errors import UserError
+from ganterm.folders import expanded
 from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
@@ -24,6 +26,7 @@ from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, Net
 from ganterm.sections import (
     ExpectedSection,
     OptimizerSection,
+    OptimizerSide,
     RunSection,
     ScheduledChange,
     Section,
@@ -165,6 +168,8 @@ def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> s
     dotted = clean(".".join([at, *place] if at else place), 80)
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{dotted}'; {nearest(place[-1], _keys_at(model, place[:-1]))}"
+    if problem["type"] == "model_type":
+        return f"{dotted}: it must be a table, got {clean(repr(problem['input']), 60)}"
     if problem["type"] == "missing":
         return f"'{dotted}' is missing"
     message = problem["msg"][0].lower() + problem["msg"][1:]
@@ -174,9 +179,15 @@ def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> s
 def _keys_at(model: type[BaseModel], place: list[str]) -> Iterable[str]:
     for part in place:
         field = model.model_fields.get(part)
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        annotation = field.annotation if field else None
+        # A table that may be missing is a union with None.
+        models = [
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if models:
+            model = models[0]
         elif part == "schedule":
             model = ScheduledChange
     return model.model_fields
@@ -200,10 +211,17 @@ def find(name_or_file: str) -> Path:
         return folder() / f"{name_or_file}.toml"
     looks_like_file = name_or_file.endswith(".toml") or os.sep in name_or_file
     if looks_like_file:
-        path = Path(name_or_file).expanduser()
-        if not path.is_file():
-            wrong = "is not a file" if path.exists() else "does not exist"
-            raise UserError(f"preset file '{clean(name_or_file)}' {wrong}")
+        path = expanded(name_or_file)
+        try:
+            kind = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"preset file '{clean(name_or_file)}' does not exist") from None
+        except OSError as error:
+            raise UserError(
+                f"preset file '{clean(name_or_file)}': cannot be read: {error.strerror}"
+            ) from None
+        if not stat.S_ISREG(kind):
+            raise UserError(f"preset file '{clean(name_or_file)}' is not a file")
         return path
     raise UserError(
         f"there is no preset '{clean(name_or_file, 60)}'; {nearest(name_or_file, names())}"
@@ -267,6 +285,8 @@ def _dotted_keys() -> Iterable[tuple[str, str]]:
     models: list[tuple[str, type[BaseModel]]] = [
         ("data", DataSection),
         ("optimizer", OptimizerSection),
+        ("optimizer.d", OptimizerSide),
+        ("optimizer.g", OptimizerSide),
         ("run", RunSection),
         ("expected", ExpectedSection),
         *[("generator", options) for options in GENERATORS.values()],

@@ -17,21 +17,60 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class OptimizerSection(Section):
-    """The optimizer of both networks; the learning rates are controls.
+OptimizerName = Literal["adam", "rmsprop", "sgd"]
+_Share = Annotated[float, Field(ge=0, lt=1)]
+_Betas = Annotated[list[_Share], Field(min_length=2, max_length=2)]
+_Eps = Annotated[float, Field(gt=0, le=1)]
+_Decay = Annotated[float, Field(ge=0, le=1)]
+_Limit = Annotated[float, Field(ge=0, le=1e6)]
+
+READ_BY: dict[str, frozenset[OptimizerName]] = {
+    "betas": frozenset({"adam"}),
+    "eps": frozenset({"adam", "rmsprop"}),
+    "momentum": frozenset({"sgd", "rmsprop"}),
+    "alpha": frozenset({"rmsprop"}),
+}
+"""Which optimizers read an option; all read those that are not listed."""
+
+
+class OptimizerSide(Section):
+    """What is other than in ``[optimizer]`` for D alone, or for G alone."""
+
+    name: OptimizerName | None = None
+    betas: _Betas | None = None
+    eps: _Eps | None = None
+    momentum: _Share | None = None
+    alpha: _Share | None = None
+    weight_decay: _Decay | None = None
+    clip_value: _Limit | None = None
+
+
+class OptimizerOptions(Section):
+    """An optimizer; the learning rates are controls.
 
     ``clip_value`` holds each number of a gradient in -clip_value..clip_value; 0 for no limit.
     """
 
-    name: Literal["adam", "rmsprop", "sgd"] = "adam"
-    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
-        [0.5, 0.999], min_length=2, max_length=2
-    )
-    eps: float = Field(1e-8, gt=0, le=1)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    alpha: float = Field(0.99, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    clip_value: float = Field(0.0, ge=0, le=1e6)
+    name: OptimizerName = "adam"
+    betas: _Betas = [0.5, 0.999]
+    eps: _Eps = 1e-8
+    momentum: _Share = 0.0
+    alpha: _Share = 0.99
+    weight_decay: _Decay = 0.0
+    clip_value: _Limit = 0.0
+
+
+class OptimizerSection(OptimizerOptions):
+    """The optimizers of both networks; ``d`` and ``g`` say what is other for one of them."""
+
+    d: OptimizerSide | None = None
+    g: OptimizerSide | None = None
+
+    def of(self, side: Literal["d", "g"]) -> OptimizerOptions:
+        """The optimizer of one network, all its options filled in."""
+        common = {name: getattr(self, name) for name in OptimizerOptions.model_fields}
+        own = self.d if side == "d" else self.g
+        return OptimizerOptions(**common | (own or OptimizerSide()).model_dump(exclude_none=True))
 
 
 class RunSection(Section):
@@ -43,7 +82,7 @@ class RunSection(Section):
     takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
     on labelled data, once, to tell modes apart.
     ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
-    what they may take together, the newest and the user's own aside.
+    what they may take together, the newest, the healthy one and the user's own aside.
     ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
     penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
     neither: a penalty differentiates it twice.
@@ -62,6 +101,10 @@ class RunSection(Section):
     precision: Precision = "float32"
     compile: bool = False
     cuda_graphs: bool = False
+
+
+DIAGNOSIS_ONLY = ("diagnose_every", "classifier")
+"""Keys of ``[run]`` that nothing reads where diagnosis is off."""
 
 
 class ScheduledChange(Section):

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ganterm import presets, streams
 from ganterm.errors import UserError
 from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
-from ganterm.session import listing, runs
+from ganterm.session import health, listing, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.signals import SignalStop
@@ -80,11 +81,7 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
         elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
-            try:
-                checkpoint = runs.newest(Path(run.directory))
-            except UserError:
-                # `resume` says what is wrong with it.
-                continue
+            checkpoint = listing.checkpoint_to_resume(Path(run.directory))
             if checkpoint is not None:
                 recent += 1
                 about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
@@ -155,7 +152,7 @@ def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
     if stop.cause:
         line.release()
     if app.left_training:
-        _tell_how_to_reach(session.snapshot.info.name)
+        _tell_how_to_reach(os.getpid())
         tell("training goes on here, without a screen; ctrl+c stops and saves")
         while not stop.cause and not session.ended.wait(0.2):
             pass
@@ -189,7 +186,7 @@ def _go_on(session: LocalSession, stop: SignalStop) -> None:
         streams.turn_away(session.snapshot.info.directory)
     why = f"the terminal is gone ({stop.cause})" if stop.cause else "the dashboard failed"
     tell(f"{why} at step {session.snapshot.step:,}; training goes on without a screen")
-    _tell_how_to_reach(session.snapshot.info.name)
+    _tell_how_to_reach(os.getpid())
     session.ended.wait()
 
 
@@ -207,13 +204,16 @@ def detach(launch: Launch) -> int:
         tell(started.failure)
         return started.code
     tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
-    _tell_how_to_reach(launch.run_name)
+    # Where it cannot be attached to, the way that is left is told.
+    with suppress(UserError):
+        background.pointer_to(started)
+    _tell_how_to_reach(started.pid)
     return 0
 
 
-def _tell_how_to_reach(name: str) -> None:
-    tell(f"to watch and steer it: ganterm attach {name}")
-    tell(f"to stop and save it: ganterm stop {name}")
+def _tell_how_to_reach(pid: int) -> None:
+    for line in listing.how_to_reach(pid):
+        tell(line)
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
@@ -221,7 +221,13 @@ def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool
     for event in session.events(session.snapshot.info.events_before):
         if event.kind == "resume" and event.data["differs"]:
             tell(f"not bit-exact: {', '.join(event.data['differs'])}")
-    failure = session.snapshot.failure
+    snapshot = session.snapshot
+    good = ""
+    if snapshot.info.directory:
+        good = health.last_good(Path(snapshot.info.directory), snapshot.alarms)
+    if good:
+        tell(good)
+    failure = snapshot.failure
     if failure is not None:
         if debug and failure.trace:
             streams.show(failure.trace)

@@ -355,6 +355,16 @@ def test_version_and_help() -> None:
     assert all(option in told for option in options.split())
 
 
+def test_no_text_of_the_help_is_a_docstring(tmp_path: Path) -> None:
+    for words in ([], *([name] for name in cli.commands)):
+        told = ganterm(tmp_path, *words, "--help")
+        assert told.returncode == 0 and "Usage: ganterm" in told.stdout
+        optimised = ganterm(tmp_path, *words, "--help", PYTHONOPTIMIZE="2")
+        assert optimised.stdout == told.stdout
+    described = [c for c in ({cli} | set(cli.commands.values())) if c.help]
+    assert len(described) == len(cli.commands) + 1
+
+
 def test_the_bench_prints_ratios(tmp_path: Path) -> None:
     told = ["--preset", "ring8", "--rounds", "2", "--seconds", "1", "--starts", "2"]
     done = ganterm(tmp_path, "bench", *told)

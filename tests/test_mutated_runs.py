@@ -97,7 +97,7 @@ MUTATIONS: list[Mutation] = [
 def looked_at(run: Path) -> str:
     """Do what `runs`, `attach` and `resume` do before a process is reached or torch is loaded."""
     told = list(listing.lines(listing.listed(run.parent)))
-    assert len(told) == 1 + (run / "run.json").exists() and not harm("\n".join(told), 2000)
+    assert len(told) == 1 + os.path.lexists(run / "run.json") and not harm("\n".join(told), 2000)
     told_json = [found.table() for found in listing.listed(run.parent)]
     assert json.loads(json.dumps(told_json)) == told_json
     try:

@@ -1,4 +1,5 @@
-"""The README says the truth: every command in it runs, and its tables are complete."""
+"""The README and the pages behind it say the truth: commands run, links lead somewhere, tables are
+complete."""
 
 from __future__ import annotations
 
@@ -22,10 +23,19 @@ from ganterm.losses import LOSSES
 from tests.terminal import GANTERM, Terminal
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    page: page.read_text()
+    for page in (
+        ROOT / "README.md",
+        ROOT / "presets" / "README.md",
+        *sorted((ROOT / "ganterm" / "docs").glob("*.md")),
+    )
+}
+README = PAGES[ROOT / "README.md"]
+ALL_PAGES = "\n".join(PAGES.values())
 SHARED = ROOT.parent / "shared" / "data"
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+BLOCKS = re.findall(r"```sh\n(.*?)```", ALL_PAGES, re.DOTALL)
+COMMANDS = list(dict.fromkeys(line for block in BLOCKS for line in block.splitlines()))
 OURS = [command for command in COMMANDS if command.startswith("ganterm")]
 UNWATCHED = ("--headless", "--detach")
 WATCHED = [c for c in OURS if "--preset" in c and not any(o in c for o in UNWATCHED)]
@@ -69,10 +79,10 @@ def test_commands_without_a_dashboard_run(command: str, tmp_path: Path) -> None:
 def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
     if "mine.toml" in command:
         (tmp_path / "mine.toml").write_text(presets.find("mnist_mlp").read_text())
-    if "../shared/data" in command:
+    if "--data-dir DIR" in command:
         if not SHARED.is_dir():
             pytest.skip("needs the MNIST files beside the checkout")
-        command = command.replace("../shared/data", str(SHARED))
+        command = command.replace("--data-dir DIR", f"--data-dir {SHARED}")
     if "photos" in command:
         (tmp_path / "photos").mkdir()
         for shade in range(8):
@@ -92,13 +102,30 @@ def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
         terminal.close()
 
 
-def test_the_metrics_are_read_as_the_readme_says(tmp_path: Path) -> None:
-    """What the pandas line does, without pandas: a schema line, then rows."""
-    assert any("pd.read_json('runs/NAME/metrics.jsonl', lines=True)[1:]" in c for c in COMMANDS)
-    command = "ganterm --preset ring8 --headless --steps 5 --run NAME"
-    assert run(command, tmp_path).returncode == 0
-    lines = (tmp_path / "runs" / "NAME" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines[1:]] == [1, 2, 3, 4, 5]
+def test_the_metrics_are_read_as_the_page_says(tmp_path: Path) -> None:
+    (reads,) = [c for c in COMMANDS if "metrics.jsonl" in c]
+    (trains,) = [c for c in COMMANDS if "--run points" in c]
+    assert run(trains, tmp_path).returncode == 0
+    done = run(reads, tmp_path)
+    assert done.returncode == 0, done.stderr
+    losses = json.loads(done.stdout)
+    lines = (tmp_path / "runs" / "points" / "metrics.jsonl").read_text().splitlines()
+    assert losses == [json.loads(line)["d_loss"] for line in lines[1:]]
+    assert len(losses) == 5
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def test_every_link_leads_to_a_file_that_is_there() -> None:
+    for page, text in PAGES.items():
+        links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text.replace("\n", " "))
+        for link in links:
+            assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
+    linked = set(re.findall(r"\((ganterm/docs/[a-z]+\.md)\)", README))
+    pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "docs"}
+    assert linked == pages
 
 
 def test_the_two_commands_stand_on_top_and_ci_calls_the_second() -> None:
@@ -115,21 +142,20 @@ def test_every_key_preset_and_picture_is_there() -> None:
         if knob.keys:
             assert "| `{}` `{}` |".format(*knob.keys) in README
         else:
-            assert f"`{knob.name}`" in README
+            assert f"`{knob.name}`" in ALL_PAGES
     for _, shown, _, _ in ACTIONS:
         assert f"| `{shown}` |" in README
-    assert all(f"| `{name}` |" in README for name in presets.names())
-    for picture in re.findall(r"\((screenshots/[^)]+)\)", README):
-        assert (ROOT / picture).is_file()
+    assert all(f"| `{name}` |" in ALL_PAGES for name in presets.names())
+    for picture in re.findall(r"(screenshots/[^)]+\.png)\)", ALL_PAGES):
         # What a terminal shows in pixels of its own is in no SVG.
         no_svg = "/presets/" in picture or "kitty" in picture
         assert no_svg or (ROOT / picture).with_suffix(".svg").is_file()
     for loss in LOSSES:
-        assert f"`{loss}`" in README
+        assert f"`{loss}`" in ALL_PAGES
     for rule in rules():
-        assert f"| `{rule.name}` |" in README
+        assert f"| `{rule.name}` |" in ALL_PAGES
     for source in DATASETS:
-        assert f"`{source}`" in README
+        assert f"`{source}`" in ALL_PAGES
 
 
 def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
@@ -141,13 +167,13 @@ def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
         words = [sys.executable, *words[1:-1], str(tmp_path), "--only", "diverging_ring-0"]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-    assert "| divergence | 1 of 1 (100 %) |" in done.stdout
+    assert "| divergence | 1 of 1 (3 to 100 %) |" in done.stdout
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.loss_table" in c])
 def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -> None:
     """As the README gives it, but for a few steps of two losses on the embedded digits."""
-    words = shlex.split(command.replace("--data-dir ../shared/data", ""))
+    words = shlex.split(command.replace("--data-dir DIR", ""))
     words[0] = sys.executable
     words += ["--losses", "hinge", "began", "--networks", "mlp", "--seeds", "1", "--steps", "3"]
     words += ["--data", "mnist10k", "--jobs", "1", "--out", str(tmp_path / "table.jsonl")]
@@ -163,7 +189,7 @@ def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.quality" in c])
 def test_the_quality_commands_run(command: str, tmp_path: Path) -> None:
     """As the README gives them, but for a few steps and one seed."""
-    words = shlex.split(command.replace("--data-dir ../shared/data", ""))
+    words = shlex.split(command.replace("--data-dir DIR", ""))
     words[0] = sys.executable
     words += ["--seeds", "1", "--jobs", "1", "--out", str(tmp_path), "--set", "expected.steps=3"]
     if "pictures" in words:

@@ -21,7 +21,6 @@ import psutil
 import pytest
 
 from ganterm.dashboard.app import Dashboard
-from ganterm.errors import UserError
 from ganterm.session import client as client_module
 from ganterm.session import listing, peers, pointer, server, wire
 from ganterm.session.board import Board
@@ -396,55 +395,6 @@ def test_nothing_listens_on_the_network(live: LocalSession) -> None:
     with attached():
         inet = psutil.Process().net_connections("inet")
     assert [c for c in inet if c.status == psutil.CONN_LISTEN] == []
-
-
-def symlinked(runtime: Path) -> None:
-    (runtime / "elsewhere").mkdir(mode=0o700)
-    (runtime / "ganterm").symlink_to(runtime / "elsewhere")
-
-
-def open_to_all(runtime: Path) -> None:
-    (runtime / "ganterm").mkdir(mode=0o700)
-    (runtime / "ganterm" / "v1").mkdir()
-    (runtime / "ganterm" / "v1").chmod(0o777)
-
-
-def a_file(runtime: Path) -> None:
-    (runtime / "ganterm").touch(0o700)
-
-
-def somebody_elses(runtime: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a folder away")
-    (runtime / "ganterm").mkdir(mode=0o700)
-    os.chown(runtime / "ganterm", 65_534, 65_534)
-
-
-@pytest.mark.parametrize("unsafe", [symlinked, open_to_all, a_file, somebody_elses])
-def test_in_an_unsafe_folder_nothing_is_served_and_training_goes_on(
-    unsafe: Callable[[Path], None], runtime: Path, launch: Make
-) -> None:
-    unsafe(runtime)
-    session = LocalSession(launch(steps=None))
-    session.start()
-    (alarm,) = until(lambda: session.snapshot.alarms)
-    assert alarm.name == "attach" and "mode 700" in alarm.message and alarm.severity == "warning"
-    goes_on(session)
-    session.stop("enough")
-    assert session.ended.wait(60) and session.snapshot.state == "stopped"
-    assert list(runtime.rglob("*.sock")) == []
-    with pytest.raises(UserError, match="mode 700"):
-        pointers()
-
-
-def test_a_path_too_long_for_a_socket_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long = tmp_path / ("x" * 100)
-    long.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
-    with pytest.raises(UserError, match="XDG_RUNTIME_DIR"):
-        Door.open(ID, tmp_path)
 
 
 def test_a_folder_that_vanishes_is_made_again(live: LocalSession, runtime: Path) -> None:

@@ -24,6 +24,7 @@ LIGHT = [
     "ganterm.session.host",
     "ganterm.session.listing",
     "ganterm.session.server",
+    "ganterm.session.health",
     "ganterm.session.records",
     "ganterm.session.runs",
     "ganterm.dashboard.app",

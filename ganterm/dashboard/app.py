@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -32,11 +33,14 @@ from ganterm.dashboard.steering import Steering
 from ganterm.dashboard.terminal import Colors
 from ganterm.errors import UserError
 from ganterm.knob import ControlError, Value
+from ganterm.session import records
 from ganterm.session.findings import Remedy
 from ganterm.session.protocol import (
+    Event,
     NewNoise,
     OneStep,
     Pause,
+    Rewind,
     SaveCheckpoint,
     SaveSamples,
     Session,
@@ -48,6 +52,8 @@ from ganterm.text import clean
 
 SPANS = (None, 2000, 200)
 """Rows that the charts show: all, or the newest so many."""
+TWICE_SECONDS = 5.0
+"""Within which a key that gives steps up is pressed again, where nothing asks for it."""
 
 
 class Dashboard(SessionApp):
@@ -77,6 +83,8 @@ class Dashboard(SessionApp):
         self._looking = Looking()
         self._zoom = 0
         self._events_seen = 0
+        self._of_branch: tuple[tuple[Event, ...], tuple[Event, ...]] = (), ()
+        self._rewind_asked_at = float("-inf")
         self._rung: set[tuple[str, int]] | None = None
         self._cockpit = CockpitScreen()
         self.pictures: Pictures = Pictures(self._cockpit, line)
@@ -115,7 +123,10 @@ class Dashboard(SessionApp):
         snapshot, events = self.session.snapshot, self.session.events()
         self._pace.tick(snapshot)
         self._ring(snapshot)
-        self._steering.settle(snapshot, events[self._events_seen :])
+        # What a rewind has abandoned is taken off the list of another process's run.
+        new = events[self._events_seen :] if len(events) >= self._events_seen else events
+        self._steering.settle(snapshot, new)
+        self._warn(events[max(self._events_seen, snapshot.info.events_before) :])
         self._events_seen = len(events)
         self.exit_where_over()
         self._ask_for_samples()
@@ -128,6 +139,12 @@ class Dashboard(SessionApp):
         due, fresh = self._pace.due(frame)
         if due:
             self._show(frame, fresh)
+
+    def _warn(self, events: tuple[Event, ...]) -> None:
+        """Show what the run warns of at its start, which a small screen has no room for later."""
+        told = [clean(event.data["text"], 300) for event in events if event.kind == "warning"]
+        if told:
+            self.notify("\n".join(told[:5]), severity="warning", timeout=12)
 
     def _ring(self, snapshot: Snapshot) -> None:
         """Ring the terminal's bell once for each alarm that was not there when this began."""
@@ -148,7 +165,7 @@ class Dashboard(SessionApp):
         return Frame(
             snapshot,
             self.session.history,
-            self.session.events(),
+            self._events_of_branch(),
             self._steering.asked,
             self.pictures.glyphs,
             self._pace.budget.cost,
@@ -156,6 +173,13 @@ class Dashboard(SessionApp):
             self._looking.view,
             self.session.link,
         )
+
+    def _events_of_branch(self) -> tuple[Event, ...]:
+        """Those of the newest branch, as the history has its rows."""
+        events = self.session.events()
+        if len(events) != len(self._of_branch[0]) or events[-1:] != self._of_branch[0][-1:]:
+            self._of_branch = events, tuple(records.newest_branch(events))
+        return self._of_branch[1]
 
     def _show(self, frame: Frame, fresh: bool) -> None:
         self._pace.drawn(frame, fresh)
@@ -315,6 +339,29 @@ class Dashboard(SessionApp):
         self.pictures.choose(glyphs)
         self.question = QUESTION if glyphs.ask or glyphs.pixels else ""
         self.set_class(not glyphs.unicode, "ascii")
+
+    def action_rewind(self) -> None:
+        """Back to the newest healthy checkpoint; pressed twice where no alarm says so."""
+        if self.locked():
+            return
+        snapshot = self.session.snapshot
+        if snapshot.healthy is None:
+            told = "There is no healthy checkpoint to go back to yet; w writes one."
+            self.notify(told, severity="warning", timeout=5)
+            return
+        offered = any(remedy.press == "U" for alarm in snapshot.alarms for remedy in alarm.remedies)
+        pressed_at, self._rewind_asked_at = self._rewind_asked_at, time.monotonic()
+        if not offered and self._rewind_asked_at - pressed_at > TWICE_SECONDS:
+            told = f"No alarm asks for it: U again goes back to step {snapshot.healthy:,}."
+            self.notify(told, severity="warning", timeout=TWICE_SECONDS)
+            return
+        self._rewind_asked_at = float("-inf")
+        self.submit(Rewind())
+        self.notify(
+            f"Back to step {snapshot.healthy:,}, paused. The same steps would end the same: "
+            "lower a rate or change something else, then space goes on.",
+            timeout=10,
+        )
 
     def action_restart(self) -> None:
         """Go on from the newest checkpoint, after a failure."""

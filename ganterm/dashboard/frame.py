@@ -12,7 +12,7 @@ from ganterm.knob import Value
 from ganterm.session.history import HistoryView
 from ganterm.session.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 
-MARKED = frozenset({"change", "schedule", "alarm"})
+MARKED = frozenset({"change", "schedule", "alarm", "rewind"})
 """Events that every chart marks at their step."""
 
 
@@ -36,12 +36,15 @@ class Frame:
 
     @cached_property
     def marks(self) -> list[tuple[int, str]]:
-        """Step and sign of each change of a control, and of each alarm raised or cleared."""
+        """Step and sign of each change of a control, of each alarm raised or cleared, and of where
+        the run went back to."""
         return [(event.step, self._sign(event)) for event in self.events if event.kind in MARKED]
 
     def _sign(self, event: Event) -> str:
         if event.kind == "alarm":
             return "!" if event.data["state"] == "raised" else self.glyphs.cleared
+        if event.kind == "rewind":
+            return "U"
         return _SIGNS.get(str(event.data.get("key")), "*")
 
 

@@ -15,11 +15,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import platformdirs
-
 from ganterm import __version__
 from ganterm.data.source import Progress
 from ganterm.errors import UserError
+from ganterm.folders import NoFolder, cache_folder
 from ganterm.text import clean
 
 TIMEOUT = 10.0
@@ -36,14 +35,18 @@ _FAILED = (
 )
 
 
-def cache_folder() -> Path:
-    """The platform's folder for what can be had again."""
-    return Path(platformdirs.user_cache_dir("ganterm"))
-
-
 def data_folder(folder: Path | None) -> Path:
-    """The user's ``--data-dir``, or the platform's cache folder."""
-    return folder or cache_folder() / "data"
+    """The user's ``--data-dir``, or the platform's cache folder; UserError where there is none."""
+    if folder is not None:
+        return folder
+    try:
+        return cache_folder() / "data"
+    except NoFolder as error:
+        raise UserError(
+            f"there is no folder to keep data sets in: {error}\n"
+            "Give one with --data-dir, or use the digits that need no network: "
+            "--set data.name=mnist10k"
+        ) from None
 
 
 def not_had(name: str, where: Path, cause: object) -> UserError:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+FOLDER_ONLY = ("folder", "side", "memory_mb")
+"""Keys that only the data set "folder" reads."""
+
 
 class DataSection(BaseModel):
     """Which data set, how much of it, and how many samples a batch holds.

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ganterm.data import digits
-from ganterm.data.download import cache_folder
 from ganterm.data.source import Dataset, Progress
 from ganterm.diagnosis import fitting, weightfile
 from ganterm.diagnosis.judge import Classifier
 from ganterm.diagnosis.weightfile import About, Untrusted
 from ganterm.errors import UserError
 from ganterm.files import write_atomically
+from ganterm.folders import NoFolder, cache_folder
 from ganterm.text import clean
 
 SHIPPED = Path(__file__).with_name("mnist10k.safetensors")
@@ -37,9 +37,9 @@ def trained(
     """The classifier of a labelled set; None where ``unlearnable`` says why there is none.
 
     Trained once, in 10 to 20 s on a slow core, and then found in ``cache``, the platform's cache
-    folder where that is None. A file there that cannot be trusted is replaced, a folder that cannot
-    be written to is done without; ``notes`` says so. Sets of MNIST's digits, stacked ones too, get
-    the shipped one.
+    folder where that is None. A file there that cannot be trusted is replaced, a folder that is
+    missing, another user's, or cannot be written to is done without; ``notes`` says so. Sets of
+    MNIST's digits, stacked ones too, get the shipped one.
     """
     if unlearnable(dataset) is not None:
         return None
@@ -87,7 +87,10 @@ def packed(made: Classifier) -> bytes:
 def _cached_or_fitted(
     dataset: Dataset, device: torch.device, tell: Progress, cache: Path | None
 ) -> Classifier:
-    folder = cache or cache_folder() / "classifiers"
+    try:
+        folder = cache or cache_folder() / "classifiers"
+    except NoFolder as error:
+        return replace(fresh(dataset, device, tell), notes=(f"classifier not kept: {error}",))
     # Kinds of devices round in their own ways; a set has one result on each.
     path = folder / f"{dataset.sha256}-{device.type}-{fitting.RECIPE}.safetensors"
     notes = []

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ganterm.diagnosis.clouds import cloud
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Findings, Look, Subject
 from ganterm.session.findings import Measure, Modes
 
@@ -41,8 +42,11 @@ def coverage(points: Tensor, modes: Tensor, sigma: float) -> Coverage:
 
 
 def near_modes(points: Tensor, modes: Tensor, sigma: float) -> tuple[Tensor, float]:
-    """Points (n, 2) within 3 ``sigma`` of each mode, int64 (m,), and their share of all, 0..1."""
-    distance, nearest = torch.cdist(points.double(), modes.double()).min(dim=1)
+    """Points (n, 2) within 3 ``sigma`` of each mode, int64 (m,), and their share of all, 0..1.
+
+    The counts are in host memory.
+    """
+    distance, nearest = torch.cdist(cloud(points), cloud(modes)).min(dim=1)
     good = distance <= 3 * sigma
     counts = torch.bincount(nearest[good], minlength=len(modes))
     return counts, float(good.float().mean())
@@ -53,7 +57,7 @@ def divergence(counts: Tensor, prior: Tensor) -> float:
     total = int(counts.sum())
     if not total:
         return math.inf
-    share, expected = counts.double() / total, prior.double()
+    share, expected = counts.cpu().double() / total, prior.cpu().double()
     some = share > 0
     return float((share[some] * (share[some] / expected[some]).log()).sum())
 

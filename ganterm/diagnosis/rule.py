@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,8 @@ from ganterm.registry import gathered
 from ganterm.session.findings import Diagnosis, Remedy, Series, Severity, Steps
 from ganterm.session.history import HistoryView
 
-OWN = ("nonfinite", "recording")
+NONFINITE = "nonfinite"
+OWN = (NONFINITE, "recording")
 """Alarms of the trainer itself: an update that was not finite, and a disk that takes nothing."""
 EMPTY = Series(np.empty(0, np.int64), np.empty(0, np.float32))
 
@@ -73,6 +75,13 @@ def rules() -> list[Rule]:
     from ganterm.diagnosis import alarms
 
     return gathered(alarms, "RULES")
+
+
+@cache
+def illnesses() -> frozenset[str]:
+    """The alarms, by name, that speak against the networks as they are: no warning, and none of
+    the trainer's own about disks, sockets and the like."""
+    return frozenset({NONFINITE, *(rule.name for rule in rules() if rule.severity == "alarm")})
 
 
 def alarm_names() -> list[str]:

@@ -111,7 +111,8 @@ def histograms(step: int, real: Tensor, fake: Tensor, held_out: Tensor | None) -
 
 
 def _finite(scores: Tensor) -> np.ndarray:
-    values = scores.double().cpu().numpy()
+    # Not every accelerator has float64.
+    values = scores.cpu().double().numpy()
     return values[np.isfinite(values)]
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ganterm.errors import UserError
-from ganterm.session import runs, wire
+from ganterm.session import lock, runs, wire
 from ganterm.session.findings import Diagnosis
 from ganterm.session.follow import Follower
 from ganterm.session.history import HistoryView
-from ganterm.session.peers import my_terminal, trusted
+from ganterm.session.peers import is_stopped, my_terminal, silence, trusted
 from ganterm.session.pointer import Pointer, connected, pointers
 from ganterm.session.protocol import (
     DEFAULT_VIEW,
@@ -94,17 +94,21 @@ class RemoteSession:
             raise self._unreachable(clean(error)) from None
         self._thread.start()
 
-    def start(self) -> None:
-        """Wait for the first news, connected first where it is not; UserError where none come."""
+    def start(self, seconds: float = WELCOME_SECONDS) -> None:
+        """Wait for the first news, connected first where it is not; UserError where none come.
+
+        ``seconds`` bounds the waiting. A process that is stopped is not waited for.
+        """
         if not self._thread.ident:
             self.connect()
         with self._news:
             self._news.wait_for(
-                lambda: self.snapshot is not EMPTY or self._trouble, WELCOME_SECONDS
+                lambda: self.snapshot is not EMPTY or self._trouble,
+                0 if is_stopped(self._pid) else min(seconds, WELCOME_SECONDS),
             )
         if self.snapshot is EMPTY:
             self.close()
-            raise self._unreachable(self._trouble or f"process {self._pid} does not answer")
+            raise self._unreachable(self._trouble or silence(self._pid))
 
     def _unreachable(self, why: str) -> UserError:
         return UserError(f"run '{clean(self._run.name)}' cannot be reached: {why}")
@@ -242,7 +246,7 @@ class RemoteSession:
 
     def _search(self) -> None:
         """Find the run's process again after a rest, or find that there is none."""
-        if not runs.is_live(self._run):
+        if not lock.is_live(self._run):
             self._end()
             return
         self._closing.wait(SEARCH_SECONDS)

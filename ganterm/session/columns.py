@@ -55,7 +55,7 @@ class ColumnFiles:
         """The step of the last row, 0 where there is none."""
         (count,) = self.rows("step.i8")
         newest = self.read("step.i8", max(0, count - 1), 1)
-        return int(newest[0]) if len(newest) else 0
+        return max(0, int(newest[0])) if len(newest) else 0
 
 
 @contextmanager

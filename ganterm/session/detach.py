@@ -17,7 +17,8 @@ import orjson
 
 from ganterm.errors import UserError
 from ganterm.session.launch import Launch
-from ganterm.session.pointer import Pointer, pointers
+from ganterm.session.peers import is_over
+from ganterm.session.pointer import Pointer, places, pointers
 from ganterm.text import clean
 
 _TAIL = 2000
@@ -47,7 +48,7 @@ def start(launch: Launch, doing: Callable[[str], None]) -> Started:
     data_dir = launch.data_dir.resolve() if launch.data_dir else None
     launch = replace(launch, runs_dir=launch.runs_dir.resolve(), data_dir=data_dir)
     hear, tell = os.pipe()
-    with tempfile.TemporaryFile() as output, os.fdopen(hear, "rb") as told:
+    with _temporary() as output, os.fdopen(hear, "rb") as told:
         try:
             host = subprocess.Popen(
                 [sys.executable, "-m", "ganterm.session.host", str(tell)],
@@ -68,6 +69,15 @@ def start(launch: Launch, doing: Callable[[str], None]) -> Started:
             host.terminate()
             host.wait()
             raise
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except FileNotFoundError:
+        raise UserError(
+            "there is no folder for temporary files; set TMPDIR to one that can be written to"
+        ) from None
 
 
 def _outcome(
@@ -95,7 +105,8 @@ def _outcome(
 def pointer_to(started: Started) -> Pointer:
     """Where the run of a host that trains is reached; UserError where it is not in time."""
     end = time.monotonic() + _REACHED_SECONDS
-    while time.monotonic() < end:
+    # Without a place for pointers, or a process, there will be none.
+    while places() and not is_over(started.pid) and time.monotonic() < end:
         for pointer in pointers():
             if pointer.pid == started.pid:
                 return pointer

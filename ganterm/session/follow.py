@@ -78,10 +78,19 @@ class Follower:
         self._offset += end
         parsed = (records.event_of(line) for line in whole.splitlines())
         new = [event for event in parsed if event is not None]
-        if any(event.kind == "resume" for event in new):
+        begun = [event for event in new if event.kind in records.BRANCHING]
+        if begun:
             self.events = tuple(records.newest_branch([*self.events, *new]))
+            self._cut(begun[-1])
         else:
             self.events = (*self.events, *new)
+
+    def _cut(self, begun: Event) -> None:
+        """Show no rows that were abandoned, though the new branch has none yet."""
+        newest = self._files.read("branch.i4", max(0, self._rows - 1))
+        if begun.step < self._last and len(newest) and newest[-1] < begun.branch:
+            self._history = read_history(self._files.run.place(), self._every, begun.step)
+            self._last = begun.step
 
 
 def _record_every(run_directory: Path) -> int:

@@ -29,6 +29,7 @@ class Launch:
     ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
     is run with each raised alarm.
     ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
+    ``passed_over``: a newer one that is not taken, since an alarm speaks against it.
     """
 
     preset_name: str
@@ -41,6 +42,7 @@ class Launch:
     stop_on: tuple[str, ...] = ()
     on_alarm: tuple[str, ...] = ()
     checkpoint: str = ""
+    passed_over: str = ""
 
     def __post_init__(self) -> None:
         if not _DEVICE.fullmatch(self.device):

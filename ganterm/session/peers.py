@@ -10,6 +10,8 @@ import struct
 import sys
 from typing import NamedTuple
 
+import psutil
+
 _TERMINAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,31}")
 
 _UCRED = "=iII"
@@ -50,6 +52,41 @@ def _peer(connection: socket.socket) -> Peer | None:
         pid = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
         return Peer(pid, uid) if version == 0 else None
     return None
+
+
+def silence(pid: int) -> str:
+    """Why a process does not answer, as far as its state tells, and what helps."""
+    try:
+        state = psutil.Process(pid).status()
+    except psutil.Error:
+        return f"process {pid} is gone"
+    if state == psutil.STATUS_STOPPED:
+        return f"process {pid} is stopped (Ctrl+Z or SIGSTOP); `kill -CONT {pid}` has it go on"
+    if state == psutil.STATUS_TRACING_STOP:
+        return f"process {pid} is held by a debugger; it answers once that lets it go on"
+    if state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        return f"process {pid} has ended; its parent has not taken note of it yet"
+    if state == psutil.STATUS_DISK_SLEEP:
+        return f"process {pid} waits for a disk or a device (state D); it answers after that"
+    return f"process {pid} runs, but does not answer; `kill -TERM {pid}` has it save and end"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still until somebody lets it go on."""
+    try:
+        state = psutil.Process(pid).status()
+    except psutil.Error:
+        return False
+    return state in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
+
+def is_over(pid: int) -> bool:
+    """Whether a process has ended, though its parent may not have taken note of it."""
+    try:
+        state = psutil.Process(pid).status()
+    except psutil.Error:
+        return True
+    return state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 def my_terminal() -> str:

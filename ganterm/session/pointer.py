@@ -1,38 +1,44 @@
 """Where a live run can be reached: a pointer and a socket in a folder that is ours alone. No torch.
 
-The folder is ``ganterm/v1`` in the user's runtime directory, or one in the cache folder where there
-is none. A live run may lose it (systemd takes the runtime directory away after the last logout), so
-whoever serves looks after it and, where it is gone, makes another; whoever searches looks at all.
+The folder is ``ganterm/v1`` in the user's runtime directory, else one in the cache folder, else one
+in /tmp; a place that others have a hand in is passed over, and ``warnings`` says so. A live run may
+lose its folder (systemd takes the runtime directory away after the last logout), so whoever serves
+looks after it and, where it is gone, makes another; whoever searches looks at all.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-import psutil
-from platformdirs import user_cache_path
 
 from ganterm.errors import UserError
 from ganterm.files import read_file, write_atomically
+from ganterm.folders import NoFolder, cache_folder
 from ganterm.session.jsonfile import RunId
+from ganterm.session.lock import free
 from ganterm.session.wire import PROTOCOL
 from ganterm.text import clean
 
 LONGEST_PATH = 103 if sys.platform == "darwin" else 107
 """Bytes of a socket's path, less the NUL behind it (sun_path, unix(7))."""
 
+SHARED = Path("/tmp")
+"""The last place, as tmux has it; not TMPDIR, which differs between the shells of one user."""
+
+OUT_OF_REACH = "no live run can be attached to"
+
+_ID_LENGTH = 36
 _MOST_BYTES = 1 << 16
 
 
@@ -52,64 +58,136 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(NamedTuple):
-    """A folder for pointers: ``parts``, ours alone, below ``base``, which may hold other things."""
+    """A folder for pointers: ``parts``, ours alone, below ``base``, which may hold other things.
+
+    ``kind``: whose ``base`` must be. The user's own "runtime" folder is there or not; the "cache"
+    folder is made where it is missing; in the "shared" one everybody may make folders of their own,
+    as in /tmp, whose sticky bit leaves each in its maker's hands.
+    """
 
     base: Path
     parts: tuple[str, ...]
+    kind: Literal["runtime", "cache", "shared"]
 
     @property
     def folder(self) -> Path:
         """The folder itself."""
         return self.base.joinpath(*self.parts)
 
-    def check(self) -> None:
-        """UserError where others could have a hand in the folder; OSError where it is missing."""
-        if self.base.stat().st_mode & stat.S_IWOTH:
-            raise _unsafe(self.base, "everybody can write to it")
-        for folder in self._folders:
-            _check(folder)
+    def trouble(self) -> str:
+        """Why no run can be reached through the folder, in words; "" where one can, or could be
+        once the folder is made."""
+        if not self.base.is_absolute():
+            return f"{clean(self.base)} is no absolute path"
+        if len(os.fsencode(self.folder / f"{'x' * _ID_LENGTH}.sock")) > LONGEST_PATH:
+            limit = f"{LONGEST_PATH} bytes at most"
+            return f"{clean(self.base)} is too long a path for a socket ({limit})"
+        try:
+            return self._base_trouble() or next(filter(None, map(_trouble, self._folders)), "")
+        except FileNotFoundError as error:
+            return self._missing_trouble(Path(error.filename))
+        except (OSError, ValueError) as error:
+            return _in_words(self.base, error)
 
-    def make(self) -> None:
-        """Have the folder, checked."""
-        self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in self._folders:
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
-            _check(folder)
-        self.check()
+    def make(self) -> str:
+        """Have the folder; why no run can be reached through it, else ""."""
+        trouble = self.trouble()
+        if trouble:
+            return trouble
+        try:
+            if self.kind == "cache":
+                self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in self._folders:
+                with suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+        except OSError as error:
+            return _in_words(self.folder, error)
+        return self.trouble()
 
     @property
     def _folders(self) -> list[Path]:
         return [self.base.joinpath(*self.parts[: n + 1]) for n in range(len(self.parts))]
 
+    def _base_trouble(self) -> str:
+        found = self.base.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            return f"{clean(self.base)} is not a directory"
+        if found.st_uid != os.geteuid() and (self.kind == "runtime" or found.st_uid != 0):
+            return f"{clean(self.base)} belongs to user {found.st_uid}"
+        sticky = self.kind == "shared" and found.st_mode & stat.S_ISVTX
+        if found.st_mode & stat.S_IWOTH and not sticky:
+            return f"everybody can write to {clean(self.base)}"
+        return ""
 
-def _check(folder: Path) -> None:
+    def _missing_trouble(self, missing: Path) -> str:
+        """Why a folder that is missing cannot be made, else ""."""
+        if missing == self.base and self.kind != "cache":
+            return f"there is no folder {clean(self.base)}"
+        there = next((folder for folder in missing.parents if folder.exists()), Path("/"))
+        if os.access(there, os.W_OK | os.X_OK):
+            return ""
+        return f"{clean(missing)} cannot be made: {clean(there)} cannot be written to"
+
+
+def _trouble(folder: Path) -> str:
+    """Why others could have a hand in a folder that should be ours alone, else ""."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise _unsafe(folder, "it is not a directory")
+        return f"{clean(folder)} is not a directory"
     if found.st_uid != os.geteuid():
-        raise _unsafe(folder, f"it belongs to user {found.st_uid}")
+        return f"{clean(folder)} belongs to user {found.st_uid}"
     if found.st_mode & 0o077:
-        raise _unsafe(folder, f"others can enter it (mode {found.st_mode & 0o777:o})")
+        mode = f"mode {found.st_mode & 0o777:o} instead of 700"
+        return f"others can enter {clean(folder)} ({mode})"
+    return ""
 
 
-def _unsafe(folder: Path, why: str) -> UserError:
-    return UserError(
-        f"{clean(folder)} is not safe for reaching live runs: {why}; "
-        "it must be a directory of yours with mode 700"
-    )
+def _in_words(path: Path, error: Exception) -> str:
+    return f"{clean(path)}: {clean(getattr(error, 'strerror', None) or error)}"
+
+
+def _candidates(make: bool = False) -> Iterator[tuple[Place | None, str]]:
+    """Where pointers may be, best first, each with why it cannot be used, else "".
+
+    With ``make`` each that can be used is there once it is yielded.
+    """
+    version, user = f"v{PROTOCOL}", os.geteuid()
+    usable = Place.make if make else Place.trouble
+    given, default = os.environ.get("XDG_RUNTIME_DIR", ""), Path(f"/run/user/{user}")
+    trouble = ""
+    if given:
+        place = Place(Path(given), ("ganterm", version), "runtime")
+        trouble = usable(place)
+        yield place, f"XDG_RUNTIME_DIR: {trouble}" if trouble else ""
+    # After `su` the variable may name another user's; nothing of ours belongs there.
+    if (not given or trouble) and os.path.isdir(default):  # noqa: PTH112 - it raises nothing
+        place = Place(default, ("ganterm", version), "runtime")
+        yield place, usable(place)
+    try:
+        place = Place(cache_folder(), ("live", version), "cache")
+        yield place, usable(place)
+    except NoFolder as error:
+        yield None, str(error)
+    place = Place(SHARED, (f"ganterm-{user}", version), "shared")
+    yield place, usable(place)
 
 
 def places() -> list[Place]:
-    """Where pointers may be, best first."""
-    version, user = f"v{PROTOCOL}", os.geteuid()
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
-    found = [Place(user_cache_path("ganterm"), ("live", version))]
-    with suppress(OSError):
-        # After `su` the variable may name another user's; nothing of ours belongs there.
-        if runtime.is_absolute() and runtime.stat().st_uid == user:
-            found.insert(0, Place(runtime, ("ganterm", version)))
-    return found
+    """Where pointers may be, best first: those that nobody else has a hand in."""
+    return [place for place, trouble in _candidates() if place is not None and not trouble]
+
+
+def warnings(make: bool = False) -> list[str]:
+    """What is not as it should be in the places for pointers, and what is used instead, a line.
+
+    Nothing where the best place is good. With ``make``, a run is to be served: its place is made.
+    """
+    troubles = []
+    for place, trouble in _candidates(make):
+        if place is not None and not trouble:
+            return [f"{t}; live runs are reached through {clean(place.folder)}" for t in troubles]
+        troubles.append(trouble)
+    return [f"{OUT_OF_REACH}: {'; '.join(troubles)}"]
 
 
 def pointers() -> list[Pointer]:
@@ -117,12 +195,11 @@ def pointers() -> list[Pointer]:
     found: dict[str, Pointer] = {}
     for place in places():
         try:
-            place.check()
-            paths = sorted(place.folder.glob("*.json"))
+            paths = sorted(place.folder.iterdir())
         except OSError:
             continue
         for path in paths:
-            pointer = _read(path)
+            pointer = _read(path) if path.suffix == ".json" else None
             if pointer is not None:
                 found.setdefault(pointer.id, pointer)
     return list(found.values())
@@ -132,9 +209,10 @@ def _read(path: Path) -> Pointer | None:
     """The pointer in a file, None where it holds none, or one that leads elsewhere."""
     try:
         pointer = msgspec.json.decode(read_file(path, _MOST_BYTES), type=Pointer)
+        usable = Path(pointer.directory).is_absolute() and "\0" not in pointer.directory
+        return pointer if usable and pointer.file == path and path.stem == pointer.id else None
     except (OSError, ValueError, RecursionError):
         return None
-    return pointer if pointer.file == path and path.stem == pointer.id else None
 
 
 def connected(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
@@ -169,31 +247,17 @@ def sweep(pointer: Pointer) -> bool:
     except OSError as error:
         if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
             return False
-    with _as_owner(pointer) as owner:
-        if owner:
-            for path in (pointer.file, Path(pointer.socket)):
-                path.unlink(missing_ok=True)
-        return owner
+    with free(Path(pointer.directory), pointer.pid) as nobody:
+        return nobody and _removed(pointer)
 
 
-@contextmanager
-def _as_owner(pointer: Pointer) -> Iterator[bool]:
-    """Whether this process may, for the moment, speak for the run."""
+def _removed(pointer: Pointer) -> bool:
     try:
-        lock = Path(pointer.directory) / "run.lock"
-        handle = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        for path in (pointer.file, Path(pointer.socket)):
+            path.unlink(missing_ok=True)
     except OSError:
-        yield not psutil.pid_exists(pointer.pid)
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(handle)
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -208,25 +272,23 @@ class Door:
         """Listen for the run with this id, in the first place that can be had.
 
         For the holder of the run's lock alone: what an earlier process left is replaced. UserError
-        where a place is not safe, or none can be had.
+        where no place can be had, saying why.
         """
-        trouble = "no folder"
-        for place in places():
+        troubles = []
+        for place, trouble in _candidates(make=True):
+            if place is None or trouble:
+                troubles.append(trouble)
+                continue
             try:
-                place.make()
                 return cls._in(place.folder, run, directory)
-            except OSError as error:
-                trouble = f"{place.folder}: {error.strerror}"
-        raise UserError(f"no place to be reached at: {clean(trouble)}")
+            except (OSError, ValueError) as error:
+                # A path that is no UTF-8 text, say, stands in no pointer.
+                troubles.append(_in_words(place.folder, error))
+        raise UserError(f"{OUT_OF_REACH}: {'; '.join(troubles)}")
 
     @classmethod
     def _in(cls, folder: Path, run: str, directory: Path) -> Door:
         path = folder / f"{run}.sock"
-        if len(os.fsencode(path)) > LONGEST_PATH:
-            raise UserError(
-                f"{clean(folder)}: too long a path for a socket ({LONGEST_PATH} bytes at most); "
-                "set XDG_RUNTIME_DIR to a shorter one"
-            )
         # Converted, for a Struct that is made checks nothing, and the id names files.
         pointer = msgspec.convert(
             {
@@ -249,18 +311,21 @@ class Door:
             listener.setblocking(False)
             beside.rename(path)
             write_atomically(pointer.file, msgspec.json.encode(pointer))
-        except OSError:
+        except BaseException:
             listener.close()
             raise
         return cls(pointer, listener)
 
     def found(self) -> bool:
         """Whether the pointer is still there for others."""
-        return _read(self.pointer.file) == self.pointer and Path(self.pointer.socket).is_socket()
+        try:
+            there = stat.S_ISSOCK(os.lstat(self.pointer.socket).st_mode)
+        except OSError:
+            return False
+        return there and _read(self.pointer.file) == self.pointer
 
     def close(self) -> None:
         """Listen no more, and leave nothing behind."""
         self.listener.close()
         if _read(self.pointer.file) == self.pointer:
-            self.pointer.file.unlink(missing_ok=True)
-            Path(self.pointer.socket).unlink(missing_ok=True)
+            _removed(self.pointer)

@@ -69,13 +69,22 @@ class SaveCheckpoint:
 
 
 @dataclass(frozen=True)
+class Rewind:
+    """Go back to the newest healthy checkpoint, its controls included, and rest there."""
+
+    by: str = "key"
+
+
+@dataclass(frozen=True)
 class Stop:
     """Finish the iteration under way, save, end. ``reason`` goes into the stop event."""
 
     reason: str = "asked to stop"
 
 
-Command = SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | SaveCheckpoint | Stop
+Command = (
+    SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | SaveCheckpoint | Rewind | Stop
+)
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,11 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The newest state of a run; immutable, newest wins. ``stopped_by``: an alarm's name, or ""."""
+    """The newest state of a run; immutable, newest wins.
+
+    ``stopped_by``: an alarm's name, or "". ``healthy``: the step of the newest healthy checkpoint,
+    None where there is none to go back to.
+    """
 
     state: State = "loading"
     step: int = 0
@@ -223,6 +236,7 @@ class Snapshot:
     progress: float | None = None
     failure: Failure | None = None
     stopped_by: str = ""
+    healthy: int | None = None
 
 
 EMPTY = Snapshot()

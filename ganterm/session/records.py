@@ -1,7 +1,7 @@
 """What a run directory tells of the run so far: its events and its diagnosis. No torch.
 
-A resume that discards steps begins another branch. Readers take the newest branch: the rows and
-events behind the step it began at are what was abandoned.
+A resume that discards steps, and a rewind, begin another branch. Readers take the newest branch:
+the rows and events behind the step it began at are what was abandoned.
 """
 
 from __future__ import annotations
@@ -35,12 +35,16 @@ _NEEDED = {
     "alarm": ("name", "state", "message"),
     "error": ("message",),
     "note": ("text",),
+    "warning": ("text",),
     "stop": ("reason",),
     "data": ("files", "why"),
     "checkpoint": ("path",),
     "resume": ("checkpoint", "differs"),
+    "rewind": ("checkpoint", "from_step", "changed"),
 }
 """What watchers read of an event, by its kind."""
+BRANCHING = frozenset({"resume", "rewind"})
+"""Kinds of events that another branch may begin with."""
 
 
 def read_events(run: Path) -> list[Event]:
@@ -48,10 +52,11 @@ def read_events(run: Path) -> list[Event]:
 
     UserError where the log cannot be read.
     """
-    return newest_branch(_all_events(run))
+    return newest_branch(all_events(run))
 
 
-def _all_events(run: Path) -> list[Event]:
+def all_events(run: Path) -> list[Event]:
+    """The events of all branches, as ``read_events`` tells those of the newest."""
     lines = _lines(run, "events.jsonl", MOST_EVENTS)
     return [event for line in lines if (event := event_of(line)) is not None]
 
@@ -74,11 +79,11 @@ def _lines(run: Path, name: str, most: int, newest: bool = False) -> Iterator[by
 
 
 def newest_branch(events: Iterable[Event]) -> list[Event]:
-    """The events without what a resume to an earlier step abandoned."""
+    """The events without what a return to an earlier step abandoned."""
     kept: list[Event] = []
     branch = 0
     for event in events:
-        if event.kind == "resume" and event.branch > branch:
+        if event.kind in BRANCHING and event.branch > branch:
             kept = [earlier for earlier in kept if earlier.step <= event.step]
         branch = max(branch, event.branch)
         kept.append(event)
@@ -93,7 +98,7 @@ def read_diagnosis(run: Path, last: int) -> list[dict[str, Any]]:
     """
     lines = _lines(run, "diagnosis.jsonl", MOST_ROUNDS, newest=True)
     rounds = [found for line in lines if (found := _round(line)) is not None]
-    begun = [(e.branch, e.step) for e in _all_events(run) if e.kind == "resume"]
+    begun = [(e.branch, e.step) for e in all_events(run) if e.kind in BRANCHING]
     return [
         found
         for found in rounds
@@ -150,10 +155,26 @@ def _readable(kind: str, data: Mapping[str, Any]) -> bool:
         return isinstance(data["differs"], list) and all(
             isinstance(d, str) for d in data["differs"]
         )
+    if kind == "rewind":
+        whole = type(data["from_step"]) is int and isinstance(data["checkpoint"], str)
+        return whole and _are_changes(data["changed"])
     if kind in ("change", "schedule"):
-        try:
-            KNOBS[data["key"]].check(data["from"])
-            KNOBS[data["key"]].check(data["to"])
-        except (ControlError, KeyError, TypeError):
-            return False
+        return _is_change(data["key"], data)
+    return True
+
+
+def _are_changes(changed: Any) -> bool:
+    """Whether this says of controls, by name, what they were and are."""
+    return isinstance(changed, dict) and all(
+        isinstance(ends, dict) and _is_change(name, ends) for name, ends in changed.items()
+    )
+
+
+def _is_change(name: str, ends: Mapping[str, Any]) -> bool:
+    """Whether a control can go from one of these values to the other."""
+    try:
+        KNOBS[name].check(ends["from"])
+        KNOBS[name].check(ends["to"])
+    except (ControlError, KeyError, TypeError):
+        return False
     return True

@@ -1,12 +1,10 @@
-"""Run directories that are there: found, read, locked and started from again. No torch."""
+"""Run directories that are there: found, read and started from again. No torch."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import errno
 import re
 import shlex
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +12,15 @@ from msgspec import Struct
 
 from ganterm.errors import UserError
 from ganterm.files import Folder, in_words
+from ganterm.folders import expanded
 from ganterm.session.jsonfile import MAX_BYTES, Natural, Positive, RunId, validated
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
 from ganterm.toml import MAX_BYTES as MAX_PRESET
 from ganterm.toml import parse_toml
 
+_NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
-_LOCK_TRIES = 5
 
 
 class CheckpointName(NamedTuple):
@@ -70,11 +69,38 @@ class About(Struct, frozen=True, kw_only=True):
     branch: Natural = 0
 
 
+def inside(runs_dir: Path) -> list[Path]:
+    """The run directories in a folder, also those that cannot be read, by name.
+
+    None where there is no such folder; UserError where it cannot be read itself.
+    """
+    try:
+        return [path for path in sorted(runs_dir.iterdir()) if _is_run(path)]
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise UserError(f"--runs-dir {clean(runs_dir)}: it is not a folder") from None
+    except OSError as error:
+        raise UserError(f"--runs-dir {clean(runs_dir)}: cannot be read: {error.strerror}") from None
+
+
+def _is_run(path: Path) -> bool:
+    """Whether something is called run.json there, or nobody lets us know."""
+    try:
+        (path / "run.json").lstat()
+    except OSError as error:
+        return error.errno not in _NOTHING_THERE
+    except ValueError:
+        return False
+    return True
+
+
 def find(run: str, runs_dir: Path) -> Path:
-    """The directory of a run, by its name in ``runs_dir`` or its path; UserError where there is
-    none, naming the nearest."""
-    for place in (runs_dir / run, Path(run).expanduser()):
-        if os.path.lexists(place / "run.json"):
+    """The directory of a run: by its name in ``runs_dir``, by its path, or by what only one of
+    those in ``runs_dir`` begins with, a name, or an id of which four letters are given. UserError
+    where there is none, naming the nearest, or more than one."""
+    for place in (runs_dir / run, expanded(run)):
+        if _is_run(place):
             # A path like "." has a name only once it is resolved.
             path = place if place.name else place.resolve()
             if not NAME.fullmatch(path.name):
@@ -83,9 +109,31 @@ def find(run: str, runs_dir: Path) -> Path:
                     "'.', '_' and '-' alone, 64 at most"
                 )
             return path
-    known = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
+    there = inside(runs_dir)
+    beginning = [path for path in there if begins(run, path.name, _id(path))]
+    if len(beginning) == 1:
+        return beginning[0]
+    known = [path.name for path in beginning or there]
+    if beginning:
+        raise UserError(
+            f"'{clean(run, 80)}' is the beginning of {len(known)} runs; "
+            f"which one? {clean(', '.join(known[-12:]), 400)}"
+        )
     hint = nearest(run, known[-12:]) if known else "there is none yet"
     raise UserError(f"there is no run '{clean(run, 80)}' in {clean(runs_dir)}; {clean(hint)}")
+
+
+def begins(text: str, name: str, identity: str) -> bool:
+    """Whether a text is the beginning of a run's name, or of its id, of which four letters count
+    at least."""
+    return bool(text) and (name.startswith(text) or (len(text) >= 4 and identity.startswith(text)))
+
+
+def _id(run: Path) -> str:
+    try:
+        return about(run).id
+    except UserError:
+        return ""
 
 
 def about(run: Path) -> About:
@@ -98,21 +146,6 @@ def about(run: Path) -> About:
         raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"{source}: {error}") from None
-
-
-def is_live(run: Path) -> bool:
-    """Whether a process writes into the run directory, as far as locks can tell."""
-    try:
-        handle = os.open(run / "run.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def checkpoints(run: Path) -> list[CheckpointName]:
@@ -173,14 +206,15 @@ def resumption(
     data_dir: Path | None = None,
     stop_on: tuple[str, ...] | None = None,
 ) -> Launch:
-    """A launch that goes on with a run from its newest checkpoint, or from the one named.
+    """A launch that goes on with a run from the checkpoint named, or from its newest one; from its
+    newest healthy one where an update was not finite at the newest (``health.to_resume``).
 
     What is not given is as it was, but no command is run with an alarm, for a run directory, which
     may come from anywhere, names none. UserError where there is no such checkpoint, where no step
     is left to be done, or where the run's files cannot be used.
     """
     known = about(run)
-    name = _chosen(run, checkpoint)
+    name, passed_over = _chosen(run, checkpoint)
     goal = steps or known.steps
     command = f"ganterm resume {shlex.quote(str(run))}"
     if goal is not None and goal <= name.step:
@@ -211,6 +245,7 @@ def resumption(
         run_name=run.name,
         stop_on=tuple(known.stop_on) if stop_on is None else stop_on,
         checkpoint=str(name),
+        passed_over=str(passed_over or ""),
     )
 
 
@@ -219,55 +254,22 @@ def command_from(run: Path, name: CheckpointName) -> str:
     return f"ganterm resume {shlex.quote(clean(run))} --from {name}"
 
 
-class RunLock:
-    """Held by the one process that writes into a run directory, until it lets go or ends.
+def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, CheckpointName | None]:
+    """The checkpoint to go on from, and a newer one that is passed over."""
+    # It knows this room's names.
+    from ganterm.session import health
 
-    UserError where another one holds it; OSError where the disk has no locks.
-    """
-
-    def __init__(self, run: Path) -> None:
-        with Folder.at(run) as folder:
-            self._handle = folder.open("run.lock", os.O_RDWR | os.O_CREAT)
-        try:
-            self._take(run)
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, f"{os.getpid()}\n".encode())
-        except BaseException:
-            os.close(self._handle)
-            raise
-
-    def release(self) -> None:
-        """Let others write."""
-        os.close(self._handle)
-
-    def _take(self, run: Path) -> None:
-        for left in reversed(range(_LOCK_TRIES)):
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if not left:
-                    holder = clean(os.read(self._handle, 20).decode(errors="replace").strip())
-                    raise UserError(
-                        f"run '{clean(run.name)}' is live: process {holder} is writing it; "
-                        "`ganterm attach` shows it, `ganterm stop` ends it"
-                    ) from None
-                # Whoever only asks whether a run is live holds the lock for an instant.
-                time.sleep(0.02)
-
-
-def _chosen(run: Path, checkpoint: str | None) -> CheckpointName:
     if checkpoint is None:
-        name = newest(run)
+        name, passed_over = health.to_resume(run)
         if name is None:
             raise UserError(
                 f"run '{clean(run.name)}' has no checkpoint yet; to start the same anew: "
                 f"ganterm --preset {shlex.quote(clean(run / 'preset.toml'))}"
             )
-        return name
+        return name, passed_over
     there = [str(name) for name in checkpoints(run)]
     chosen = CheckpointName.parse(checkpoint)
     if chosen is None or checkpoint not in there:
         hint = nearest(checkpoint, there) if there else "there is none"
         raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
-    return chosen
+    return chosen, None

@@ -13,7 +13,7 @@ from ganterm.session import wire
 from ganterm.session.board import Board
 from ganterm.session.findings import Diagnosis
 from ganterm.session.peers import called
-from ganterm.session.protocol import Command, SetControl, Stop
+from ganterm.session.protocol import Command, Rewind, SetControl, Stop
 
 TICK_SECONDS = 0.1
 HELLO_SECONDS = 5.0
@@ -181,7 +181,7 @@ class Watcher(asyncio.Protocol):
 
     def _obey(self, do: wire.Do) -> None:
         command = do.command
-        if isinstance(command, SetControl):
+        if isinstance(command, SetControl | Rewind):
             command = replace(command, by=self._you)
         elif isinstance(command, Stop):
             command = Stop(f"{command.reason} by {self._you}")
@@ -211,13 +211,11 @@ class Watcher(asyncio.Protocol):
 
     def _refusal(self, pending: _Pending) -> str:
         command = pending.command
-        if isinstance(command, SetControl):
+        if isinstance(command, SetControl | Rewind):
+            key = command.name if isinstance(command, SetControl) else "rewind"
             for event in self._board.events(pending.events):
                 data = event.data
-                if event.kind == "refused" and (data["key"], data.get("by")) == (
-                    command.name,
-                    command.by,
-                ):
+                if event.kind == "refused" and (data["key"], data.get("by")) == (key, command.by):
                     return str(data["reason"])
         return ""
 

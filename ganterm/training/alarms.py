@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ganterm.diagnosis.rule import Finding, Record, Rule, rules
-from ganterm.session.findings import Alarm
+from ganterm.diagnosis.cures import in_order
+from ganterm.diagnosis.rule import Finding, Record, Rule, illnesses, rules
+from ganterm.session.findings import Alarm, Remedy
+from ganterm.text import clean
 
 Change = Literal["raised", "cleared"]
 
@@ -38,7 +40,8 @@ class Alarms:
     """Those that are raised, by name; ``tell`` is called with each that is raised or cleared.
 
     ``before`` and ``streaks``: those that were raised when the run was left, and what spoke for a
-    change by then.
+    change by then. ``way_back``: what goes back to before a step, the first remedy of what is worse
+    than a warning; None where nothing does.
     """
 
     def __init__(
@@ -46,12 +49,13 @@ class Alarms:
         tell: Callable[[Alarm, Change], None],
         before: Iterable[Alarm] = (),
         streaks: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+        way_back: Callable[[int], Remedy | None] = lambda since: None,
     ) -> None:
         self._tell = tell
+        self._way_back = way_back
         self._rules = rules()
-        self._streaks = {
-            rule.name: _Streak(*streaks.get(rule.name, (0, 0))) for rule in self._rules
-        }
+        self._judging = list(self._rules)
+        self._streaks = self._streaks_from(streaks)
         self.raised = {alarm.name: alarm for alarm in before}
 
     @property
@@ -62,6 +66,22 @@ class Alarms:
             for name, streak in self._streaks.items()
             if streak.count
         }
+
+    def go_back(self, before: Iterable[Alarm], streaks: Mapping[str, tuple[int, int]]) -> None:
+        """Have the alarms about the training be those of an earlier step; the others stay."""
+        earlier = {alarm.name: alarm for alarm in before if alarm.name in self._of_training}
+        for name in tuple(self.raised):
+            if name in self._of_training and name not in earlier:
+                self.clear(name)
+        self.raised.update(earlier)
+        self._streaks = self._streaks_from(streaks)
+
+    @property
+    def _of_training(self) -> frozenset[str]:
+        return illnesses() | {rule.name for rule in self._rules}
+
+    def _streaks_from(self, counts: Mapping[str, tuple[int, int]]) -> dict[str, _Streak]:
+        return {rule.name: _Streak(*counts.get(rule.name, (0, 0))) for rule in self._rules}
 
     def raise_(self, alarm: Alarm) -> None:
         """Raise an alarm, or renew what a raised one says."""
@@ -75,23 +95,36 @@ class Alarms:
         self._tell(self.raised.pop(name), "cleared")
 
     def judge(self, record: Record) -> None:
-        """Have every rule judge what is known after a round of exams."""
-        for rule in self._rules:
-            raised = self.raised.get(rule.name)
-            verdict = rule.judge(record, raised is not None)
-            if verdict is None:
-                continue
-            streak = self._streaks[rule.name]
-            if bool(verdict) == (raised is not None):
-                streak.count = 0
-            else:
-                streak.since = streak.since if streak.count else record.step
-                streak.count += 1
-            if isinstance(verdict, Finding):
-                self._found(rule, verdict, record, raised, streak)
-            elif raised is not None and streak.count >= rule.clear_after:
-                streak.count = 0
-                self.clear(rule.name)
+        """Have every rule judge what is known after a round of exams.
+
+        One that fails does not judge again, and a warning says so.
+        """
+        for rule in tuple(self._judging):
+            try:
+                self._judge(rule, record)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the run is not
+                self._judging.remove(rule)
+                why = clean(f"{type(error).__name__}: {error}", 200)
+                told = f"the rule {rule.name} failed and does not judge again: {why}"
+                name = f"rule_{rule.name}"
+                self.raise_(Alarm(name, "Rule failed", told, record.step, record.step, "warning"))
+
+    def _judge(self, rule: Rule, record: Record) -> None:
+        raised = self.raised.get(rule.name)
+        verdict = rule.judge(record, raised is not None)
+        if verdict is None:
+            return
+        streak = self._streaks[rule.name]
+        if bool(verdict) == (raised is not None):
+            streak.count = 0
+        else:
+            streak.since = streak.since if streak.count else record.step
+            streak.count += 1
+        if isinstance(verdict, Finding):
+            self._found(rule, verdict, record, raised, streak)
+        elif raised is not None and streak.count >= rule.clear_after:
+            streak.count = 0
+            self.clear(rule.name)
 
     def _found(
         self, rule: Rule, found: Finding, record: Record, raised: Alarm | None, streak: _Streak
@@ -101,7 +134,7 @@ class Alarms:
                 raised,
                 message=found.message,
                 evidence=found.evidence,
-                remedies=rule.remedies(record),
+                remedies=self._remedies(rule, record, raised.since),
             )
         elif streak.count >= rule.raise_after:
             since = streak.since if found.since is None else found.since
@@ -115,6 +148,10 @@ class Alarms:
                     record.step,
                     rule.severity,
                     found.evidence,
-                    rule.remedies(record),
+                    self._remedies(rule, record, since),
                 )
             )
+
+    def _remedies(self, rule: Rule, record: Record, since: int) -> tuple[Remedy, ...]:
+        back = self._way_back(since) if rule.name in illnesses() else None
+        return in_order(back, *rule.remedies(record))

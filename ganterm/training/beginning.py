@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from ganterm.controls import Controls
 from ganterm.errors import UserError
 from ganterm.presets import Preset
-from ganterm.session import records, runs
+from ganterm.session import health, records, runs
 from ganterm.session.board import now
 from ganterm.session.columns import read_history
 from ganterm.session.findings import Alarm
@@ -59,7 +61,7 @@ def from_checkpoint(
     run: Path,
     name: CheckpointName,
     preset: Preset,
-    device: str,
+    device: torch.device,
     game: Game,
     sampler: Sampler,
 ) -> Beginning:
@@ -90,7 +92,7 @@ def from_checkpoint(
         branch = 1 + max([known.branch, records.newest_number(run), *there])
     begun = Event(held.step, branch, now(), "resume")
     *events, _ = records.newest_branch([*records.read_events(run), begun])
-    differs = state.differences(held, device, preset.run.threads, state.checksum(preset.toml()))
+    differs = state.differences(held, device, preset.run, state.checksum(preset.toml()))
     return Beginning(
         Controls.from_table(held.controls),
         read_history(run, preset.run.record_every, held.step),
@@ -111,7 +113,8 @@ def _refusal(
     run: Path, name: CheckpointName, reason: str, usable: Callable[[CheckpointName], Checkpoint]
 ) -> str:
     refused = f"checkpoint {name} of run '{clean(run.name)}' cannot be used: {reason}"
-    for other in runs.checkpoints(run):
+    # One that no alarm speaks against is better than a newer one that is only sound.
+    for other in dict.fromkeys([*health.healthy(run), *runs.checkpoints(run)]):
         if other == name:
             continue
         try:

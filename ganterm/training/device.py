@@ -7,17 +7,85 @@ import os
 import torch
 
 from ganterm.errors import UserError
+from ganterm.text import clean
 
 DEFAULT_THREADS = 1
 """Measured on 2 cores, mnist_mlp: see the README's section on threads."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; UserError if not there."""
+    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    ``auto`` takes an accelerator only where it works; ``why_not_accelerated`` tells of one that
+    does not. UserError where a device that is named is not there or does not work.
+    """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", 0)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        device = _accelerator()
+        return torch.device("cpu") if trouble_with(device) else device
+    device = _named(name)
+    trouble = trouble_with(device)
+    if trouble:
+        raise UserError(f"device {name}: {trouble}; use --device cpu")
+    return device
+
+
+def why_not_accelerated(name: str, device: torch.device) -> str:
+    """Why ``auto`` resolved to the CPU though there is an accelerator; "" where that is not so."""
+    if name != "auto" or device.type != "cpu":
+        return ""
+    trouble = trouble_with(_accelerator())
+    return f"training on the CPU: {trouble}" if trouble else ""
+
+
+def _accelerator() -> torch.device:
+    """The first accelerator that torch sees, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def trouble_with(device: torch.device) -> str:
+    """Why an accelerator cannot be trained on, "" where it can; one small kernel is run on it."""
+    if device.type == "cpu":
+        return ""
+    try:
+        if float(torch.ones(1, device=device).add_(1).sum()) == 2:
+            return ""
+        why = "it computes 1 + 1 wrongly"
+    except Exception as error:  # noqa: BLE001 - drivers fail in many ways, and each means the same
+        lines = str(error).splitlines() or [""]
+        why = clean(f"{type(error).__name__}: {lines[0]}", 160)
+    return f"torch {torch.__version__} cannot use {_described(device)} ({why})"
+
+
+def _described(device: torch.device) -> str:
+    """An accelerator that may not work, with what its torch was built for where that is known."""
+    try:
+        if device.type != "cuda":
+            return str(device)
+        major, minor = torch.cuda.get_device_capability(device)
+        known = ", ".join(torch.cuda.get_arch_list()) or "no GPU"
+        name = clean(torch.cuda.get_device_name(device), 60)
+    except Exception:  # noqa: BLE001 - what does not work may not say its name either
+        return str(device)
+    return f"{device}, {name} of compute capability {major}.{minor}, with kernels for {known}"
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the device's or the machine's."""
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or (isinstance(error, RuntimeError) and "out of memory" in str(error))
+
+
+def free_memory(device: torch.device) -> None:
+    """Give what torch keeps of the device's memory for later use back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _named(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count()

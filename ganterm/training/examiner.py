@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -21,6 +21,7 @@ from ganterm.controls import Controls
 from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
 from ganterm.registry import gathered
 from ganterm.session.findings import Diagnosis, Modes, ModeTrail, Reading, Series
+from ganterm.training.device import free_memory, is_of_memory
 from ganterm.training.iteration import Game
 
 FIRST_SHARE = 0.6
@@ -31,6 +32,8 @@ MOST_A_STEP = 1.0
 """Seconds that a step may count for: a program that was stopped for an hour has earned nothing."""
 KEPT = 2048
 """Readings kept of each measure; of older ones every second goes when there are more."""
+TRIES = 3
+"""Times in a row that an exam may lack memory before it is left out."""
 MODES_KEPT = 64
 """A trail over time is kept of no more modes than a screen has lines for."""
 
@@ -62,7 +65,9 @@ class Examiner:
         self._taken: defaultdict[Exam, float] = defaultdict(float)
         self._last_step, self._last_at = 0, 0.0
         self._seen_at, self._worked, self._last_worked = 0.0, 0.0, 0.0
+        self._failures: Counter[Exam] = Counter()
         self.broken: dict[str, str] = {}
+        """Of exams that failed, by name, what happened; "" where one works again."""
         measures = {name: told for exam in exams for name, told in exam.measures.items()}
         self.diagnosis = Diagnosis(measures=measures, note=note)
 
@@ -81,6 +86,37 @@ class Examiner:
         }
         self._last_step = step
         self.diagnosis = replace(self.diagnosis, step=step, series=series, readings=readings)
+
+    def go_back(self, step: int, seconds: float) -> None:
+        """Forget what was found after ``step``, when ``seconds`` had been trained."""
+        known = self.diagnosis
+        series = {
+            name: Series(steps[steps <= step], values[steps <= step])
+            for name, (steps, values) in known.series.items()
+            if len(steps) and steps[0] <= step
+        }
+        readings = {
+            name: Reading(float(values[-1]), int(steps[-1]))
+            for name, (steps, values) in series.items()
+        }
+        trail = known.mode_trail
+        if trail is not None:
+            kept = trail.steps <= step
+            trail = ModeTrail(trail.steps[kept], trail.shares[kept]) if kept.any() else None
+        modes, scores, surface = known.modes, known.scores, known.surface
+        self._last_step = max((reading.step for reading in readings.values()), default=0)
+        self._seen_at = self._last_at = seconds
+        self.diagnosis = replace(
+            known,
+            step=self._last_step,
+            series=series,
+            readings=readings,
+            modes=modes if modes is not None and modes.step <= step else None,
+            mode_trail=trail,
+            scores=scores if scores is not None and scores.step <= step else None,
+            layers=known.layers if known.step <= step else (),
+            surface=surface if surface is not None and surface.step <= step else None,
+        )
 
     def due(self, step: int, seconds: float) -> bool:
         """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
@@ -125,13 +161,15 @@ class Examiner:
         return self.diagnosis
 
     def _take(self, exam: Exam, look: Look) -> None:
-        """Take an exam. One that fails is not taken again, which ``broken`` tells."""
+        """Take an exam; what one that fails leads to is in ``broken``."""
         began = time.perf_counter()
         try:
             self._note(exam.take(look), look.step)
-        except (RuntimeError, ValueError) as error:
-            self.broken[type(exam).__name__] = f"{type(error).__name__}: {error}"
-            (self._first if exam in self._first else self._rest).remove(exam)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an exam, the run is not
+            self._failed(exam, error)
+        else:
+            if self._failures.pop(exam, 0):
+                self.broken[type(exam).__name__] = ""
         took = time.perf_counter() - began
         # A first time is slow; what one costs is what it costs from then on.
         if self._taken[exam]:
@@ -139,10 +177,24 @@ class Examiner:
             self._costs[exam] = took if known is None else 0.5 * (known + took)
         self._taken[exam] += took
 
+    def _failed(self, exam: Exam, error: Exception) -> None:
+        """Leave an exam that fails out from now on; one that lacked memory may have it later."""
+        name = type(exam).__name__
+        self._failures[exam] += 1
+        again = is_of_memory(error) and self._failures[exam] < TRIES
+        if is_of_memory(error):
+            free_memory(self._game.device)
+        if not again:
+            (self._first if exam in self._first else self._rest).remove(exam)
+        outcome = "is tried again later" if again else "is not taken again"
+        why = f"{type(error).__name__}: {error}"
+        self.broken[name] = f"the exam {name} failed and {outcome}: {why}"
+
     def _note(self, found: Findings, step: int) -> None:
         known = self.diagnosis
         readings, series = dict(known.readings), dict(known.series)
-        for name, value in found.readings.items():
+        for name, measured in found.readings.items():
+            value = float(measured)
             readings[name] = Reading(value, step)
             series[name] = _longer(series.get(name), step, value)
         self.diagnosis = replace(

@@ -22,9 +22,9 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
 
     ``tell(kind, **data)`` logs a note where it cannot be run, fails, or takes too long.
     """
-    told = orjson.dumps(alarm, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     program = clean(command[0], 60)
     try:
+        told = orjson.dumps(alarm, option=orjson.OPT_SERIALIZE_NUMPY).decode()
         process = subprocess.Popen(
             command,
             env={**os.environ, VARIABLE: told},
@@ -32,8 +32,9 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-    except OSError as error:
-        tell("note", text=f"--on-alarm {program}: {error.strerror}")
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the run goes on
+        why = getattr(error, "strerror", None) or clean(f"{type(error).__name__}: {error}", 200)
+        tell("note", text=f"--on-alarm {program}: {why}")
         return
 
     def wait() -> None:

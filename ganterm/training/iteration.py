@@ -53,8 +53,8 @@ class Game:
         self.discriminator = discriminator.train()
         self.weights_g = Weights(generator)
         self.weights_d = Weights(discriminator)
-        self.optimizer_g = GuardedOptimizer(optimizer, self.weights_g)
-        self.optimizer_d = GuardedOptimizer(optimizer, self.weights_d)
+        self.optimizer_g = GuardedOptimizer(optimizer.of("g"), self.weights_g)
+        self.optimizer_d = GuardedOptimizer(optimizer.of("d"), self.weights_d)
         self.buffers = BufferGuard(generator, discriminator)
         self.average = Average(generator)
         self.batches = batches

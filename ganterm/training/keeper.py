@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ganterm.diagnosis.rule import illnesses
 from ganterm.files import Folder, in_words
 from ganterm.session.runs import CheckpointName
 from ganterm.training import checkpoint
@@ -36,25 +37,30 @@ class Wish:
 class News:
     """A checkpoint that is on the disk, or None, and what went wrong, or None.
 
-    ``wish``: of what was wished for, what came true or can still do so.
+    ``wish``: of what was wished for, what came true or can still do so. ``well``: whether no alarm
+    spoke against the training when it was taken. ``removed``: older ones that made room for it.
     """
 
     name: CheckpointName | None
     trouble: str | None
     wish: Wish = Wish()
+    well: bool = False
+    removed: tuple[CheckpointName, ...] = ()
 
 
 class Keeper:
     """Says when a copy of a run's state is due, and has it written; one at a time.
 
     All methods are for the thread that trains. What is wished for while one is being written is
-    taken once that is done: several wishes become one checkpoint.
+    taken once that is done: several wishes become one checkpoint. ``healthy`` is one to go back to,
+    which stays.
     """
 
     def __init__(self, run: Folder, minutes: float, megabytes: int) -> None:
         self._run = run
         self._every = 60 * minutes
         self._megabytes = megabytes
+        self.healthy: CheckpointName | None = None
         self._wish = Wish()
         self._next_at = time.monotonic() + self._every
         self._not_before = 0.0
@@ -132,16 +138,19 @@ class Keeper:
         rows_written.wait(ROWS_SECONDS)
         # The best is gone with the copy of it; all else can be had later as well.
         name, told = None, Wish(wish.own)
+        removed: tuple[CheckpointName, ...] = ()
+        well = not any(alarm.name in illnesses() for alarm in state.alarms)
         try:
             with self._run.folder("checkpoints", make=True) as folder:
                 name = checkpoint.save(folder, tensors, state, wish.own, wish.cfid)
                 if wish.cfid is not None:
                     checkpoint.point(folder, name, BEST)
                     told = wish
-                prune(folder, self._megabytes)
+                removed = tuple(prune(folder, self._megabytes, self.healthy))
         except Exception as error:  # noqa: BLE001 - no trouble in here may end the training
-            known = isinstance(error, OSError) and error.strerror
-            words = in_words(error) if known else f"{type(error).__name__}: {error}"
-            self._news.append(News(name, words, told))
+            words = f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError) and error.strerror:
+                words = in_words(error)
+            self._news.append(News(name, words, told, well))
         else:
-            self._news.append(News(name, None, told))
+            self._news.append(News(name, None, told, well, removed))

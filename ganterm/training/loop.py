@@ -9,9 +9,14 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ganterm.diagnosis.rule import Record
+from ganterm.controls import Controls
+from ganterm.diagnosis.cures import in_order
+from ganterm.diagnosis.rule import NONFINITE, Record, illnesses
+from ganterm.errors import UserError
+from ganterm.idle import idle_settings
 from ganterm.knob import ControlError, Value
 from ganterm.session.board import Board, now
+from ganterm.session.columns import read_history
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import (
     Command,
@@ -21,6 +26,7 @@ from ganterm.session.protocol import (
     OneStep,
     Pause,
     Rates,
+    Rewind,
     SaveCheckpoint,
     SaveSamples,
     SetControl,
@@ -28,11 +34,15 @@ from ganterm.session.protocol import (
     Unpause,
 )
 from ganterm.text import clean
+from ganterm.training import refusals, state
 from ganterm.training.device import memory_bytes
+from ganterm.training.healthy import Healthy
 from ganterm.training.heap import Heap
-from ganterm.training.keeper import Wish
+from ganterm.training.keeper import ROWS_SECONDS, Wish
 from ganterm.training.lastsave import LastSave
 from ganterm.training.pace import Pace
+from ganterm.training.restore import Unusable
+from ganterm.training.rewind import first_usable
 from ganterm.training.rows import Rows
 from ganterm.training.saving import Saving
 from ganterm.training.setup import Setup
@@ -52,6 +62,7 @@ class Training:
         game, directory = setup.game, setup.directory
         self._board = board
         self._last_step = launch.steps
+        self._passed_over = launch.passed_over
         self._game, self._replayer = game, setup.replayer
         self._directory = directory
         self._setup = setup
@@ -69,11 +80,13 @@ class Training:
         board.recording = begin.history
         self._rows = Rows(standing, begin.history, directory, game, run.record_every)
         self._window = Window(board, directory, standing, game, setup.sampler)
+        self._healthy = Healthy(directory, standing, begin)
         self._teller = Teller(
             board,
             directory,
             standing,
             begin,
+            self._healthy,
             launch.stop_on,
             launch.on_alarm,
             self._window.picture,
@@ -85,6 +98,7 @@ class Training:
             setup.sampler,
             self._pace,
             self._teller,
+            self._healthy,
             board.commands,
             run,
             setup.facts,
@@ -125,6 +139,8 @@ class Training:
         standing = self._standing
         if self._setup.skipped:
             self._teller.event("data", files=list(self._setup.skipped), why="skipped on loading")
+        if self._directory.notice:
+            self._teller.event("note", text=self._directory.notice)
         self._tell_how_it_begins()
         if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.
@@ -156,20 +172,29 @@ class Training:
                 self._heap.tend()
 
     def _tell_how_it_begins(self) -> None:
+        self._tell_start_or_resume()
+        self._teller.warn("device", "Not on the GPU", self._setup.device_note, "warning")
+        self._tell_faults()
+
+    def _tell_start_or_resume(self) -> None:
         begin, controls = self._setup.beginning, self._standing.controls.table()
         if begin.checkpoint is None:
             self._teller.event("start", controls=controls)
+            for line in idle_settings(self._setup.preset):
+                self._teller.event("warning", text=line)
             return
+        passed_over = {"passed_over": self._passed_over} if self._passed_over else {}
         self._teller.event(
             "resume",
             from_step=begin.step,
             checkpoint=str(begin.checkpoint),
+            **passed_over,
             discards=begin.discards,
             differs=list(begin.differs),
             controls=controls,
         )
         # Going on is the answer to what paused the run, as it is for the key.
-        self._teller.clear("nonfinite")
+        self._teller.clear(NONFINITE)
 
     def finish(self) -> None:
         """Record, picture and save what there is, and say how it ended."""
@@ -184,7 +209,10 @@ class Training:
         self._follow_directory()
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
-        teller.event("stop", reason=reason, state=standing.state, saved=saved)
+        good = self._healthy.newest
+        ill = any(name in illnesses() for name in teller.raised)
+        healthy = {"healthy": f"checkpoints/{good}"} if ill and good is not None else {}
+        teller.event("stop", reason=reason, state=standing.state, saved=saved, **healthy)
         self._close()
         self._window.renew()
         self._publish(failure)
@@ -258,7 +286,7 @@ class Training:
                 self._rest()
             case Unpause():
                 if standing.state == "paused":
-                    self._teller.clear("nonfinite")
+                    self._teller.clear(NONFINITE)
                     standing.state = "running"
                     self._single_steps = 0
                     self._pace.go()
@@ -280,6 +308,66 @@ class Training:
                 self._saving.ask(Wish(own=True))
                 # A run that rests would rest a little longer before it does it.
                 self._board.woken.set()
+            case Rewind(by):
+                self._rewind(by)
+
+    def _rewind(self, by: str) -> None:
+        """Go back to the newest healthy checkpoint, on a branch that begins there, and rest.
+
+        Changes that were asked for when it was taken are undone with those that came after it.
+        """
+        self._drain()
+        self._saving.settle()
+        standing, game, directory = self._standing, self._game, self._directory
+        sampler, preset = self._setup.sampler, self._setup.preset
+        directory.settled().wait(ROWS_SECONDS)
+        try:
+            found = first_usable(
+                directory.path,
+                self._healthy.candidates(),
+                game,
+                sampler,
+                preset.discriminator.d_kind,
+            )
+            held = found.state
+            history = read_history(directory.path, preset.run.record_every, held.step)
+        except (Unusable, UserError, OSError) as error:
+            self._teller.event("refused", key="rewind", to="", by=by, reason=clean(error))
+            return
+        controls = Controls.from_table(held.controls)
+        came_from = {"from_step": standing.step, "from_branch": standing.branch}
+        changed = {
+            name: {"from": standing.controls.value(name), "to": value}
+            for name, value in controls.table().items()
+            if value != standing.controls.value(name)
+        }
+        self._teller.go_back(held.alarms, held.streaks)
+        state.put_back(game, sampler, found.tensors, held, preset.run.seed + held.step)
+        standing.step, standing.branch = held.step, standing.branch + 1
+        standing.controls, standing.scheduled = controls, held.scheduled
+        standing.counters = held.counters
+        newest = {name: history.view.newest(name, 1)[1] for name in history.view.names}
+        standing.scalars = {n: float(v[0]) if len(v) else float("nan") for n, v in newest.items()}
+        self._board.recording = history
+        self._rows.go_on_behind(history)
+        self._pace.go_back(held.counters.elapsed)
+        self._examiner.go_back(held.step, held.counters.elapsed)
+        self._window.go_back()
+        self._healthy.gone_back(found.name)
+        self._single_steps = 0
+        directory.update(branch=standing.branch)
+        self._teller.event(
+            "rewind",
+            checkpoint=str(found.name),
+            **came_from,
+            by=by,
+            changed=changed,
+            controls=controls.table(),
+        )
+        # Killed before its next checkpoint, the run goes on from this one.
+        directory.point("LATEST", found.name)
+        self._window.picture()
+        self._rest()
 
     def _change(self, name: str, value: Value, kind: str, by: str) -> None:
         before = self._standing.controls
@@ -293,6 +381,7 @@ class Training:
             return
         # The rows so far were made with the controls so far.
         self._drain()
+        self._saving.before_change()
         self._window.picture()
         self._standing.controls = after
         changed = {"key": name, "from": before.value(name), "to": after.value(name), "by": by}
@@ -307,10 +396,12 @@ class Training:
         self._directory.diagnosis(found, standing.branch)
         self._saving.examined(found)
         self._judge()
+        self._tell_faults()
+
+    def _tell_faults(self) -> None:
+        """Warn of exams that failed, and clear the warning of those that work again."""
         for name, message in self._examiner.broken.items():
-            if name not in self._teller.raised:
-                told = f"the exam {name} failed and is not taken again: {clean(message, 200)}"
-                self._teller.alarm(name, "Exam failed", told, "warning")
+            self._teller.warn(name, "Exam failed", clean(message, 300), "warning")
 
     def _judge(self) -> None:
         """What the alarms make of all that is known."""
@@ -324,14 +415,24 @@ class Training:
         """Copy the newest rows out; pause where an update among them had to be refused."""
         self._teller.broken_samples(self._game.batches.broken)
         refusal = self._rows.drain()
-        if refusal is not None and "nonfinite" not in self._teller.raised:
+        if refusal is not None and NONFINITE not in self._teller.raised:
             evidence = {
                 "tensor": refusal.tensor,
                 "step": refusal.step,
                 "refused_steps": refusal.steps,
             }
-            self._teller.alarm("nonfinite", "Not finite", refusal.message, evidence=evidence)
-            self._rest(cause=refusal.message)
+            since = refusals.onset(self._board.history, refusal.step)
+            back = self._healthy.way_back(since)
+            told = refusal.told(back)
+            self._teller.alarm(
+                NONFINITE,
+                "Not finite",
+                told,
+                evidence=evidence,
+                since=since,
+                remedies=in_order(back),
+            )
+            self._rest(cause=told)
 
     def _follow_directory(self) -> None:
         """Tell where the run directory is, where that is not what was told before."""
@@ -350,6 +451,7 @@ class Training:
         teller.warn("recording", "Recording waits", self._directory.alarm)
         if self._replayer is not None:
             teller.warn("graphs", "No CUDA graphs", self._replayer.trouble, "warning")
+        teller.warn("samples", "No sample picture", self._window.trouble, "warning")
         teller.warn("attach", "Out of reach", self._board.unreachable, "warning")
         self._board.snapshot = replace(
             snapshot,
@@ -364,6 +466,7 @@ class Training:
             diagnosis=self._examiner.diagnosis,
             alarms=tuple(teller.raised.values()),
             stopped_by=teller.stopped_by,
+            healthy=None if self._healthy.newest is None else self._healthy.newest.step,
             memory_bytes=memory_bytes(self._setup.device),
             failure=failure,
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganterm.sections import OptimizerSection
+from ganterm.sections import OptimizerOptions
 from ganterm.training.weights import Weights, flattened
 
 Rate = float | Tensor
@@ -29,7 +29,7 @@ class GuardedOptimizer:
     would store the momentum of a refused first step.
     """
 
-    def __init__(self, options: OptimizerSection, weights: Weights) -> None:
+    def __init__(self, options: OptimizerOptions, weights: Weights) -> None:
         self._weights = weights
         self._options = options
         flat = weights.flat.detach()
@@ -118,7 +118,7 @@ class GuardedOptimizer:
             weights.addcdiv_(gradient, size, value=-rate)
 
 
-def _remembered(options: OptimizerSection) -> tuple[str, ...]:
+def _remembered(options: OptimizerOptions) -> tuple[str, ...]:
     """What torch's optimizer of that name keeps of each weight."""
     momentum = ("momentum_buffer",) if options.momentum else ()
     match options.name:

@@ -39,6 +39,11 @@ class Pace:
         """Stop the clock."""
         self._before, self._since = self.seconds, None
 
+    def go_back(self, seconds: float) -> None:
+        """Stop the clock where ``seconds`` were trained."""
+        self._before, self._since = seconds, None
+        self._marks.clear()
+
     def steps_per_s(self, step: int) -> float:
         """Note that ``step`` is reached now; the speed over the last seconds of training."""
         now = self.seconds

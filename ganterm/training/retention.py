@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from ganterm.files import Folder
+from ganterm.session.health import HEALTHY
 from ganterm.session.jsonfile import MAX_BYTES, validated
 from ganterm.session.runs import CheckpointName, checkpoints_in
 from ganterm.training.checkpoint import MANIFEST, Manifest
@@ -31,16 +32,20 @@ def best_cfid(folder: Folder) -> float | None:
     return None if known is None else known.cfid
 
 
-def prune(folder: Folder, megabytes: int) -> list[CheckpointName]:
+def prune(
+    folder: Folder, megabytes: int, healthy: CheckpointName | None = None
+) -> list[CheckpointName]:
     """Remove automatic checkpoints that are not among the newest three, nor the best one, and then
     the oldest ones until all take no more than ``megabytes``. Returns what was removed.
 
-    The one that LATEST names, the newest, and the user's own always stay, and so does what is
-    damaged: it is not ours to judge. OSError where something cannot be removed.
+    Those that LATEST and HEALTHY name, the newest, the user's own and ``healthy``, which HEALTHY
+    is about to name, always stay, and so does what is damaged: it is not ours to judge. OSError
+    where something cannot be removed.
     """
     there = checkpoints_in(folder)
     kept = [known for name in there if (known := _looked_at(folder, name)) is not None]
-    pointed = {_pointed(folder, "LATEST"), *(str(known.name) for known in kept[:1])}
+    pointed = {_pointed(folder, "LATEST"), _pointed(folder, HEALTHY), str(healthy)}
+    pointed |= {str(known.name) for known in kept[:1]}
     best = _pointed(folder, BEST)
     automatic = [known for known in kept if not known.own]
     surplus = [known for known in automatic[NEWEST:] if str(known.name) not in {*pointed, best}]

@@ -38,6 +38,10 @@ class Rows:
         """Whether the next row has no place before a drain."""
         return self._recorder.full
 
+    def go_on_behind(self, history: History) -> None:
+        """Add the rows to come to another history; all before must be drained."""
+        self._history = history
+
     def write(self, scalars: list[Tensor], elapsed: float) -> None:
         """Add the row of a step: the scalars of ``metrics.ON_DEVICE``, and the training seconds."""
         self._recorder.write(scalars, elapsed)

@@ -26,11 +26,13 @@ from ganterm.errors import UserError
 from ganterm.files import AppendOnly, Folder, in_words
 from ganterm.session.findings import Diagnosis
 from ganterm.session.jsonfile import FORMAT, MAX_BYTES
+from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import Event, Sample, View
-from ganterm.session.runs import RunLock
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
 from ganterm.toml import MAX_BYTES as MAX_PRESET
+from ganterm.training import checkpoint
 from ganterm.training.mend import LOGS, mend
 from ganterm.training.pictures import sample_png
 from ganterm.training.writer import Writer
@@ -69,7 +71,8 @@ class RunDirectory:
 
     It stays the same one while it is moved; ``path`` is where it is. What is deleted in it while
     it is written is made again. ``about``: what run.json says; ``preset_toml``: the resolved
-    preset. OSError where the disk does not let it be written.
+    preset; ``notice``: how the run is locked where that is out of the ordinary, else "". OSError
+    where the disk does not let it be written.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class RunDirectory:
         self._preset_toml = preset_toml
         self._lost_rows = 0
         self._deleted = ""
+        self.notice = lock.notice
         self._lock = lock
         self._metrics, self._events, self._diagnosis = (AppendOnly(folder, log) for log in LOGS)
         with folder.folder("history") as history:
@@ -206,6 +210,18 @@ class RunDirectory:
         self.about.update(about)
         content = _indented(self.about)
         self._writer.put("about", lambda: self.folder.write_atomically("run.json", content))
+
+    def point(self, pointer: str, name: CheckpointName | None) -> None:
+        """Have the file ``pointer`` name a checkpoint, or have it gone where there is none."""
+
+        def write() -> None:
+            with self.folder.folder("checkpoints", make=True) as folder:
+                if name is not None:
+                    checkpoint.point(folder, name, pointer)
+                elif folder.has(pointer):
+                    folder.remove(pointer)
+
+        self._writer.put("pointers", write)
 
     def settled(self) -> threading.Event:
         """Set once all rows and events in line now are on the disk, safe from a power cut."""

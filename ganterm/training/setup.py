@@ -22,13 +22,21 @@ from ganterm.session.board import now
 from ganterm.session.history import History
 from ganterm.session.jsonfile import FORMAT
 from ganterm.session.launch import Launch
+from ganterm.session.lock import RunLock
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import RunInfo
-from ganterm.session.runs import CheckpointName, RunLock
+from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
 from ganterm.training import checkpoint, state
 from ganterm.training.beginning import Beginning, from_checkpoint
-from ganterm.training.device import DEFAULT_THREADS, describe, resolve_device, settle
+from ganterm.training.device import (
+    DEFAULT_THREADS,
+    describe,
+    free_memory,
+    resolve_device,
+    settle,
+    why_not_accelerated,
+)
 from ganterm.training.examiner import Examiner
 from ganterm.training.forward import Forwards
 from ganterm.training.graphs import Replayer, replaying
@@ -41,13 +49,25 @@ from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
 from ganterm.training.subject import seen_by, subject_of, traits_of
 
+_FAULTS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AssertionError,
+    MemoryError,
+)
+"""What diagnosis may fail by; not what ends a start on purpose."""
+
 
 @dataclass(frozen=True)
 class Setup:
     """A run that is ready for the first iteration of this sitting.
 
     ``replayer`` plays the game where it is to be played from graphs.
-    ``facts``: what every checkpoint of it says, as fields of ``RunState``.
+    ``facts``: what every checkpoint of it says, as fields of ``RunState``. ``device_note``: why the
+    device is not the one to be expected, "" where it is.
     """
 
     preset: Preset
@@ -62,6 +82,7 @@ class Setup:
     traits: Traits
     beginning: Beginning
     facts: dict[str, Any]
+    device_note: str
 
 
 def set_up(launch: Launch, tell: Progress) -> Setup:
@@ -159,7 +180,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         "run": id_,
         "threads": threads,
         "device": str(device),
-        "versions": state.versions(),
+        "versions": state.versions(device),
         "preset": state.checksum(preset.toml()),
     }
     if lock is None:
@@ -187,6 +208,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         traits,
         beginning,
         facts,
+        why_not_accelerated(launch.device, device),
     )
 
 
@@ -233,17 +255,26 @@ def _examiner(
     run = preset.run
     if not run.diagnosis:
         return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
-    # Of the whole set, so that what is kept of it for the next run has the whole set's name.
-    features, judge, note = seen_by(whole, run.classifier, game.device, tell)
-    subject = subject_of(
-        *parts,
-        game.device,
-        seed,
-        features,
-        judge,
-        labelled=bool(game.latent.labels) and not game.latent.codes,
-        pack=preset.discriminator.pack,
-    )
+    try:
+        # Of the whole set, so that what is kept of it for the next run has the whole set's name.
+        features, judge, note = seen_by(whole, run.classifier, game.device, tell)
+        subject = subject_of(
+            *parts,
+            game.device,
+            seed,
+            features,
+            judge,
+            labelled=bool(game.latent.labels) and not game.latent.codes,
+            pack=preset.discriminator.pack,
+        )
+    except _FAULTS as error:
+        free_memory(game.device)
+        why = clean(f"{type(error).__name__}: {error}", 200)
+        examiner = Examiner(
+            game, None, 0, run.diagnose_every, seed, "diagnosis failed at the start"
+        )
+        examiner.broken["diagnosis"] = f"diagnosis failed at the start, the run has none: {why}"
+        return examiner
     return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
@@ -265,7 +296,7 @@ def _go_on(
             f"{dataset.sha256[:12]} now); give their --data-dir"
         )
     name = _named(launch.checkpoint)
-    return from_checkpoint(path, name, preset, str(device), game, sampler)
+    return from_checkpoint(path, name, preset, device, game, sampler)
 
 
 def _point(path: Path, checkpoint_name: str) -> None:
@@ -302,5 +333,5 @@ def _about(
             "sha256": dataset.sha256,
             "folder": None if launch.data_dir is None else str(launch.data_dir.absolute()),
         },
-        "versions": state.versions(),
+        "versions": state.versions(device),
     }

@@ -12,6 +12,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from ganterm import __version__
+from ganterm.sections import RunSection
 from ganterm.session.findings import Alarm
 from ganterm.session.jsonfile import Natural, RunId
 from ganterm.session.protocol import Counters, SetControl
@@ -50,28 +51,40 @@ class RunState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     architecture: str
 
 
-def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
-    return {
+def versions(device: torch.device) -> dict[str, str]:
+    """Of what the numbers depend on: the software, and an accelerator's model and libraries."""
+    found = {
         "ganterm": __version__,
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+    if device.type == "cuda":
+        found["GPU"] = torch.cuda.get_device_name(device)
+        found["CUDA"] = str(torch.version.cuda or torch.version.hip)
+        found["cuDNN"] = str(torch.backends.cudnn.version())
+    elif device.type == "mps":
+        found["macOS"] = platform.mac_ver()[0]
+    return found
 
 
-def differences(state: RunState, device: str, threads: int, preset: str) -> list[str]:
-    """Why a run that goes on here will not be the same bit for bit, a few words each."""
-    here = versions()
+def differences(state: RunState, device: torch.device, run: RunSection, preset: str) -> list[str]:
+    """Why a run that goes on here will not be the same bit for bit, a few words each.
+
+    ``run``: how it is carried out here, its threads resolved; ``preset``: a checksum.
+    """
+    here = versions(device)
     found = [
         f"{name} {state.versions.get(name, 'unknown')} -> {version}"
         for name, version in here.items()
         if state.versions.get(name) != version
     ]
-    if state.device != device:
+    if state.device != str(device):
         found.append(f"device {state.device} -> {device}")
-    if state.threads != threads:
-        found.append(f"threads {state.threads} -> {threads}")
+    if device.type != "cpu" and not run.deterministic:
+        found.append(f"run.deterministic is false: {device} rounds otherwise each time")
+    if state.threads != run.threads:
+        found.append(f"threads {state.threads} -> {run.threads}")
     if state.preset != preset:
         found.append("preset.toml was changed")
     return found

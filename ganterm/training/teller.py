@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ganterm.diagnosis.rule import Record
+from ganterm.diagnosis.rule import Record, illnesses
 from ganterm.session.board import Board, now
-from ganterm.session.findings import Alarm, Severity
+from ganterm.session.findings import Alarm, Remedy, Severity
 from ganterm.session.protocol import Event
 from ganterm.training.alarms import Alarms, Change, as_table
 from ganterm.training.beginning import Beginning
+from ganterm.training.healthy import Healthy
 from ganterm.training.hook import run_hook
 from ganterm.training.rundir import RunDirectory
 from ganterm.training.standing import Standing
@@ -22,7 +23,8 @@ class Teller:
 
     ``begin``: with the alarms as they were when the run was left. ``stop_on`` and ``on_alarm``
     are a launch's; ``stopped_by`` is the alarm of ``stop_on`` that was raised, or "". ``picture``
-    is called with each alarm that is no mere warning.
+    is called with each alarm that is no mere warning. ``healthy`` hears of those about the
+    training.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Teller:
         directory: RunDirectory,
         standing: Standing,
         begin: Beginning,
+        healthy: Healthy,
         stop_on: tuple[str, ...],
         on_alarm: tuple[str, ...],
         picture: Callable[[], None],
@@ -38,7 +41,8 @@ class Teller:
         self._board = board
         self._directory = directory
         self._standing = standing
-        self._alarms = Alarms(self._tell_alarm, begin.alarms, begin.streaks)
+        self._healthy = healthy
+        self._alarms = Alarms(self._tell_alarm, begin.alarms, begin.streaks, healthy.way_back)
         self._stop_on = stop_on
         self._on_alarm = on_alarm
         self._picture = picture
@@ -75,10 +79,22 @@ class Teller:
         message: str,
         severity: Severity = "alarm",
         evidence: dict[str, Any] | None = None,
+        since: int | None = None,
+        remedies: tuple[Remedy, ...] = (),
     ) -> None:
-        """Raise an alarm of this step, or renew what a raised one says."""
+        """Raise an alarm of this step, or renew what a raised one says.
+
+        ``since``: the step it began at, this one by default.
+        """
         step = self._standing.step
-        self._alarms.raise_(Alarm(name, title, message, step, step, severity, evidence or {}))
+        began = step if since is None else since
+        self._alarms.raise_(
+            Alarm(name, title, message, began, step, severity, evidence or {}, remedies)
+        )
+
+    def go_back(self, before: Iterable[Alarm], streaks: Mapping[str, tuple[int, int]]) -> None:
+        """Have the alarms about the training be those of an earlier step."""
+        self._alarms.go_back(before, streaks)
 
     def clear(self, name: str) -> None:
         """Clear the alarm ``name`` if it is raised."""
@@ -109,6 +125,8 @@ class Teller:
     def _tell_alarm(self, alarm: Alarm, change: Change) -> None:
         told = {**as_table(alarm), "state": change}
         self.event("alarm", **told)
+        if change == "raised" and alarm.name in illnesses():
+            self._healthy.spoken_against(alarm)
         if change == "cleared" or alarm.severity == "warning":
             return
         self._picture()

@@ -10,8 +10,13 @@ from ganterm.session.board import Board
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import Failure, Stop
 from ganterm.text import clean
+from ganterm.training.device import is_of_memory
 from ganterm.training.loop import Training
 from ganterm.training.setup import Setup, set_up
+
+_OUT_OF_MEMORY = (
+    "memory ran out: make data.batch_size or the networks smaller, or take another --device"
+)
 
 
 class _StoppedWhileLoading(Exception):  # noqa: N818 - no error: there is nothing to save yet
@@ -39,6 +44,8 @@ class Trainer:
             self._fail(Failure(str(error), mistake=True), setup, training)
         except Exception as error:  # noqa: BLE001 - whatever it was, curves and cause must stay
             message = clean(f"{type(error).__name__}: {error}", 400)
+            if is_of_memory(error):
+                message = f"{_OUT_OF_MEMORY} ({message})"
             self._fail(Failure(message, trace=traceback.format_exc()), setup, training)
         finally:
             if setup is not None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ganterm.session.board import Board
 from ganterm.session.protocol import Sample, View
+from ganterm.text import clean
+from ganterm.training.device import free_memory, is_of_memory
 from ganterm.training.iteration import Game
 from ganterm.training.rundir import RunDirectory
 from ganterm.training.sampler import Sampler
@@ -22,7 +25,10 @@ _AT_ONCE = float("-inf")
 
 
 class Window:
-    """Looks at G through the sampler, no more often than is wanted and can be afforded."""
+    """Looks at G through the sampler, no more often than is wanted and can be afforded.
+
+    ``trouble`` says why the last look or picture failed, "" where it did not.
+    """
 
     def __init__(
         self,
@@ -32,6 +38,7 @@ class Window:
         game: Game,
         sampler: Sampler,
     ) -> None:
+        self.trouble = ""
         self._board = board
         self._directory = directory
         self._standing = standing
@@ -48,8 +55,9 @@ class Window:
         step = self._standing.step
         if self._pictured_step != step:
             self._pictured_step, self._pictured_at = step, time.perf_counter()
-            sample = self._sampler.picture(self._game.generator, step)
-            self._directory.sample(sample, self._standing.branch)
+            sample = self._tried(lambda: self._sampler.picture(self._game.generator, step))
+            if sample is not None:
+                self._directory.sample(sample, self._standing.branch)
 
     def picture_now_and_then(self) -> None:
         """The same where it is time for one."""
@@ -61,12 +69,17 @@ class Window:
         """The same, and of what a watcher asked to see, if that is something else."""
         self.picture()
         seen = self._look()
-        if seen.view != View(self._sampler.views[0]):
+        if seen is not None and seen.view != View(self._sampler.views[0]):
             self._directory.sample(seen, self._standing.branch, seen.view)
 
     def renew_noise(self) -> None:
         """Draw another fixed noise; the next look and picture show it."""
         self._sampler.renew()
+        self._pictured_step = -1
+        self.renew()
+
+    def go_back(self) -> None:
+        """The networks are others now: whatever was seen or pictured of this step is not theirs."""
         self._pictured_step = -1
         self.renew()
 
@@ -90,10 +103,22 @@ class Window:
         self._seen_at, self._answered = clock, wish
         seen = self._look()
         self._look_seconds = time.perf_counter() - clock
-        return seen
+        return before if seen is None else seen
 
-    def _look(self) -> Sample:
-        """What a watcher last asked to see."""
+    def _look(self) -> Sample | None:
+        """What a watcher last asked to see; None where that failed."""
         averaged = self._game.average.module if self._standing.controls.ema else None
         step, view = self._standing.step, self._board.view
-        return self._sampler.look(self._game.generator, step, view, averaged)
+        return self._tried(lambda: self._sampler.look(self._game.generator, step, view, averaged))
+
+    def _tried(self, look: Callable[[], Sample]) -> Sample | None:
+        """What a look gives; where it fails, None and ``trouble``: the run goes on without."""
+        try:
+            sample = look()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a view, the run is not
+            if is_of_memory(error):
+                free_memory(self._game.device)
+            self.trouble = f"the samples cannot be shown: {type(error).__name__}: {clean(error)}"
+            return None
+        self.trouble = ""
+        return sample

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import binomtest
 
 from ganterm.diagnosis.rule import rules
 from tests.alarm_bench.replay import Told, replay
@@ -56,16 +57,20 @@ class Score(NamedTuple):
 
     def row(self, title: str) -> str:
         """A row of the table."""
-        recall = f"{self.hit} of {self.positive}" + _percent(self.hit, self.positive)
-        false = f"{self.false} of {self.negative}" + _percent(self.false, self.negative)
+        recall = share(self.hit, self.positive)
+        false = share(self.false, self.negative)
         delay = f"{statistics.median(self.delays):.0f}" if self.delays else "-"
         worst = f"{max(self.delays)}" if self.delays else "-"
-        astray = f"{self.astray} of {self.unwell}" if self.unwell else "-"
+        astray = share(self.astray, self.unwell)
         return f"| {title} | {recall} | {false} | {astray} | {delay} | {worst} |"
 
 
-def _percent(part: int, whole: int) -> str:
-    return f" ({100 * part / whole:.0f} %)" if whole else ""
+def share(part: int, whole: int) -> str:
+    """A count of runs with the exact 95 % interval of its share (Clopper and Pearson 1934)."""
+    if not whole:
+        return "-"
+    interval = binomtest(part, whole).proportion_ci(method="exact")
+    return f"{part} of {whole} ({100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
 
 
 def collapse(runs: list[Judged], unlabelled: bool) -> Score:

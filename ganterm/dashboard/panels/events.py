@@ -62,8 +62,8 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "stop":
             saved = f", saved in {clean(data['saved'])}" if data.get("saved") else ""
             return f"{clean(data['reason'])}{saved}", style(palette.TEXT)
-        case "note":
-            return clean(data["text"]), style(palette.DIM)
+        case "note" | "warning":
+            return clean(data["text"]), style(palette.DIM if event.kind == "note" else palette.G)
         case "data":
             count = f"{len(data['files']):,} picture{'s' if len(data['files']) != 1 else ''}"
             told = f"{count} {clean(data['why'])}: {clean(data['files'][0])}"
@@ -73,11 +73,8 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "checkpoint":
             best = f", the best so far: cFID {data['cfid']:.4g}" if "cfid" in data else ""
             return f"checkpoint {clean(data['path'])}{best}", style(palette.DIM)
-        case "resume":
-            differs = (
-                f"; not bit-exact: {clean(', '.join(data['differs']))}" if data["differs"] else ""
-            )
-            return f"goes on from {clean(data['checkpoint'])}{differs}", style(palette.GOOD)
+        case "resume" | "rewind":
+            return _beginning(event, glyphs), style(palette.GOOD)
         case "pause":
             return "paused" + (f": {clean(data['cause'])}" if "cause" in data else ""), style(
                 palette.G
@@ -85,6 +82,21 @@ def describe(event: Event, glyphs: Glyphs) -> tuple[str, Style]:
         case "unpause":
             return "goes on", style(palette.GOOD)
     return event.kind, style(palette.DIM)
+
+
+def _beginning(event: Event, glyphs: Glyphs) -> str:
+    """From which checkpoint a run goes on, and what is not as it was then or before."""
+    data, name = event.data, clean(event.data["checkpoint"])
+    if event.kind == "resume":
+        instead = ", the newest healthy one" if data.get("passed_over") else ""
+        differs = f"; not bit-exact: {clean(', '.join(data['differs']))}" if data["differs"] else ""
+        return f"goes on from {name}{instead}{differs}"
+    changes = (
+        f"{KNOBS[knob].label} {KNOBS[knob].show(ends['from'])} {glyphs.arrow} "
+        f"{KNOBS[knob].show(ends['to'])}"
+        for knob, ends in data["changed"].items()
+    )
+    return ", ".join([f"back from step {data['from_step']:,} to {name}", *changes])
 
 
 def _alarm(data: Mapping[str, Any]) -> tuple[str, Style]:

@@ -27,6 +27,7 @@ _READING = (
     ("", "in diagnosis: P of pixels, F of features in a fixed network, V the Vendi score"),
     ("Marks", "k l o d g on a chart: that control was changed there; * another one"),
     ("", "! an alarm was raised there; a tick, or +, says that one was cleared"),
+    ("", "U the run went back to there; what came after is an older branch on the disk"),
     ("Light", "of diagnosis: healthy, watch (a warning), ALARM; by the alarms that are raised"),
     ("Modes", "bar to its middle: as often as in the data; marked and red: lost"),
     ("", "on the strip, of modes that share a row, the scarcest is shown"),
