@@ -159,7 +159,7 @@ def guard() -> None:
         output = outputs[name] = Output(stream.fileno(), name)
         # A character that the encoding lacks is no reason to end either.
         text = io.TextIOWrapper(
-            output,  # type: ignore[arg-type]
+            output,
             encoding=stream.encoding,
             errors="backslashreplace",
             line_buffering=True,

@@ -121,18 +121,20 @@ SAMPLES = {
     "across": [replace(PICTURES, across=HUGE)],
     "view.first": [replace(PICTURES, view=replace(PICTURES.view, first=HUGE))],
 }
+MODES, SCORES, SURFACE = diagnosis().modes, diagnosis().scores, diagnosis().surface
+assert MODES is not None and SCORES is not None and SURFACE is not None
 OF_DIAGNOSIS = {
     "layers": {"layers": diagnosis().layers * 5000},
     "readings": {"readings": {str(n): Reading(0.0, 1) for n in range(5000)}},
     "series.values": {"series": {"x": Series(np.arange(3), np.zeros(4, F4))}},
     "series.steps": {"series": {"x": Series(np.array([5, 3]), np.zeros(2, F4))}},
-    "modes.shares": {"modes": replace(diagnosis().modes, shares=np.array([9, 0], F4))},
-    "modes.found": {"modes": replace(diagnosis().modes, found=np.ones(77, bool))},
+    "modes.shares": {"modes": replace(MODES, shares=np.array([9, 0], F4))},
+    "modes.found": {"modes": replace(MODES, found=np.ones(77, bool))},
     "mode_trail.shares": {"mode_trail": ModeTrail(np.arange(2), np.zeros(2, F4))},
-    "scores.edges": {"scores": replace(diagnosis().scores, edges=np.zeros(0, F4))},
-    "scores.fake": {"scores": replace(diagnosis().scores, fake=np.array([1, -1, 1]))},
-    "surface.scores": {"surface": replace(diagnosis().surface, scores=np.zeros((0, 9), F4))},
-    "surface.extent": {"surface": replace(diagnosis().surface, extent=(1.0, 1.0, 0.0, 1.0))},
+    "scores.edges": {"scores": replace(SCORES, edges=np.zeros(0, F4))},
+    "scores.fake": {"scores": replace(SCORES, fake=np.array([1, -1, 1]))},
+    "surface.scores": {"surface": replace(SURFACE, scores=np.zeros((0, 9), F4))},
+    "surface.extent": {"surface": replace(SURFACE, extent=(1.0, 1.0, 0.0, 1.0))},
 }
 
 
@@ -338,7 +340,7 @@ def test_the_newest_of_a_flood_of_events_are_kept(
     lines = [
         orjson.dumps(Event(n, 0, TIME, "note", {"text": "x"}).table()) + b"\n" for n in range(3000)
     ]
-    (run / "events.jsonl").write_bytes(b"y" * (follow.MOST_BYTES_A_LOOK + 5) + b"\n")
+    (run / "events.jsonl").write_bytes(b"y" * (records.LONGEST_LINE + 5) + b"\n")
     with (run / "events.jsonl").open("ab") as file:
         file.write(b"".join(lines))
     follower = follow.Follower(run)
@@ -398,7 +400,12 @@ def test_answers_that_refuse_are_taken_once_and_none_is_kept(tmp_path: Path) -> 
         for _ in range(3):
             session.submit(SetControl("k", 3))
         refused: list[Refusal] = []
-        until(lambda: refused.extend(session.take_refusals()) or len(refused) == 3)
+
+        def three_came() -> bool:
+            refused.extend(session.take_refusals())
+            return len(refused) == 3
+
+        until(three_came)
         assert refused == [Refusal(SetControl("k", 3), "32 wait already")] * 3
         assert session.take_refusals() == ()
         for _ in range(3 * client_module.MOST_UNANSWERED):

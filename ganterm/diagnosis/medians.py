@@ -48,8 +48,8 @@ class Medians:
             _, values = history.newest(metric, history.rows - begin)
             # What lies before the rows in memory is not read for a median.
             begin = -(-(history.rows - len(values)) // BLOCK) * BLOCK
-            cut = values[begin - history.rows + len(values) :]
-            cut = cut[: last * BLOCK - begin].astype(np.float64).reshape(-1, BLOCK)
+            new = values[begin - history.rows + len(values) :][: last * BLOCK - begin]
+            cut = new.astype(np.float64).reshape(-1, BLOCK)
             whole = np.append(medians, _medians(cut)) if begin == end * BLOCK else _medians(cut)
             medians = whole[-BLOCKS:]
             self._known[metric] = (last, medians)

@@ -307,6 +307,9 @@ class RemoteSession:
                 bounds.check_snapshot(snapshot)
                 scalars = dict.fromkeys(METRICS, math.nan) | dict(snapshot.scalars)
                 self._misread = ""
+                # What is relative is so to a folder of the trainer's; absolute, it was moved.
+                if Path(snapshot.info.directory).is_absolute():
+                    self._run = Path(snapshot.info.directory)
                 info = replace(snapshot.info, directory=str(self._run))
                 with self._news:
                     self.snapshot = replace(

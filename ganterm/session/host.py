@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -32,6 +33,7 @@ class _Reporter(headless.PlainReporter):
         self._session = session
         self._pipe: int | None = pipe
         self._logged_at = float("-inf")
+        self._directory = Path()
 
     def loading(self, snapshot: Snapshot) -> None:
         """Each thing that is being done, once."""
@@ -41,12 +43,7 @@ class _Reporter(headless.PlainReporter):
 
     def started(self, snapshot: Snapshot) -> None:
         """From here on all output goes into the run directory."""
-        trouble = streams.turn_away(snapshot.info.directory, all_of_them=True)
-        if trouble:
-            text = f"{streams.LOG} cannot be opened: {trouble}; what is printed is dropped"
-            self._session.note("note", text=text)
-        for output in streams.outputs.values():
-            output.name = streams.LOG
+        self._print_into(Path(snapshot.info.directory))
         super().started(snapshot)
 
     def report(self, snapshot: Snapshot) -> None:
@@ -61,6 +58,10 @@ class _Reporter(headless.PlainReporter):
 
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended, and why."""
+        directory = Path(snapshot.info.directory)
+        if directory != self._directory:
+            # Where the last save went elsewhere, the log here may be deleted, or full.
+            self._print_into(directory)
         super().ended(snapshot)
         if snapshot.failure is not None:
             self._say(snapshot.failure.trace or snapshot.failure.message)
@@ -74,6 +75,16 @@ class _Reporter(headless.PlainReporter):
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
+
+    def _print_into(self, directory: Path) -> None:
+        """Have all that this process prints go into the log of a run directory."""
+        self._directory = directory
+        trouble = streams.turn_away(str(directory), all_of_them=True)
+        if trouble:
+            text = f"{streams.LOG} cannot be opened: {trouble}; what is printed is dropped"
+            self._session.note("note", text=text)
+        for output in streams.outputs.values():
+            output.name = streams.LOG
 
     def _tell(self, **told: Any) -> None:
         if self._pipe is not None:

@@ -42,6 +42,7 @@ from ganterm.training.device import memory_bytes
 from ganterm.training.healthy import Healthy
 from ganterm.training.heap import Heap
 from ganterm.training.keeper import ROWS_SECONDS, Wish
+from ganterm.training.lastsave import LastSave
 from ganterm.training.pace import Pace
 from ganterm.training.restore import Unusable
 from ganterm.training.rewind import first_usable
@@ -105,6 +106,9 @@ class Training:
             run,
             setup.facts,
         )
+        self._last_save = LastSave(
+            directory, standing, self._saving, self._teller, launch.runs_dir, self._publish
+        )
         self._heap = Heap()
         self._medians = Medians()
         self._judged_blocks = begin.history.view.rows // BLOCK
@@ -126,6 +130,11 @@ class Training:
             doing="",
             progress=None,
         )
+
+    @property
+    def unbegun(self) -> bool:
+        """Whether the run is new, and there is nothing yet that could be kept."""
+        return self._setup.beginning.checkpoint is None and not self._standing.step
 
     @property
     def _stop_reason(self) -> str | None:
@@ -206,13 +215,12 @@ class Training:
         self._window.picture()
         self._pace.rest()
         standing.state = "stopped" if self._stop_reason is not None else "finished"
-        saved, trouble = self._handed_over, None
+        saved, failure = self._handed_over, None
         if saved is None:
-            saved, trouble = self._saving.last()
-        failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
+            saved, failure = self._last_save.save()
         if failure is not None:
             standing.state = "failed"
-            teller.alarm("save", "Not saved", failure.message)
+        self._follow_directory()
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
         good = self._healthy.newest
@@ -470,7 +478,15 @@ class Training:
             )
             self._rest(cause=told)
 
+    def _follow_directory(self) -> None:
+        """Tell where the run directory is, where that is not what was told before."""
+        snapshot, path = self._board.snapshot, str(self._directory.path)
+        if snapshot.info.directory != path:
+            self._board.snapshot = replace(snapshot, info=replace(snapshot.info, directory=path))
+            self._teller.event("note", text=f"the run directory is now {clean(path, 4096)}")
+
     def _publish(self, failure: Failure | None = None) -> None:
+        self._follow_directory()
         standing, teller, snapshot = self._standing, self._teller, self._board.snapshot
         self._published_at = time.perf_counter()
         paused = standing.state == "paused"
