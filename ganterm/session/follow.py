@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ganterm.errors import UserError
+from ganterm.files import in_words
 from ganterm.limits import MOST_BETWEEN_ROWS
 from ganterm.session import records, runs
 from ganterm.session.columns import ColumnFiles, farthest, read_history
@@ -80,6 +81,8 @@ class Follower:
             content = self._files.run.read("events.jsonl", records.LONGEST_LINE, self._offset)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise UserError(clean(in_words(error), 400)) from None
         end = content.rfind(b"\n") + 1
         if not end and len(content) > records.LONGEST_LINE:
             # What has no end so far is no event; its end will be passed over as a torn line.
