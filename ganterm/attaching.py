@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,10 +42,12 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
             break
         found = _resumed(launches[0])
         if isinstance(found, int):
+            line.release()
             return found
         session = RemoteSession(found)
         session.start()
     stop.done()
+    line.release()
     last = session.snapshot
     name, where = clean(last.info.name), clean(last.info.directory)
     if session.ended.is_set():
@@ -69,8 +70,6 @@ def _resumed(launch: Launch) -> Pointer | int:
     """The pointer to a run that now goes on in the background, or the exit code."""
     from ganterm.session import detach
 
-    # Interrupted here, the process that begins is ended again.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = detach.start(launch, lambda doing: tell(f"{doing} ..."))
     if started.failure:
         tell(started.failure)

@@ -29,6 +29,7 @@ class Launch:
 
     ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
     is run with each raised alarm.
+    ``paused``: whether a run that goes on begins with a pause.
     ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
     ``passed_over``: a newer one that is not taken, since an alarm speaks against it.
     """
@@ -43,6 +44,7 @@ class Launch:
     stop_on: tuple[str, ...] = ()
     on_alarm: tuple[str, ...] = ()
     checkpoint: str = ""
+    paused: bool = False
     passed_over: str = ""
 
     def __post_init__(self) -> None:

@@ -24,6 +24,9 @@ from ganterm.training.iteration import Game
 from ganterm.training.restore import Checkpoint, Unusable
 from ganterm.training.sampler import Sampler
 
+LARGER = 8
+"""Times that a checkpoint may be larger than one of these networks, to be read at all."""
+
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
@@ -68,9 +71,11 @@ def from_checkpoint(
     they were.
     """
     known = runs.about(run)
+    # Of other networks it is told how they differ, as long as they are not far larger.
+    most = LARGER * state.size(game, sampler) + (1 << 26)
 
     def usable(candidate: CheckpointName) -> Checkpoint:
-        found = restore.read(run, candidate, known.id)
+        found = restore.read(run, candidate, known.id, most)
         restore.check(found, game, sampler, preset.discriminator.d_kind)
         return found
 

@@ -137,6 +137,13 @@ def game_tensors(game: Game) -> dict[str, Tensor]:
     return tensors
 
 
+def size(game: Game, sampler: Sampler) -> int:
+    """Bytes that the tensors of a checkpoint take, about: those of the random generators and the
+    names are in the last megabyte."""
+    tensors = live(game, sampler).values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + (1 << 20)
+
+
 def generators(game: Game, sampler: Sampler) -> dict[str, torch.Generator]:
     """All sources of randomness but that of the data's order.
 
