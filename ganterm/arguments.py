@@ -98,7 +98,10 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of how a run is watched."""
     options = (
         click.option(
-            "--headless", is_flag=True, help="No dashboard: progress on a tty, else lines."
+            "--headless",
+            is_flag=True,
+            help="No dashboard: progress on a tty, else lines. Output that is lost ends nothing; "
+            "exit code 1 where its end is missing.",
         ),
         click.option(
             "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,10 +45,12 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
             break
         found = _resumed(launches[0])
         if isinstance(found, int):
+            line.release()
             return found
         session = RemoteSession(found)
         session.start()
     stop.done()
+    line.release()
     tell(last_words(session))
     code = 1 if code is None else code
     return stop.code if stop.code is not None else code
@@ -88,8 +89,6 @@ def _resumed(launch: Launch) -> Pointer | int:
     """The pointer to a run that now goes on in the background, or the exit code."""
     from ganterm.session import detach
 
-    # Interrupted here, the process that begins is ended again.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = detach.start(launch, lambda doing: tell(f"{doing} ..."))
     if started.failure:
         tell(started.failure)

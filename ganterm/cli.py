@@ -5,6 +5,8 @@ What only some commands need, they load themselves: `attach` is to be there with
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from dataclasses import replace
@@ -22,6 +24,7 @@ from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
 from ganterm.session.peers import is_stopped, silence
 from ganterm.session.protocol import Stop
+from ganterm.signals import Interrupted
 from ganterm.streams import say, show, tell
 from ganterm.text import clean, json_line, nearest
 from ganterm.toml import content
@@ -196,7 +199,9 @@ def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: f
     where = clean(last.info.directory)
     if not ended:
         tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
-        if session.link.state == "stale" or is_stopped(found.pid):
+        if session.link.trouble:
+            tell(session.link.trouble)
+        elif session.link.state == "stale" or is_stopped(found.pid):
             tell(silence(found.pid))
     elif last.failure is not None:
         tell(f"{name}: {clean(last.failure.message, 400)}")
@@ -231,14 +236,22 @@ def main() -> NoReturn:
     """The console script."""
     interrupts.take()
     streams.fill()
+    streams.guard()
     try:
         _check_folder()
         code = cli.main(standalone_mode=False) or 0
-        sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         code = 130
+    except Interrupted as interrupted:
+        code = interrupted.code
     except Exception as error:  # noqa: BLE001 - no traceback without --debug
         code = _told(error)
+    trouble = streams.trouble_with_stdout()
+    if trouble:
+        code = code or 1
+        # Whoever closes a pipe has read what it wanted to.
+        if trouble != os.strerror(errno.EPIPE):
+            tell(f"the output cannot be written: {trouble}")
     sys.exit(code)
 
 
@@ -270,12 +283,6 @@ def _told(error: Exception) -> int:
         told = clean(error.format_message(), 600).rstrip(".")
         tell(f"{told}; see {context.command_path} --help" if context else told)
         return 2
-    if isinstance(error, OSError) and error.filename is None:
-        # What has no name is our output. Python would complain again at its exit.
-        streams.mute_stdout()
-        if not isinstance(error, BrokenPipeError):
-            tell(f"the output cannot be written: {error.strerror}")
-        return 1
     why = clean(f"{type(error).__name__}: {error}", 400)
     tell(f"unexpected {why}; --debug shows where")
     return 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ganterm import streams
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS, WHOLE
 from ganterm.session.protocol import ENDED, Event, RunInfo, Snapshot, Stop
@@ -18,6 +20,8 @@ from ganterm.text import clean, clean_lines, json_line
 
 LOOK_SECONDS = 0.1
 REPORT_SECONDS = 1.0
+LOSS_SECONDS = 10.0
+"""Rest between two notes of output that is lost, so that a disk just short of full fills no log."""
 _PLAIN = ("d_loss", "g_loss", "d_acc_real", "d_acc_fake", "grad_norm_d", "grad_norm_g", "diversity")
 
 
@@ -43,6 +47,43 @@ class Reporter(Protocol):
         """Nothing more comes; called in any case."""
 
 
+class _Losses:
+    """Tells, in the journal and on stderr, of output that is lost, and of how much once it is not.
+
+    What is lost ends no training.
+    """
+
+    def __init__(self, session: LocalSession) -> None:
+        self._session = session
+        self._noted: set[streams.Output] = set()
+        self._next: dict[streams.Output, float] = {}
+
+    def look(self) -> None:
+        """See how the output fares."""
+        for output in streams.outputs.values():
+            noted, now = output in self._noted, time.monotonic()
+            due = now >= self._next.get(output, 0.0)
+            if output.fails and not noted and due:
+                self._noted.add(output)
+                self._next[output] = now + LOSS_SECONDS
+                self._say_that_it_fails(output)
+            elif output.lost and not output.fails and (noted or due):
+                self._noted.discard(output)
+                self._say_how_much(output)
+
+    def _say_that_it_fails(self, output: streams.Output) -> None:
+        text = f"{output.name}: {output.trouble}: what cannot be written is dropped"
+        text = f"{text}; the training goes on"
+        self._session.note("note", text=text)
+        if not streams.is_stderr(output):
+            streams.tell(text)
+
+    def _say_how_much(self, output: streams.Output) -> None:
+        lines, output.lost = output.lost, 0
+        what = f"{lines:,} line{'s' if lines > 1 else ''} could not be written to {output.name}"
+        self._session.note("note", text=f"{what}: {output.trouble}")
+
+
 def watch(
     session: LocalSession,
     reporter: Reporter,
@@ -56,6 +97,7 @@ def watch(
     sooner where ``until`` is set: nobody reads the reports any more.
     """
     seen, waited, begun, code = 0, math.inf, False, 0
+    losses = _Losses(session)
     while until is None or not until.is_set():
         ended = session.ended.wait(LOOK_SECONDS)
         snapshot = session.snapshot
@@ -74,12 +116,13 @@ def watch(
                     gone = any(alarm.name == "source" for alarm in session.snapshot.alarms)
                     session.submit(Stop("data out of reach" if gone else "not finite"))
             seen += len(events)
+        losses.look()
         waited += LOOK_SECONDS
         if ended:
             break
         if not begun:
             reporter.loading(snapshot)
-        elif waited >= REPORT_SECONDS and snapshot.step:
+        elif waited >= REPORT_SECONDS and (snapshot.step or snapshot.state == "paused"):
             waited = 0.0
             reporter.report(snapshot)
     else:
@@ -231,9 +274,17 @@ class BarReporter:
             TimeElapsedColumn(),
             *([TimeRemainingColumn()] if steps else []),
             console=Console(stderr=True),
+            # Drawn by the thread that reports alone: whoever else has something to say, the
+            # trainer, say, must not wait for a terminal that does not read.
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._bar.add_task("loading", total=None, told="")
         self._steps = steps
+        self._others = streams.outputs.get("stderr")
+        if self._others is not None:
+            self._others.holds = True
         self._bar.start()
 
     def started(self, snapshot: Snapshot) -> None:
@@ -249,6 +300,7 @@ class BarReporter:
             total=None if share is None else 100,
             completed=0 if share is None else 100 * share,
         )
+        self._draw()
 
     def report(self, snapshot: Snapshot) -> None:
         """Step, losses and speed."""
@@ -261,6 +313,7 @@ class BarReporter:
             completed=snapshot.step,
             told=told,
         )
+        self._draw()
 
     def event(self, event: Event) -> None:
         """The event in one line above the bar."""
@@ -274,6 +327,16 @@ class BarReporter:
     def close(self) -> None:
         """Give the terminal its cursor back."""
         self._bar.stop()
+        if self._others is not None:
+            self._others.holds = False
+            self._others.flush()
+
+    def _draw(self) -> None:
+        """The bar, and above it what other threads have said."""
+        if self._others is not None:
+            for line in self._others.take().splitlines():
+                self._say(line)
+        self._bar.refresh()
 
     def _say(self, line: str) -> None:
         text = clean_lines(line)

@@ -1,6 +1,8 @@
 """What ends a run or its dashboard from outside: signals, and a terminal that is gone.
 
-SIGINT and SIGTERM: the step is finished, all is saved, and the exit code says which (130, 143).
+Signals that would end a process (``ENDING``): the step is finished, all is saved, and the exit code
+says which, 128 + its number: 130 for SIGINT, 143 for SIGTERM, 138 for SIGUSR1. One that whoever
+started us has ignored stays ignored.
 SIGHUP, or a terminal that answers with EIO or end of file, ends no training: only the screen, or
 the progress bar, goes; the process trains on without a terminal and prints into the log in the
 run directory. It ends at its last step or by another signal.
@@ -11,8 +13,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from ganterm import streams
 
@@ -20,10 +23,68 @@ if TYPE_CHECKING:
     # An attached dashboard has no trainer, and need not wait for its session to be loaded.
     from ganterm.session.local import LocalSession
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-HUNG_UP = 129
+ENDING = tuple(
+    signal.Signals[name]
+    for name in (
+        *("SIGINT", "SIGTERM", "SIGQUIT"),
+        # A scheduler's warning, as of Slurm or SGE; then limits, timers, and a power failure.
+        *("SIGUSR1", "SIGUSR2"),
+        *("SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPWR"),
+    )
+    if name in signal.Signals.__members__
+)
+"""Signals that would end the process unsaved by default, and after which it can still save."""
+HUNG_UP = 128 + signal.SIGHUP
 PATIENCE = 2.0
 """Seconds that the main thread gets to leave by itself once all is saved."""
+
+
+class Interrupted(BaseException):
+    """A signal ends what is under way; ``code`` is the exit code."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have the signals of ``ENDING`` raise Interrupted in the main thread, within."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(number)
+
+    before = handle(ENDING, interrupt)
+    try:
+        yield
+    finally:
+        _put_back(before)
+
+
+def handle(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> dict[int, Any]:
+    """Have signals handled, but those that are ignored; returns the handlers before."""
+    before = {}
+    for number in numbers:
+        found = signal.getsignal(number)
+        # None: not of Python's making, so it could not be put back.
+        if found not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, handler)
+    return before
+
+
+def _put_back(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@contextmanager
+def handlers_kept(numbers: Iterable[int]) -> Iterator[None]:
+    """Have the handlers of these signals as they were, once this is left."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        _put_back({number: handler for number, handler in before.items() if handler is not None})
 
 
 class SignalStop:
@@ -55,9 +116,12 @@ class SignalStop:
         self._main_is_done = threading.Event()
         # A handler may interrupt the main thread while that one holds it.
         self._lock = threading.RLock()
-        for number in CODES:
-            signal.signal(number, self._handle)
-        signal.signal(signal.SIGHUP, lambda *_: self.hang_up("SIGHUP"))
+        self._before = handle(ENDING, self._handle)
+        self._before |= handle([signal.SIGHUP], lambda *_: self.hang_up("SIGHUP"))
+
+    def release(self) -> None:
+        """Put back the handlers before these, where this process goes on to other work."""
+        _put_back(self._before)
 
     def done(self) -> None:
         """The main thread has nothing left to do that could hold it up."""
@@ -81,8 +145,11 @@ class SignalStop:
 
     def _handle(self, number: int, _frame: object) -> None:
         if self.code is not None:
-            self._out()
-        self.code = CODES[signal.Signals(number)]
+            # The kernel repeats SIGXCPU every second; nobody is in a hurry.
+            if number != signal.SIGXCPU:
+                self._out()
+            return
+        self.code = 128 + number
         self._goodbye(signal.Signals(number).name)
         if self._session is not None:
             self._session.stop(signal.Signals(number).name)

@@ -6,7 +6,6 @@ imported only where one is shown, torch by the trainer alone.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -22,12 +21,14 @@ from ganterm.headless import BarReporter, JsonReporter, PlainReporter, Reporter,
 from ganterm.session import health, listing, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
-from ganterm.signals import SignalStop
+from ganterm.session.protocol import HAND_OVER, HANDED_OVER
+from ganterm.signals import Interrupted, SignalStop
 from ganterm.streams import tell
 from ganterm.text import clean
 
 if TYPE_CHECKING:
     from ganterm.dashboard.welcome import Choice
+    from ganterm.session.detach import Started
 
 SWITCH_SECONDS = 0.0001
 """0.0005 left training less of its speed; Python's own 0.005 as much, within the noise."""
@@ -59,6 +60,8 @@ def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, 
     line.lost = stop.hang_up
     chosen = app.run()
     stop.done()
+    stop.release()
+    line.release()
     return chosen, stop.code or 0
 
 
@@ -100,21 +103,13 @@ def headless(launch: Launch, as_json: bool, debug: bool) -> int:
         reporter = PlainReporter()
     session = LocalSession(launch)
     stop = SignalStop(session)
+    for output in streams.outputs.values():
+        output.gone = stop.hang_up
     session.start()
     code = 0
     try:
         # Reports into a file or a pipe go on when the terminal is gone.
         code = watch(session, reporter, until=stop.hung_up if sys.stdout.isatty() else None)
-    except BrokenPipeError:
-        if not stop.cause:
-            session.stop("nobody reads the output")
-            session.ended.wait()
-            raise
-        streams.mute_stdout()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        stop.hang_up("EIO")
     finally:
         reporter.close()
     if stop.cause and not session.ended.is_set():
@@ -124,7 +119,8 @@ def headless(launch: Launch, as_json: bool, debug: bool) -> int:
 
 
 def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
-    """Train in the dashboard, and without it once its terminal is gone or ``q`` leaves it."""
+    """Train in the dashboard, without it once its terminal is gone, and in the background once
+    ``q`` ``l`` leaves it."""
     from ganterm.dashboard.terminal import check_terminal, choose_colors, choose_glyphs
 
     check_terminal()
@@ -132,6 +128,7 @@ def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
     from ganterm.dashboard.line import Line
 
     # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
+    seconds = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     line, colors = Line(), choose_colors(color, os.environ)
     signs = choose_glyphs(glyphs, colors)
@@ -149,23 +146,113 @@ def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
             break
     if app.leaving_now:
         os._exit(130)
-    if stop.cause:
-        line.release()
+    line.release()
+    sys.setswitchinterval(seconds)
     if app.left_training:
-        _tell_how_to_reach(os.getpid())
-        tell("training goes on here, without a screen; ctrl+c stops and saves")
-        while not stop.cause and not session.ended.wait(0.2):
-            pass
+        return _leave(session, stop, launches[-1], debug)
     if code is None or stop.cause:
         _go_on(session, stop)
+    return _end(session, stop, 1 if code is None else code, debug)
+
+
+def _end(session: LocalSession, stop: SignalStop, code: int, debug: bool) -> int:
+    """Wait for the end of a run and tell of it; the exit code."""
     session.ended.wait()
     last = session.snapshot
     if last.info.directory:
         tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
-    ending = _ending(session, stop.code, 1 if code is None else code, debug)
+    ending = _ending(session, stop.code, code, debug)
     # Only now: a terminal that does not read may hold up what is told.
     stop.done()
     return ending
+
+
+def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool) -> int:
+    """Have the run go on in a process of its own, or else in this one; the exit code.
+
+    A process with threads cannot be forked, so the run is saved and ended, and resumed there.
+    """
+    from ganterm.session import detach as background
+
+    tell(f"handing the training over to the background, at step {session.snapshot.step:,} ...")
+    _warn_of_logout()
+    if session.watchers:
+        tell("who is attached to it sees it end, and can attach again once it is handed over")
+    seen = len(session.events())
+    session.hand_over()
+    while not session.ended.wait(0.05):
+        for event in session.events(seen):
+            if event.kind == "refused" and event.data["key"] == HAND_OVER:
+                return _stay(session, stop, event.data["reason"], debug)
+    info = session.snapshot.info
+    if stop.code is not None or not (_is_handed_over(session) or _has_not_begun(session)):
+        return _end(session, stop, 0, debug)
+    try:
+        launch = _to_go_on_with(session, launch)
+    except UserError as error:
+        tell(f"saved, but not handed over: {error}")
+        return _end(session, stop, 1, debug)
+    try:
+        if info.directory and launch.device != "cpu" and not launch.preset.run.deterministic:
+            tell(f"on {launch.device} without run.deterministic it goes on, but not bit for bit")
+        started = background.start(launch, lambda doing: tell(f"{doing} ..."))
+        failure = started.failure
+    except (UserError, OSError) as error:
+        failure = clean(error, 400)
+    except Interrupted as interrupted:
+        stop.done()
+        if info.directory:
+            tell(f"stopped, all of it in {clean(info.directory)}")
+        return interrupted.code
+    if not failure:
+        stop.done()
+        _tell_of_background(started)
+        return 0
+    session, before = LocalSession(launch), stop
+    stop = SignalStop(session)
+    if before.cause:
+        stop.hang_up(before.cause)
+    session.start()
+    return _stay(session, stop, failure, debug)
+
+
+def _is_handed_over(session: LocalSession) -> bool:
+    last = session.events()[-1:]
+    return bool(last) and last[0].kind == "stop" and last[0].data["reason"] == HANDED_OVER
+
+
+def _has_not_begun(session: LocalSession) -> bool:
+    """Whether it was stopped before there was anything to save."""
+    return session.snapshot.state == "stopped" and not session.snapshot.info.directory
+
+
+def _to_go_on_with(session: LocalSession, launch: Launch) -> Launch:
+    """A launch that goes on where the run of a session was ended; UserError if none can."""
+    directory = session.snapshot.info.directory
+    if not directory:
+        return launch
+    # The one that was just saved, whatever an alarm says of it.
+    saved = session.events()[-1].data["saved"].rpartition("/")[2]
+    resumed = runs.resumption(
+        Path(directory), launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
+    )
+    kinds = [e.kind for e in session.events() if e.kind in ("start", "resume", "pause", "unpause")]
+    return replace(resumed, on_alarm=launch.on_alarm, paused=kinds[-1:] == ["pause"])
+
+
+def _stay(session: LocalSession, stop: SignalStop, why: str, debug: bool) -> int:
+    """Train on in this process, which is a job of the shell like any other; the exit code."""
+    tell(f"not handed over: {why}")
+    tell(
+        "training goes on here, without a screen, as a job of this shell: ctrl+z stops it, "
+        "bg and fg let it go on, ctrl+c stops and saves"
+    )
+    _tell_how_to_reach(os.getpid())
+    while not stop.cause and not session.ended.wait(0.2):
+        pass
+    if stop.cause:
+        _go_on(session, stop)
+    return _end(session, stop, 0, debug)
 
 
 def _again(session: LocalSession, launches: list[Launch]) -> None:
@@ -194,21 +281,33 @@ def detach(launch: Launch) -> int:
     """Train in a process of its own; returns once that trains, or has failed."""
     from ganterm.session import detach as background
 
+    _warn_of_logout()
+    started = background.start(launch, lambda doing: tell(f"{doing} ..."))
+    if started.failure:
+        tell(started.failure)
+        return started.code
+    _tell_of_background(started)
+    return 0
+
+
+def _warn_of_logout() -> None:
+    from ganterm.session import detach as background
+
     if background.logout_kills():
         tell(
             "systemd will end this run when you log out (KillUserProcesses=yes); instead:\n"
             "  loginctl enable-linger; systemd-run --user --scope ganterm ... --detach"
         )
-    started = background.start(launch, lambda doing: tell(f"{doing} ..."))
-    if started.failure:
-        tell(started.failure)
-        return started.code
+
+
+def _tell_of_background(started: Started) -> None:
+    from ganterm.session import detach as background
+
     tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
     # Where it cannot be attached to, the way that is left is told.
     with suppress(UserError):
         background.pointer_to(started)
     _tell_how_to_reach(started.pid)
-    return 0
 
 
 def _tell_how_to_reach(pid: int) -> None:

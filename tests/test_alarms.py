@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ganterm.controls import KNOBS, Controls, parse_assignment
 from ganterm.dashboard.keys import ACTIONS
+from ganterm.diagnosis.medians import BLOCK, Medians
 from ganterm.diagnosis.rule import Finding, Record, Rule, Traits, rules
 from ganterm.losses import LOSSES
 from ganterm.session.findings import Alarm, Diagnosis, Modes, ModeTrail, Reading, Series
@@ -55,6 +58,7 @@ class Story:
         self.record: Record | None = None
         self._history = History(tuple(METRICS))
         self._diagnosis = Diagnosis()
+        self._medians = Medians()
         self._alarms = Alarms(self._tell)
 
     def _tell(self, alarm: Alarm, change: str) -> None:
@@ -90,10 +94,31 @@ class Story:
             modes=modes or known.modes,
             mode_trail=trail,
         )
-        self.record = Record(step, self.controls, self._history.view, self._diagnosis, self.traits)
+        self.record = Record(
+            step, self.controls, self._history.view, self._diagnosis, self.traits, self._medians
+        )
         self._alarms.judge(self.record)
         self.raised = self._alarms.raised
         return self
+
+    def drain(self) -> Story:
+        """What the rows so far say between two rounds."""
+        self.record = Record(
+            self._history.view.last_step,
+            self.controls,
+            self._history.view,
+            self._diagnosis,
+            self.traits,
+            self._medians,
+        )
+        self._alarms.judge(self.record, examined=False)
+        self.raised = self._alarms.raised
+        return self
+
+    @property
+    def alarms(self) -> Alarms:
+        """The alarms themselves."""
+        return self._alarms
 
     def rounds(
         self, count: int, readings: Readings = lambda at: {}, rows: Rows = lambda step: {}
@@ -118,9 +143,9 @@ def modes_of(shares: list[float], step: int, kind: str = "digit", samples: int =
     return Modes(step, names, made, expected, made >= 0.1 * expected, samples, kind)
 
 
-def digits(story: Story, shares: list[float], kind: str = "digit") -> Story:
+def digits(story: Story, shares: list[float], kind: str = "digit", steps: int = EVERY) -> Story:
     """A round of labelled pictures whose samples fall on ten digits so."""
-    story.rows(EVERY)
+    story.rows(steps)
     made = np.array(shares)
     some = made > 0
     kl = float((made[some] * np.log(10 * made[some])).sum())
@@ -379,6 +404,161 @@ def test_without_a_fresh_vendi_score_distances_tell_of_a_collapse() -> None:
     assert story.raised["collapse"].since == 1100
 
 
+ROWS_ALONE = ("d_dead", "d_stuck", "d_wins", "divergence", "exploding")
+
+
+@pytest.mark.parametrize("name", ROWS_ALONE)
+@pytest.mark.parametrize("every", [1, 7, 20, 333])
+def test_what_rows_say_is_told_between_rounds_whatever_their_pace(name: str, every: int) -> None:
+    """No sooner, in steps, than by rounds every hundred steps, and no later than by these."""
+    bad = late(WRONG[name]["rows"])
+    by_rounds = Story().rounds(10)
+    while not by_rounds.told:
+        by_rounds.rounds(1, rows=bad)
+    between = Story()
+    while not between.told:
+        between.rows(every, bad).drain()
+    (_, _, expected), (told, change, step) = by_rounds.told[0], between.told[0]
+    assert (told, change) == (name, "raised")
+    assert expected - 2 * EVERY <= step <= expected + BLOCK + 2 * every
+    assert between.raised[name].since == by_rounds.raised[name].since
+    assert between.raised[name].remedies
+    since = between._history.view.last_step
+    while between.raised:
+        between.rows(every).drain()
+    assert between.names("cleared") == [name]
+    assert between._history.view.last_step >= since + EVERY
+
+
+@pytest.mark.parametrize("every", [1, 20, 333])
+def test_healthy_rows_with_spikes_raise_nothing_at_any_pace(every: int) -> None:
+    spikes = {"grad_norm_g": 1e9, "d_loss": -1e9, "g_loss": 1e9, "d_auc": 0.0, "grad_norm_d": 1e9}
+    story = Story()
+    for _ in range(3000 // every):
+        story.rows(every, lambda step: spikes if step % 50 == 0 else {}).drain()
+    assert story.told == []
+
+
+@pytest.mark.parametrize("rows", [{"grad_norm_g": 1e8}, {"d_loss": -4e9, "g_loss": 4e9}])
+def test_what_is_beyond_all_bounds_is_told_within_a_few_blocks(rows: Mapping[str, float]) -> None:
+    """Also at the very start, where there is no past to compare with."""
+    story = Story()
+    for _ in range(40):
+        story.rows(7, late(rows, 10)).drain()
+        if story.told:
+            break
+    ((name, _, step),) = story.told
+    assert name in ("exploding", "divergence")
+    assert step <= 100
+    assert story.raised[name].since <= 21
+
+
+def test_a_first_finding_calls_for_another_round_that_counts_once_it_is_far_enough() -> None:
+    story = Story()
+    for shares in [EVEN] * 8 + [THREE]:
+        digits(story, shares)
+    assert story.alarms.outlook.doubt == "Mode collapse"
+    urgency = story.alarms.urgency
+    assert urgency is not None and 900 < urgency.step < 1000
+    digits(story, THREE, steps=10)
+    assert story.told == [] and story.alarms.urgency == urgency
+    digits(story, THREE, steps=urgency.step - 910)
+    assert story.told == [("collapse", "raised", urgency.step)]
+    assert story.raised["collapse"].since == 900
+    assert story.alarms.urgency is None and story.alarms.outlook.doubt == ""
+
+
+def test_nothing_is_urgent_once_a_finding_was_none() -> None:
+    story = Story()
+    for shares in [EVEN] * 8 + [THREE] + [EVEN]:
+        digits(story, shares)
+    assert story.alarms.urgency is None and story.alarms.outlook.doubt == ""
+
+
+def test_rounds_that_come_at_once_make_no_rule_more_hasty() -> None:
+    """Modes that are lost have to stay so, and a G that spreads is given its time."""
+    some = [0.125, 0.125, 0.0, *[0.125] * 2, 0.0, *[0.125] * 4]
+    story = Story()
+    for shares in [EVEN] * 10:
+        digits(story, shares)
+    for _ in range(15):
+        digits(story, some, steps=25)
+    assert story.told == []
+    for _ in range(4):
+        digits(story, some, steps=25)
+    assert story.names() == ["lost_modes"]
+    spreading = Story()
+    for at in range(48):
+        uneven = np.exp(-np.arange(10) * 4 * 0.8 ** (at / 4))
+        digits(spreading, (uneven / uneven.sum()).tolist(), steps=25)
+    assert spreading.told == []
+
+
+def test_readings_of_a_rule_that_doubts_are_wanted() -> None:
+    story = Story().rounds(10, lambda step: {"memorised": 0.0})
+    story.rounds(1, lambda step: {"memorised": 60.0})
+    urgency = story.alarms.urgency
+    assert urgency is not None and urgency.measures == {"memorised"}
+
+
+def test_a_run_is_sure_to_be_healthy_once_a_collapse_could_have_been_raised() -> None:
+    story = Story()
+    sure = []
+    for _ in range(8):
+        digits(story, EVEN)
+        sure.append(story.alarms.outlook.sure)
+    assert sure == [False] * 5 + [True] * 3
+    assert not Story().rows(2000).drain().alarms.outlook.sure
+    dense = digits(Story().rows(500), EVEN, steps=10)
+    for _ in range(4):
+        digits(dense, EVEN, steps=10)
+    assert not dense.alarms.outlook.sure
+    assert digits(dense, EVEN, steps=10).alarms.outlook.sure
+
+
+def test_streaks_go_on_where_a_run_was_left_and_names_of_old_ones_are_no_harm() -> None:
+    told: list[str] = []
+    before = {"collapse": (1, 900), "exploding": (1, 300), "rule_of_old": (3, 5)}
+    alarms = Alarms(lambda alarm, change: told.append(alarm.name), (), before)
+    assert alarms.streaks == {"collapse": (1, 900), "exploding": (1, 300)}
+    assert alarms.urgency is not None
+    story = Story()
+    for shares in [EVEN] * 9 + [THREE]:
+        digits(story, shares)
+    assert story.record is not None
+    alarms.judge(story.record)
+    assert told == ["collapse"]
+
+
+@given(
+    st.lists(st.integers(1, 700), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_medians_that_are_kept_are_those_of_all_rows(
+    parts: list[int], every: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    history, kept = History(tuple(METRICS), every=every), Medians()
+    for part in parts:
+        rows = random.standard_normal((part, len(METRICS))).astype(np.float32)
+        rows[random.random(rows.shape) < 0.3] = np.nan
+        history.append(rows)
+        names = ["d_loss", "g_loss"][: 1 + part % 2]
+        steps, values = kept.newest(history.view, names)
+        fresh_steps, fresh = Medians().newest(history.view, names)
+        assert steps.tolist() == fresh_steps.tolist()
+        np.testing.assert_array_equal(values, fresh)
+        whole = history.view.rows // BLOCK
+        assert len(steps) == min(whole, 100)
+        if whole:
+            _, newest = history.view.newest("d_loss", history.view.rows % BLOCK + BLOCK)
+            known = newest[:BLOCK][np.isfinite(newest[:BLOCK])]
+            told = values[0, -1]
+            assert np.isnan(told) if len(known) < 10 else told == pytest.approx(np.median(known))
+
+
 def every_remedy() -> Iterator[tuple[Rule, Controls, str]]:
     """All remedies of all rules under controls of many kinds."""
     for loss in LOSSES:
@@ -436,6 +616,15 @@ def test_remedies_are_of_the_controls_in_force() -> None:
         ":r1 0.1",
     ]
     assert presses("d_wins", Controls(r1=1.0))[0] == "d"
+    for name in ("collapse", "lost_modes"):
+        ahead = presses(name, Controls(k=1, l=3))
+        assert ahead[0] == "l" and "k" not in ahead
+        assert ahead.index(":lr_g 0.0001") < ahead.index(":r1 0.1")
+        both = presses(name, Controls(k=5, l=2))
+        assert both[0] == "l" and both.index(":r1 0.1") < both.index("k")
+        assert presses(name, Controls(k=5, l=1))[:2] == [":r1 0.1", "k"]
+    for name in ("d_stuck", "mode_hopping", "oscillation"):
+        assert presses(name, Controls(k=1, l=3))[0] == "l"
     assert ":loss rpgan_r1_r2" not in presses("collapse", Controls(loss="rpgan_r1_r2"))
     assert all(not p.startswith(":loss") for p in presses("collapse", Controls(loss="began")))
 

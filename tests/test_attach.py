@@ -258,6 +258,7 @@ WAYS_OUT: dict[str, tuple[Callable[[Terminal], None], int]] = {
     "SIGTERM": (lambda t: t.signal(signal.SIGTERM), 143),
     "SIGINT": (lambda t: t.signal(signal.SIGINT), 130),
     "SIGHUP": (lambda t: t.signal(signal.SIGHUP), 129),
+    "SIGUSR1": (lambda t: t.signal(signal.SIGUSR1), 138),
     "ctrl+c twice": (press_in_turn("\x03", "\x03"), 130),
     "q": (press_in_turn("q", "l"), 0),
     "an exception": (close_help, 1),
@@ -358,21 +359,19 @@ def test_a_start_that_fails_in_the_background_leaves_nothing(tmp_path: Path) -> 
 
 def test_a_dashboard_left_training_outlives_its_terminal(tmp_path: Path, ended: list[int]) -> None:
     terminal = Terminal([*GANTERM, *TRAIN, "--run", "a"], tmp_path)
-    ended.append(terminal.process.pid)
     run = tmp_path / "runs" / "a"
     terminal.until(lambda _: pointers())
     terminal.press("q")
     terminal.until(lambda t: "leave it training" in t.text)
     terminal.press("l")
-    terminal.until(lambda t: "ganterm stop a" in t.text)
-    before = listing._newest_step(run)
-    terminal.until(lambda _: listing._newest_step(run) > before)
-    for handle in (terminal.master, terminal.slave):
-        os.close(handle)
+    assert terminal.wait() == 0
+    assert "ganterm stop a" in terminal.text
+    ended.append(pointed("a").pid)
+    terminal.hang_up()
     goes_on(run)
     done = ganterm(tmp_path, "stop", "a")
     assert done.returncode == 0, done.stderr
-    assert terminal.process.wait(30) == 0
+    until(lambda: (run / "host.log").exists() and not pointers())
     assert "stopped at step" in (run / "host.log").read_text()
     assert [event["kind"] for event in events(run, "detach")] == ["detach"]
 

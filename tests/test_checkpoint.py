@@ -30,13 +30,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save as pack
 from torch import Tensor
 
+from ganterm.files import Folder
 from ganterm.session import runs
 from ganterm.session.findings import Alarm, Remedy
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Counters, SaveCheckpoint, SetControl
 from ganterm.session.runs import CheckpointName
-from ganterm.training import checkpoint, keeper, restore, retention, rundir
+from ganterm.training import checkpoint, keeper, restore, retention, writer
 from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS
 from ganterm.training.keeper import Keeper, News, Wish
 from ganterm.training.restore import Unusable
@@ -96,12 +97,16 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def held(run: Path) -> Folder:
+    return Folder.at(run / "checkpoints")
+
+
 def save(
     run: Path, step: int, branch: int = 0, own: bool = False, size: int = 10
 ) -> CheckpointName:
     tensors = some_tensors(step, size)
     state = some_state(step, branch, architecture=architecture(tensors))
-    return checkpoint.save(run / "checkpoints", tensors, state, own)
+    return checkpoint.save(held(run), tensors, state, own)
 
 
 def steps_kept(run: Path) -> list[int]:
@@ -121,7 +126,7 @@ def test_what_is_written_is_what_is_read(run: Path) -> None:
 def test_an_alarm_with_its_figures_is_kept(run: Path) -> None:
     figures = {"share": np.float32(0.5), "counts": np.arange(3), "names": ("a", "b")}
     alarm = Alarm("collapse", "T", "m", 1, 2, evidence=figures, remedies=(Remedy("k", "more"),))
-    name = checkpoint.save(run / "checkpoints", some_tensors(), some_state(3, alarms=[alarm]))
+    name = checkpoint.save(held(run), some_tensors(), some_state(3, alarms=[alarm]))
     (kept,) = restore.read(run, name, RUN).state.alarms
     assert kept.evidence == {"share": 0.5, "counts": [0, 1, 2], "names": ["a", "b"]}
     assert (kept.raised, kept.remedies) == (2, (Remedy("k", "more"),))
@@ -247,7 +252,7 @@ def test_a_link_is_no_file(copy: Path) -> None:
     path = folder(copy) / TENSORS
     path.rename(copy / "elsewhere")
     path.symlink_to(copy / "elsewhere")
-    assert refused(copy) == f"{TENSORS}: a link, not a file"
+    assert refused(copy).startswith(f"{TENSORS}: a link to another place; ganterm follows none")
 
 
 def reseal(run: Path, file: str, content: bytes, **manifest: Any) -> None:
@@ -297,7 +302,7 @@ def _torch_saved(thing: object) -> bytes:
 )
 def test_what_could_not_be_read_again_is_not_written(wrong: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected"):
-        checkpoint.save(tmp_path, some_tensors(), some_state(4, **wrong))
+        checkpoint.save(Folder.at(tmp_path), some_tensors(), some_state(4, **wrong))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -415,7 +420,7 @@ def _above_two(acknowledged: Any) -> bool:
 def _save_for_ever(run: Path, acknowledged: Any) -> None:
     for step in range(1, 10**6):
         save(run, step, size=20_000)
-        retention.prune(run, 10**6)
+        retention.prune(held(run), 10**6)
         acknowledged.value = step
 
 
@@ -450,15 +455,13 @@ def test_of_200_kills_none_harms_a_checkpoint(run: Path) -> None:
     kill_savers(run, 200, seed=1)
 
 
-@pytest.mark.parametrize("kind", ["write", "fsync", "replace", "rename", "mkdir"])
+@pytest.mark.parametrize("kind", ["open", "fsync", "rename", "mkdir"])
 def test_whichever_call_to_the_disk_fails_what_was_there_stays(
     run: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Each call of that kind, the first to the last, fails once; without a failure it is saved."""
     save(run, 1)
-    place = os if kind == "fsync" else Path
-    name = {"write": "open"}.get(kind, kind)
-    plain = getattr(place, name)
+    plain = getattr(os, kind)
     for failing in range(100):
         calls = iter(range(100))
 
@@ -469,7 +472,7 @@ def test_whichever_call_to_the_disk_fails_what_was_there_stays(
 
         step = 2 + failing
         with monkeypatch.context() as patch:
-            patch.setattr(place, name, call)
+            patch.setattr(os, kind, call)
             try:
                 save(run, step)
                 break
@@ -495,8 +498,8 @@ def test_the_newest_three_the_users_own_and_the_best_stay(run: Path) -> None:
     for step in range(1, 9):
         save(run, step, own=step in (2, 7))
         if step == 3:
-            checkpoint.point(run / "checkpoints", CheckpointName(0, 3), retention.BEST)
-        retention.prune(run, 1000)
+            checkpoint.point(held(run), CheckpointName(0, 3), retention.BEST)
+        retention.prune(held(run), 1000)
     assert steps_kept(run) == [2, 3, 5, 6, 7, 8]
     assert not list(run.rglob("*.tmp"))
 
@@ -505,15 +508,15 @@ def test_over_the_budget_the_oldest_automatic_ones_go_first(run: Path) -> None:
     size = 2**20 // 4 // 2
     for step in (1, 2, 3, 4):
         save(run, step, own=step == 1, size=size)
-    checkpoint.point(run / "checkpoints", CheckpointName(0, 2), retention.BEST)
-    retention.prune(run, 10)
+    checkpoint.point(held(run), CheckpointName(0, 2), retention.BEST)
+    retention.prune(held(run), 10)
     assert steps_kept(run) == [1, 2, 3, 4], "half a megabyte each"
-    assert [name.step for name in retention.prune(run, 2)] == [3]
-    assert [name.step for name in retention.prune(run, 1)] == [2]
+    assert [name.step for name in retention.prune(held(run), 2)] == [3]
+    assert [name.step for name in retention.prune(held(run), 1)] == [2]
     assert steps_kept(run) == [1, 4], "the user's own and the newest stay whatever they take"
     save(run, 5, own=True, size=size)
-    checkpoint.point(run / "checkpoints", CheckpointName(0, 4))
-    assert retention.prune(run, 1) == []
+    checkpoint.point(held(run), CheckpointName(0, 4))
+    assert retention.prune(held(run), 1) == []
     assert steps_kept(run) == [1, 4, 5], "LATEST is never left without what it names"
 
 
@@ -522,7 +525,7 @@ def test_what_is_damaged_or_foreign_is_not_removed(run: Path) -> None:
         save(run, step)
     (run / "checkpoints" / "step_0000000001-b0" / MANIFEST).write_text("?")
     (run / "checkpoints" / "mine").mkdir()
-    retention.prune(run, 1)
+    retention.prune(held(run), 1)
     assert steps_kept(run) == [1, 4, 5, 6]
     assert (run / "checkpoints" / "mine").is_dir()
 
@@ -546,7 +549,7 @@ def test_it_is_time_every_few_minutes_but_not_twice_at_a_step(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(keeper.time, "monotonic", lambda: clock[0])
-    never, every_five = Keeper(run, 0, 1), Keeper(run, 5, 1)
+    never, every_five = Keeper(Folder.at(run), 0, 1), Keeper(Folder.at(run), 5, 1)
     clock[0] += 299
     assert not every_five.due(8)
     clock[0] += 1
@@ -573,7 +576,7 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
         return plain(*arguments)
 
     monkeypatch.setattr(checkpoint, "save", slow)
-    the_keeper = Keeper(run, 0, 1)
+    the_keeper = Keeper(Folder.at(run), 0, 1)
     the_keeper.ask(Wish(own=True))
     take(the_keeper, 1)
     assert writing.wait(30)
@@ -595,13 +598,14 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        self._write = checkpoint.write_atomically
-        monkeypatch.setattr(checkpoint, "write_atomically", self)
+        plain = Folder.write_atomically
 
-    def __call__(self, path: Path, content: bytes) -> None:
-        if self.full and path.name == MANIFEST:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self._write(path, content)
+        def write(folder: Folder, name: str, content: bytes) -> None:
+            if self.full and name == MANIFEST:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            plain(folder, name, content)
+
+        monkeypatch.setattr(Folder, "write_atomically", write)
 
 
 def test_a_full_disk_is_told_tried_again_and_harms_nothing(
@@ -653,7 +657,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     launch: Callable[..., Launch], small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "RETRY_SECONDS", 0.2)
-    monkeypatch.setattr(rundir, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.2)
     session = LocalSession(replace(launch(steps=None), runs_dir=small_disk / "runs"))
     session.start()
     until(lambda: session.snapshot.step > 3)

@@ -88,7 +88,16 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),
+        (signal.SIGQUIT, 131),
+        (signal.SIGXCPU, 152),
+    ],
+)
 def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = subprocess.Popen([*GANTERM, *TRAIN], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -358,7 +367,7 @@ def test_version_and_help() -> None:
 def test_no_text_of_the_help_is_a_docstring(tmp_path: Path) -> None:
     for words in ([], *([name] for name in cli.commands)):
         told = ganterm(tmp_path, *words, "--help")
-        assert told.returncode == 0 and "Usage: ganterm" in told.stdout
+        assert told.returncode == 0 and "Usage: " in told.stdout
         optimised = ganterm(tmp_path, *words, "--help", PYTHONOPTIMIZE="2")
         assert optimised.stdout == told.stdout
     described = [c for c in ({cli} | set(cli.commands.values())) if c.help]

@@ -24,7 +24,7 @@ from ganterm.dashboard.draw.surface import NOWHERE, SHADES, shades_of
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.panels.banner import BannerPanel
 from ganterm.dashboard.panels.curves import DistanceCurve, DiversityCurve
-from ganterm.dashboard.panels.diagnosis import DiagnosisPanel, lost
+from ganterm.dashboard.panels.diagnosis import DiagnosisPanel, missing
 from ganterm.dashboard.panels.layers import LayersPanel, chosen, decades
 from ganterm.dashboard.panels.modes import ModesPanel
 from ganterm.dashboard.panels.panel import Panel
@@ -122,10 +122,20 @@ def test_modes_on_one_row_and_a_thousand_of_them() -> None:
 
 def test_the_lost_are_named_as_far_as_there_is_room() -> None:
     few = some([0.5, 0.5, 0.0, 0.0])
-    assert lost(few, 40, Glyphs()) == "lost: 2 3"
-    assert lost(modes(600, 1000), 30, Glyphs()) == "lost: 600 601 602 … 397 more"
-    assert lost(modes(600, 1000), 5, Glyphs()) == ""
-    assert lost(some([0.5, 0.5]), 40, Glyphs()) == ""
+    assert missing(few, True, 40, Glyphs()) == "lost: 2 3"
+    assert missing(few, False, 40, Glyphs()) == "not found: 2 3"
+    assert missing(modes(600, 1000), True, 30, Glyphs()) == "lost: 600 601 602 … 397 more"
+    assert missing(modes(600, 1000), True, 5, Glyphs()) == ""
+    assert missing(some([0.5, 0.5]), True, 40, Glyphs()) == ""
+
+
+def test_modes_are_missing_only_beyond_what_samples_of_the_data_leave_out() -> None:
+    assert modes(9, 10).missing == 1
+    # Of 1,000 modes, 4,000 samples of the data leave out some 18.
+    assert modes(975, 1000).missing == 0
+    assert modes(900, 1000).missing == 100
+    none = replace(modes(0, 8), samples=0)
+    assert none.missing == 8
 
 
 @settings(deadline=None, max_examples=80)

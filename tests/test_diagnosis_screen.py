@@ -10,16 +10,21 @@ import pytest
 from textual.widgets import OptionList
 
 from ganterm.controls import Controls
+from ganterm.dashboard import palette
 from ganterm.dashboard.app import Dashboard
+from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.draw.looks import LOOKS
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.health import health
 from ganterm.dashboard.keys import ACTIONS
 from ganterm.dashboard.panels.banner import BannerPanel
+from ganterm.dashboard.panels.diagnosis import DiagnosisPanel
+from ganterm.dashboard.panels.modes import ModesPanel
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.screens.alarms import AlarmsScreen
 from ganterm.session.board import Board
-from ganterm.session.findings import Alarm, Diagnosis, Remedy
+from ganterm.session.findings import Alarm, Diagnosis, Outlook, Remedy
 from ganterm.session.protocol import Event, Pause, Sample, SetControl, View
 from tests.diagnosed import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
 from tests.test_dashboard import SIZES, TIME, notices, running, screen_text, shown
@@ -34,7 +39,8 @@ def diagnosed(found: Diagnosis | None = None, every: int = 250, **known: Any) ->
     board = running(**known)
     info = replace(board.snapshot.info, diagnose_every=every)
     found = diagnosis() if found is None else found
-    board.snapshot = replace(board.snapshot, info=info, diagnosis=found)
+    outlook = known.get("outlook", Outlook(sure=True))
+    board.snapshot = replace(board.snapshot, info=info, diagnosis=found, outlook=outlook)
     return board
 
 
@@ -50,10 +56,77 @@ def event(alarm: Alarm, state: str, step: int) -> Event:
 async def test_the_overview_says_health_diversity_and_modes(size: tuple[int, int]) -> None:
     async with shown(diagnosed(diagnosis(lost=2)), size) as (app, _):
         told = screen_text(app)
-    assert "● healthy" in told
+    assert "healthy" not in told and "watching" in told
     assert "8 of 10 digits" in told
     assert "87 %" in told
-    assert all(f"{sign}" in told for sign in (("8×", "9×") if size == SIZES[0] else ("lost: 8 9",)))
+    signs = ("8×", "9×") if size == SIZES[0] else ("not found: 8 9",)
+    assert all(sign in told for sign in signs)
+
+
+def reds(cells: Cells) -> str:
+    """All that is written in the colour of alarms."""
+    rows, columns = cells.size
+    looks = [[LOOKS[cells.styles[row, column]] for column in range(columns)] for row in range(rows)]
+    marked = [
+        cells.chars[row, column]
+        for row in range(rows)
+        for column in range(columns)
+        if (color := looks[row][column].color) is not None and color.name == palette.ALARM
+    ]
+    return "".join(marked).replace(" ", "")
+
+
+def counting(app: Dashboard) -> list[Panel]:
+    """The panels that count modes."""
+    every = app.screen.query(Panel).results(Panel)
+    return [panel for panel in every if isinstance(panel, DiagnosisPanel | ModesPanel)]
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "too early to tell": {"outlook": Outlook()},
+    "last looked at step 1,200": {"outlook": Outlook(sure=True, late=True)},
+    "checking again: mode collapse": {"outlook": Outlook(sure=True, doubt="Mode collapse")},
+    "watching: 9 of 10 digits not found": {"outlook": Outlook(sure=True)},
+}
+SHORT = ("too early", "as of 1,200", "checking", "watching")
+
+
+@pytest.mark.parametrize("words", STATES)
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_run_is_called_healthy_that_misses_modes_or_was_not_looked_at(
+    size: tuple[int, int], words: str
+) -> None:
+    found = diagnosis(lost=9)
+    board = diagnosed(found, **STATES[words])
+    light = health(board.snapshot)
+    assert (light.level, light.words) == ("unknown", words)
+    async with shown(board, size) as (app, pilot):
+        told = screen_text(app)
+        assert "healthy" not in told and "lost" not in told
+        assert words in told or (size == SIZES[0] and any(short in told for short in SHORT))
+        for key in ("1", "2"):
+            await pilot.press(key)
+            await pilot.pause(0.05)
+            drawn = [panel for panel in counting(app) if panel._cells]
+            assert drawn
+            assert [reds(panel._cells) for panel in drawn] == [""] * len(drawn)
+        assert "lost" not in screen_text(app)
+        await pilot.press("exclamation_mark")
+        await pilot.pause(0.05)
+        assert words in screen_text(app)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_modes_are_called_lost_in_red_once_an_alarm_says_so(size: tuple[int, int]) -> None:
+    board = diagnosed(diagnosis(lost=7), alarms=(COLLAPSE,))
+    async with shown(board, size) as (app, pilot):
+        if size != SIZES[0]:
+            assert "lost: 3 4 5" in screen_text(app)
+        assert any(reds(panel._cells) for panel in counting(app) if panel._cells)
+        board.snapshot = replace(board.snapshot, alarms=())
+        app.tick()
+        await pilot.pause()
+        assert "lost" not in screen_text(app)
 
 
 async def test_the_light_has_words_for_every_state() -> None:

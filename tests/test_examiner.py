@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,10 @@ from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
 from ganterm.diagnosis.features import FixedFeatures
 from ganterm.session.findings import Measure, Modes
 from ganterm.session.local import LocalSession
+from ganterm.training import effort
 from ganterm.training import examiner as room
+from ganterm.training.alarms import Urgency
+from ganterm.training.effort import Effort
 from ganterm.training.examiner import KEPT, MODES_KEPT, Examiner, _longer, _trail
 from tests.conftest import Train
 from tests.test_iteration import make_game
@@ -92,7 +97,7 @@ def an_examiner(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, exams: list[Exam], share: float
 ) -> Examiner:
     monkeypatch.setattr(room, "gathered", lambda *_: exams)
-    monkeypatch.setattr(room.time, "perf_counter", clock)
+    monkeypatch.setattr(effort.time, "thread_time", clock)
     some = torch.randn(8, 2)
     subject = Subject(some, some + 1, some, FixedFeatures((2,)))
     return Examiner(make_game(), subject, share, 10, 0, "")
@@ -137,9 +142,154 @@ def test_a_program_that_was_stopped_has_earned_nothing(monkeypatch: pytest.Monke
     clock = Clock()
     exam = Slow(clock, "first", 0.1, True)
     examiner = an_examiner(monkeypatch, clock, [exam], 0.02)
-    examiner.examine(10, 1.0, Controls())
-    assert not examiner.due(20, 1.0)
-    assert not examiner.due(30, 3600.0)
+    for step in (10, 20):
+        examiner.examine(step, 1.0, Controls())
+    assert not examiner.due(30, 1.0)
+    assert not examiner.due(40, 3600.0)
+
+
+class Varying(Slow):
+    """Costs what ``cost`` says of its number, 0 for the first time."""
+
+    def __init__(self, clock: Clock, cost: Callable[[int], float], first: bool = True) -> None:
+        super().__init__(clock, "varying", 0.0, first)
+        self._cost = cost
+
+    def take(self, look: Look) -> Findings:
+        self._costs = self._cost(self.taken)
+        return super().take(look)
+
+
+def rounds(
+    examiner: Examiner, clock: Clock, steps: int, urgent: Urgency | None = None
+) -> list[int]:
+    """The steps, of 4 ms each, after which rounds were taken."""
+    taken = []
+    for step in range(1, steps + 1):
+        clock.now += 0.004
+        if examiner.due(step, clock.now, urgent):
+            examiner.examine(step, clock.now, Controls(), urgent)
+            taken.append(step)
+    return taken
+
+
+def test_a_slow_first_time_does_not_delay_the_rounds_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    exam = Varying(clock, lambda number: 0.0004 if number else 2.0)
+    examiner = an_examiner(monkeypatch, clock, [exam], 0.02)
+    assert rounds(examiner, clock, 100) == list(range(10, 101, 10))
+    # What is shown is what it has cost.
+    assert examiner.diagnosis.cost > 0.8
+
+
+@pytest.mark.parametrize("slow", [0.5, 50.0])
+def test_a_single_slow_time_blocks_no_more_than_three_usual_ones(
+    monkeypatch: pytest.MonkeyPatch, slow: float
+) -> None:
+    clock = Clock()
+    exam = Varying(clock, lambda number: slow if number == 10 else 0.003)
+    taken = rounds(an_examiner(monkeypatch, clock, [exam], 0.02), clock, 6000)
+    gaps = np.diff(taken)
+    assert len(taken) > 50
+    assert max(gaps[9:]) <= 4 * np.median(gaps) + 10
+
+
+def test_the_clock_does_not_count_on_a_cpu_that_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exam whose thread has to wait, as it does on a busy machine, is charged its work alone."""
+
+    class Waiting(Slow):
+        def take(self, look: Look) -> Findings:
+            time.sleep(0.05)
+            return super().take(look)
+
+    clock = Clock()
+    examiner = an_examiner(monkeypatch, clock, [Waiting(clock, "w", 0.0002, True)], 0.02)
+    assert rounds(examiner, clock, 100) == list(range(10, 101, 10))
+
+
+def test_an_urgent_round_comes_at_once_and_takes_what_it_is_wanted_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    first, wanted = Slow(clock, "first", 0.01, True), Slow(clock, "wanted", 0.01, False)
+    other = Slow(clock, "other", 0.0, False)
+    examiner = an_examiner(monkeypatch, clock, [first, wanted, other], 0.02)
+    urgency = Urgency(18, frozenset({"wanted"}))
+    examiner.due(1, 0.0)
+    examiner.examine(15, 0.0, Controls())
+    examiner.examine(16, 0.0, Controls())
+    counts = (first.taken, wanted.taken, other.taken)
+    assert not examiner.due(17, 0.0, urgency)
+    assert not examiner.due(18, 0.0)
+    assert examiner.due(18, 0.0, urgency)
+    examiner.examine(18, 0.0, Controls(), urgency)
+    assert (first.taken, wanted.taken, other.taken) == (counts[0] + 1, counts[1] + 1, counts[2])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05])
+def test_urgent_rounds_without_end_cost_no_more_than_all_may(
+    monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    clock = Clock()
+    exam = Slow(clock, "first", 0.01, True)
+    examiner = an_examiner(monkeypatch, clock, [exam, Slow(clock, "rest", 0.01, False)], share)
+    rounds(examiner, clock, 30_000, Urgency(0, frozenset()))
+    assert examiner.diagnosis.cost < 1.1 * share
+    # On credit they come one after the other to begin with.
+    clock = Clock()
+    quick = an_examiner(monkeypatch, clock, [Slow(clock, "first", 0.01, True)], share)
+    assert rounds(quick, clock, 60, Urgency(0, frozenset()))[:6] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_round_that_is_long_overdue_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    examiner = an_examiner(monkeypatch, Clock(), [Slow(Clock(), "first", 0.0, True)], 0.02)
+    assert not examiner.late(1000, 1000.0)
+    examiner.examine(100, 10.0, Controls())
+    assert not examiner.late(100, 900.0)
+    assert not examiner.late(1000, 11.0)
+    assert examiner.late(200, 20.0)
+    assert examiner.late(111, 40.0)
+
+
+def test_what_was_read_before_a_resume_is_late_until_the_first_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examiner = an_examiner(monkeypatch, Clock(), [Slow(Clock(), "first", 0.0, True)], 0.02)
+    examiner.recall([{"step": 90, "readings": {"first": 1.0}}])
+    assert examiner.late(91, 1.0)
+    examiner.examine(91, 1.0, Controls())
+    assert not examiner.late(91, 1.0)
+
+
+def test_on_cuda_events_are_read_once_they_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a wait for the device, which is not there to be tested on."""
+    passed = False
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            pass
+
+        def query(self) -> bool:
+            return passed
+
+        def elapsed_time(self, other: Event) -> float:
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    measured: list[float] = []
+    device = Effort(torch.device("cuda"))
+    device.begin()(measured.append)
+    device.settle()
+    assert measured == []
+    passed = True
+    device.settle()
+    assert measured == [0.25]
+    assert [device.trained(at) for at in (5.0, 5.5, 3600.0)] == [0.0, 0.5, 1.0]
 
 
 def test_an_exam_that_fails_is_told_and_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from ganterm import watching
 from ganterm.errors import UserError
+from ganterm.files import Folder
 from ganterm.session import listing, peers, runs
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
@@ -179,20 +180,20 @@ def test_a_run_that_the_file_system_does_not_show_is_a_line_in_the_list(
     laid_out(folder, "good", state="stopped")
     bad = laid_out(folder, "bad")
     refused = OSError(number, os.strerror(number))
-    lstat, read = Path.lstat, runs.read_file
+    lstat, read = Path.lstat, Folder.read
 
     def closed_lstat(path: Path) -> os.stat_result:
         if path.is_relative_to(bad) and path != bad:
             raise refused
         return lstat(path)
 
-    def closed_read(path: Path, most: int) -> bytes:
-        if path.is_relative_to(bad):
+    def closed_read(folder: Folder, name: str, most: int, start: int = 0) -> bytes:
+        if folder.path.is_relative_to(bad):
             raise refused
-        return read(path, most)
+        return read(folder, name, most, start)
 
     monkeypatch.setattr(Path, "lstat", closed_lstat)
-    monkeypatch.setattr(runs, "read_file", closed_read)
+    monkeypatch.setattr(Folder, "read", closed_read)
     found = {run.name: run for run in listing.listed(folder)}
     assert found["bad"].state == "unreadable" and os.strerror(number) in found["bad"].problem
     assert found["good"].state == "stopped"
@@ -217,6 +218,10 @@ def test_a_closed_run_and_a_closed_folder_of_runs(tmp_path: Path) -> None:
     done = ganterm(tmp_path, "runs")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "--runs-dir runs: cannot be read: Permission denied" in done.stderr
+    train = ["--preset", "mnist_mlp", "--headless", "--device", "cpu", "--steps", "1"]
+    for name in ([], ["--run", "q"]):
+        done = ganterm(tmp_path, *train, *name)
+        assert done.returncode == 2 and "--runs-dir runs: cannot be written to" in done.stderr
     folder.chmod(0o700)
 
 

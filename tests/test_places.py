@@ -292,8 +292,8 @@ def test_a_classifier_is_had_without_a_cache_folder(monkeypatch: pytest.MonkeyPa
     from ganterm.data.source import Dataset
 
     homeless(monkeypatch)
-    monkeypatch.setattr(classifier, "fresh", lambda *_: judge)
     judge = classifier.Classifier({}, ("a", "b"), 1.0, 2, "")
+    monkeypatch.setattr(classifier, "fresh", lambda *_: judge)
     samples = torch.zeros(600, 1, 8, 8, dtype=torch.uint8)
     found = classifier.trained(
         Dataset("x", samples, torch.arange(600) % 2, ("a", "b")),

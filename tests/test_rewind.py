@@ -29,7 +29,7 @@ from ganterm.session.protocol import Rewind, SaveCheckpoint, SetControl, Unpause
 from ganterm.session.runs import CheckpointName
 from ganterm.training import checkpoint, refusals, retention, saving
 from tests.conftest import Train
-from tests.test_checkpoint import some_state, some_tensors
+from tests.test_checkpoint import held, some_state, some_tensors
 from tests.test_cli import ganterm
 from tests.test_resume import resumed, saved
 from tests.test_trainer import events, rows, until
@@ -52,7 +52,7 @@ def run(tmp_path: Path) -> Path:
 
 def put(run: Path, step: int, *alarms: Alarm, branch: int = 0, **other: Any) -> CheckpointName:
     state = some_state(step, branch, alarms=list(alarms))
-    return checkpoint.save(run / "checkpoints", some_tensors(step), state, **other)
+    return checkpoint.save(held(run), some_tensors(step), state, **other)
 
 
 def log(run: Path, step: int, branch: int, kind: str, **data: Any) -> None:
@@ -128,11 +128,11 @@ def test_without_a_healthy_one_the_newest_is_taken(run: Path) -> None:
 @pytest.mark.parametrize("megabytes", [1, 1000])
 def test_the_healthy_one_is_never_pruned(run: Path, megabytes: int) -> None:
     good = put(run, 10)
-    checkpoint.point(run / "checkpoints", good, health.HEALTHY)
+    checkpoint.point(held(run), good, health.HEALTHY)
     for step in range(20, 90, 10):
         put(run, step, alarm("collapse", 15, 18))
     about_to_be = CheckpointName(0, 20)
-    retention.prune(run, megabytes, about_to_be)
+    retention.prune(held(run), megabytes, about_to_be)
     kept = [name.step for name in reversed(runs.checkpoints(run))]
     assert kept == [10, 20, 60, 70, 80]
 

@@ -15,7 +15,7 @@ from ganterm import files
 from ganterm.errors import UserError
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event, Sample
-from ganterm.training import rundir
+from ganterm.training import rundir, writer
 from ganterm.training.rundir import RunDirectory, check_can_create, json_rows
 
 NAMES = list(METRICS)
@@ -81,7 +81,7 @@ class FullDisk:
 def test_a_full_disk_pauses_recording_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rundir, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.05)
     directory = make(tmp_path)
     before = (directory.path / "metrics.jsonl").read_bytes()
     disk = FullDisk()

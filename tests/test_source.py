@@ -18,6 +18,7 @@ import pytest
 from ganterm import attaching, headless, presets
 from ganterm.data.source import Files
 from ganterm.errors import UserError
+from ganterm.files import Folder
 from ganterm.session import runs
 from ganterm.session.client import RemoteSession
 from ganterm.session.launch import Launch
@@ -181,7 +182,7 @@ def test_a_run_of_before_goes_on_with_what_it_had(
     photos = fill(tmp_path / "photos", 100)
     sums: list[str] = []
 
-    def kept(run: Path, files: Files) -> None:
+    def kept(run: Folder, files: Files) -> None:
         sums.append(files.by_times)
         write(run, files)
 

@@ -80,7 +80,7 @@ def test_without_a_preset_the_welcome_screen_offers_them(tmp_path: Path) -> None
     assert [event["kind"] for event in events(tmp_path, run.name)].count("resume") == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR2, 140)])
 def test_signals_save_and_restore(
     start: Start, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

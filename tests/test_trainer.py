@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import time
@@ -19,6 +20,8 @@ from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import NewNoise, OneStep, Pause, SetControl, Stop, Unpause
+from ganterm.training import lastsave
+from ganterm.training.saving import Saving
 from tests.conftest import Train
 
 
@@ -370,7 +373,15 @@ def test_new_noise_is_another_picture_of_the_same_step(launch: Callable[..., Lau
     assert session.ended.wait(60)
 
 
-def test_a_save_that_fails_is_a_failure(launch: Callable[..., Launch]) -> None:
+def refused(*_: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_save_that_fails_is_a_failure(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lastsave, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(Saving, "into", refused)
     session = LocalSession(launch(steps=None))
     session.start()
     until(lambda: session.snapshot.step > 3)
@@ -381,7 +392,7 @@ def test_a_save_that_fails_is_a_failure(launch: Callable[..., Launch]) -> None:
     assert session.ended.wait(60)
     assert session.snapshot.state == "failed"
     failure = session.snapshot.failure
-    assert failure is not None and "could not be saved: Not a directory" in failure.message
+    assert failure is not None and failure.message.endswith("checkpoints: a file, not a folder")
     stop = events(session)[-1]
     assert (stop["kind"], stop["state"], stop["saved"]) == ("stop", "failed", None)
 

@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm import presets
+from ganterm import presets, search_path
 from ganterm.errors import UserError
 from ganterm.presets import Preset
+from ganterm.signals import ENDING, handle
 
 COLUMNS, ROWS = 120, 36
 UNDIAGNOSED = "without diagnosis"
@@ -120,8 +121,10 @@ def _start(name: str, command: list[str], folder: Path, on_terminal: bool) -> Pr
 def _start_tutorial(name: str, preset: str, runs: Path, threads: int | None) -> Program:
     folder = runs / name.replace(" ", "-")
     folder.mkdir()
-    command = [sys.executable, "-m", "ganterm.bench.tutorial", preset, str(folder / "times")]
-    return _start(name, [*command, *([str(threads)] if threads else [])], folder, False)
+    more = [str(threads)] if threads else []
+    times = str(folder / "times")
+    command = search_path.python("ganterm.bench.tutorial", preset, times, *more)
+    return _start(name, command, folder, False)
 
 
 def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Program]]:
@@ -129,7 +132,7 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
     from ganterm.training.device import DEFAULT_THREADS, resolve_device
 
     threads = loaded.run.threads or DEFAULT_THREADS
-    command = [sys.executable, "-m", "ganterm", "--preset", preset, "--runs-dir", str(runs)]
+    command = search_path.python("ganterm", "--preset", preset, "--runs-dir", str(runs))
 
     def ours(name: str, run: str, *more: str, on_terminal: bool = False) -> Program:
         return _start(name, [*command, "--run", run, *more], runs / run, on_terminal)
@@ -148,7 +151,7 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
 
 
 class Ending:
-    """Has the bench end by SIGINT, SIGTERM or SIGHUP where it waits, and nowhere else.
+    """Has the bench end by a signal where it waits, and nowhere else.
 
     Whoever ends it ends the programs too, which would train for ever: none may be lost because the
     signal came while it was being started, or left stopped because it came while they were ended.
@@ -157,8 +160,7 @@ class Ending:
     def __init__(self) -> None:
         self._number = 0
         self._asked = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._ask)
+        handle((*ENDING, signal.SIGHUP), self._ask)
 
     def wait(self, seconds: float) -> None:
         """Sleep; SystemExit with the shell's code for the signal that came, now or before."""

@@ -18,6 +18,7 @@ from ganterm.dashboard.commands import commands
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.graphics import QUESTION, Graphics
+from ganterm.dashboard.health import health
 from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.looking import Looking
@@ -29,7 +30,7 @@ from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.session_app import SessionApp
-from ganterm.dashboard.steering import Steering
+from ganterm.dashboard.steering import Refusals, Steering
 from ganterm.dashboard.terminal import Colors
 from ganterm.errors import UserError
 from ganterm.knob import ControlError, Value
@@ -80,6 +81,7 @@ class Dashboard(SessionApp):
         super().__init__(session, line, colors, suspends)
         self._again = again
         self._steering = Steering(session)
+        self._refusals = Refusals()
         self._looking = Looking()
         self._zoom = 0
         self._events_seen = 0
@@ -97,7 +99,7 @@ class Dashboard(SessionApp):
     def on_mount(self) -> None:
         """Ask for samples and begin to tick."""
         if self.line is not None:
-            self.line.caught_up = partial(self.call_soon, self._repaint)
+            self.line.caught_up = partial(self.call_soon, self.repaint)
         self.session.watch(SAMPLES_PER_S)
         self.session.note("attach", screen=f"{self.size.width}x{self.size.height}")
         self.set_interval(1 / CHARTS_PER_S, self.tick)
@@ -128,6 +130,7 @@ class Dashboard(SessionApp):
         self._steering.settle(snapshot, new)
         self._warn(events[max(self._events_seen, snapshot.info.events_before) :])
         self._events_seen = len(events)
+        self._take_refusals()
         self.exit_where_over()
         self._ask_for_samples()
         self.pictures.look_what_covers()
@@ -139,6 +142,14 @@ class Dashboard(SessionApp):
         due, fresh = self._pace.due(frame)
         if due:
             self._show(frame, fresh)
+
+    def _take_refusals(self) -> None:
+        refusals = self.session.take_refusals()
+        for refusal in refusals:
+            self._steering.refused(refusal.command)
+        self._refusals.add(refusals)
+        for line in self._refusals.lines():
+            self.notify(line, severity="warning", timeout=5)
 
     def _warn(self, events: tuple[Event, ...]) -> None:
         """Show what the run warns of at its start, which a small screen has no room for later."""
@@ -155,11 +166,11 @@ class Dashboard(SessionApp):
             self.bell()
         self._rung = raised
 
-    def _repaint(self) -> None:
-        """The terminal reads again, and has not seen all that was drawn: draw all of it anew."""
+    def repaint(self) -> None:
+        """Draw all anew: the terminal has not seen all that was drawn, or has lost it."""
         self._pace.forget()
         self.tick()
-        self.refresh()
+        super().repaint()
 
     def _frame(self, snapshot: Snapshot) -> Frame:
         return Frame(
@@ -250,8 +261,9 @@ class Dashboard(SessionApp):
             if remedy is not None and not self.locked():
                 self._carry_out(remedy)
 
-        alarms, events = self.session.snapshot.alarms, self.session.events()
-        self.push_screen(AlarmsScreen(alarms, events, self.pictures.glyphs), chosen)
+        known, events = self.session.snapshot, self.session.events()
+        screen = AlarmsScreen(known.alarms, events, health(known), self.pictures.glyphs)
+        self.push_screen(screen, chosen)
 
     def _carry_out(self, remedy: Remedy) -> None:
         """Do what a remedy says, as if its key were pressed; logged as an alarm's doing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -25,6 +26,7 @@ from ganterm.dashboard.graphics import Graphics
 from ganterm.dashboard.line import Line
 from ganterm.dashboard.overlay import OverCells
 from ganterm.dashboard.terminal import Colors
+from ganterm.signals import handlers_kept
 from ganterm.text import clean_lines
 
 Result = TypeVar("Result")
@@ -41,6 +43,13 @@ _NAMES: dict[ColorSystem, Literal["truecolor", "256", "standard"]] = {
     ColorSystem.EIGHT_BIT: "256",
     ColorSystem.STANDARD: "standard",
 }
+_TERMINAL_SIGNALS = (
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGWINCH,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
 _TOAST_SECONDS = 0.5
 """How long a toast may stay beyond its time."""
 _DARK, _BRIGHT = 0.35, 0.5
@@ -105,6 +114,15 @@ class TerminalApp(App[Result]):
         )
         # Each frame of an animation is bytes on the link, and time taken from training.
         self.animation_level = "none"
+
+    def run(self, **options: Any) -> Result | None:
+        """Show the app until it is left, and put back what it did to this process's signals."""
+        with handlers_kept(_TERMINAL_SIGNALS):
+            return super().run(**options)
+
+    def repaint(self) -> None:
+        """Draw all anew: the terminal has not seen all that was drawn, or has lost it."""
+        self.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters, but NO_COLOR is our own matter."""

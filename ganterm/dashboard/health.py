@@ -35,19 +35,43 @@ def ranked(alarms: tuple[Alarm, ...]) -> list[Alarm]:
 
 
 def health(snapshot: Snapshot) -> Health:
-    """Of a run, by its raised alarms; without any look at it nothing is said."""
+    """Of a run, by its raised alarms; healthy is only what could have raised one by now."""
     if snapshot.alarms:
         worst = ranked(snapshot.alarms)[0]
         word = WORDS[worst.severity]
-        title = clean(worst.title, 40)
-        if title[1:2].islower():
-            title = f"{title[0].lower()}{title[1:]}"
-        return Health(worst.severity, f"{word} {title}", word.rstrip(":"))
+        return Health(worst.severity, f"{word} {_inside(worst.title)}", word.rstrip(":"))
     every = snapshot.info.diagnose_every
     if snapshot.diagnosis.readings:
-        return Health("healthy", "healthy", "healthy")
+        return _unraised(snapshot)
     if every:
         return Health("unknown", f"first look after {every:,} steps", "not yet looked at")
     if snapshot.state == "loading":
         return Health("unknown", "not yet looked at", "not yet looked at")
     return Health("unknown", "diagnosis is off (run.diagnosis = 0)", "diagnosis off")
+
+
+def _unraised(snapshot: Snapshot) -> Health:
+    """Of a run that was looked at and of which no alarm is raised."""
+    outlook, found = snapshot.outlook, snapshot.diagnosis
+    if outlook.late:
+        return Health("unknown", f"last looked at step {found.step:,}", f"as of {found.step:,}")
+    if not outlook.sure:
+        return Health("unknown", "too early to tell", "too early")
+    if outlook.doubt:
+        return Health("unknown", f"checking again: {_inside(outlook.doubt)}", "checking")
+    if found.modes is not None and found.modes.missing:
+        missing, kinds = found.modes.missing, f"{found.modes.kinds} not found"
+        words = f"watching: {missing:,} of {len(found.modes.names):,} {kinds}"
+        return Health("unknown", words, "watching")
+    return Health("healthy", "healthy", "healthy")
+
+
+def called_lost(snapshot: Snapshot) -> bool:
+    """Whether modes that are not found may be called lost: an alarm says so by now."""
+    return any(alarm.name in ("collapse", "lost_modes") for alarm in snapshot.alarms)
+
+
+def _inside(title: str) -> str:
+    """A title as it stands inside a line: "D wins" keeps its capital."""
+    title = clean(title, 40)
+    return f"{title[0].lower()}{title[1:]}" if title[1:2].islower() else title

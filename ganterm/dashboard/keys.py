@@ -36,7 +36,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
         "after a failure: go on from the newest checkpoint; where data are away: try now",
     ),
     ("question_mark", "?", "help", "this help"),
-    ("q,ctrl+q", "q", "quit", "end the run, or leave it training; asked first"),
+    ("q,ctrl+q", "q", "quit", "end the run, or leave it training in the background; asked first"),
 )
 """Textual's key, the key as shown, the action, and what it does."""
 

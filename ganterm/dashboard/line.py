@@ -63,6 +63,7 @@ class Line:
         self._closing_at: float | None = None
         self._dropped = False
         self._gone = False
+        self._released = False
         self._empty_at = self._taken_at = time.monotonic()
 
     @property
@@ -84,6 +85,16 @@ class Line:
             return None
         rows, columns, width, height = struct.unpack("HHHH", told)
         return believed(width / columns, height / rows) if rows and columns else None
+
+    @property
+    def in_front(self) -> bool:
+        """Whether this process may use the terminal, as it may where there is no job control."""
+        if self._gone:
+            return True
+        try:
+            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        except OSError:
+            return True
 
     @property
     def behind(self) -> bool:
@@ -128,7 +139,8 @@ class Line:
             self._closing_at = time.monotonic() + patience
             self._turn.notify()
         thread.join(patience + 2 * _POLL_SECONDS)
-        self._thread = None
+        if not thread.is_alive():
+            self._thread = None
         if self._waiting and not self._gone:
             self._waiting.clear()
             self.restore()
@@ -140,24 +152,47 @@ class Line:
         if self._gone:
             return
         # A process in the background would be stopped for it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
             os.write(self._descriptor, _CANCEL + self.undo + _RESTORE)
+            self.restore_settings()
         except (OSError, termios.error):
-            return  # The terminal is gone: nothing is left to be restored.
-        self.restore_settings()
+            pass  # The terminal is gone: nothing is left to be restored.
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def say_restored(self) -> None:
+        """Put the screen and its modes back once all before is written; not the settings."""
+        self.say(self.undo + _RESTORE)
+
+    def remember_settings(self) -> bool:
+        """Put back, later, the settings that the device has now; False where it is gone."""
+        try:
+            self._settings = termios.tcgetattr(self._descriptor)
+        except termios.error as error:
+            self._gone = True
+            self.lost(error_name(OSError(*error.args)))
+            return False
+        return True
 
     def restore_settings(self) -> None:
-        """Put back the settings that the terminal's device had."""
+        """Put back the settings that the device had; in the background it is not ours."""
         # It is no error where the terminal is gone.
         with contextlib.suppress(termios.error):
-            termios.tcsetattr(self._descriptor, termios.TCSANOW, self._settings)
+            if self.in_front:
+                termios.tcsetattr(self._descriptor, termios.TCSANOW, self._settings)
 
     def release(self) -> None:
-        """Let go of the terminal, which is not ours any more."""
-        self._gone = True
-        os.close(self._descriptor)
+        """Let go of the terminal, which is not ours any more; once is enough."""
+        if self._released:
+            return
+        with self._turn:
+            self._gone = self._released = True
+            self._turn.notify()
+        # A thread that still writes would write into whatever gets the number next.
+        if self._thread is None or not self._thread.is_alive():
+            os.close(self._descriptor)
 
     def _put(self, data: bytes) -> None:
         if self._gone or not data:
@@ -168,6 +203,8 @@ class Line:
         self._turn.notify()
 
     def _work(self) -> None:
+        # What must not be dropped is written in the background too, and may not stop this process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         while True:
             with self._turn:
                 while not self._waiting and self._closing_at is None and not self._gone:
@@ -196,6 +233,8 @@ class Line:
                 select.select([], [self._descriptor], [], _POLL_SECONDS)
                 continue
             except OSError as error:
+                if self._released:
+                    return False
                 with self._turn:
                     self._gone = True
                     self._waiting.clear()

@@ -52,6 +52,6 @@ class Pace:
 
 def _inputs(frame: Frame) -> tuple[object, ...]:
     link = frame.link
-    told = (link.state, int(link.age) if link.state == "stale" else 0)
+    told = (link.state, int(link.age) if link.state == "stale" else 0, link.trouble)
     count = len(frame.events)
     return (frame.snapshot, count, dict(frame.asked), frame.span, frame.view, frame.cost, told)

@@ -2,9 +2,56 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+
 from ganterm.controls import KNOBS, parse_assignment
 from ganterm.knob import ControlError, Value
-from ganterm.session.protocol import ENDED, Event, Session, SetControl, Snapshot
+from ganterm.session.protocol import (
+    ENDED,
+    Command,
+    Event,
+    Pause,
+    Refusal,
+    Session,
+    SetControl,
+    Snapshot,
+    Unpause,
+)
+
+REFUSALS_SECONDS = 3.0
+"""Rest between two times that refusals are told, so that a held key makes one line of them."""
+
+MOST_REASONS = 3
+"""Told at once."""
+
+
+class Refusals:
+    """Commands that were not obeyed, gathered until they are told: one line a reason."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._due = 0.0
+
+    def add(self, refusals: tuple[Refusal, ...]) -> None:
+        """Take note of more."""
+        self._counts.update(refusal.reason for refusal in refusals)
+
+    def lines(self) -> list[str]:
+        """What there is to tell now, each once."""
+        if not self._counts or time.monotonic() < self._due:
+            return []
+        self._due = time.monotonic() + REFUSALS_SECONDS
+        counts, self._counts = self._counts, Counter()
+        shown = counts.most_common(MOST_REASONS)
+        more = counts.total() - sum(count for _, count in shown)
+        return [
+            *(
+                f"Refused: {reason}" + (f" ({count:,} commands)" if count > 1 else "")
+                for reason, count in shown
+            ),
+            *([f"Refused for other reasons: {more:,} commands"] if more else []),
+        ]
 
 
 class Steering:
@@ -57,6 +104,14 @@ class Steering:
         paused = paused if self._pause_asked is None else self._pause_asked
         self._pause_asked = not paused
         return paused
+
+    def refused(self, command: Command) -> None:
+        """Forget what was asked for by a command that is not obeyed."""
+        match command:
+            case SetControl(name, value) if self.asked.get(name) == value:
+                del self.asked[name]
+            case Pause() | Unpause():
+                self._pause_asked = None
 
     def settle(self, snapshot: Snapshot, events: tuple[Event, ...]) -> None:
         """Forget what is in force, and what the new ``events`` say was done or refused."""

@@ -2,7 +2,8 @@
 
 Each function gives a Remedy, or None where it would change nothing or cannot be done. In a rule's
 list the way back to an earlier healthy state has the first place, since what undoes the harm goes
-before what prevents the next; then what acts at once, then what changes the game.
+before what prevents the next; then what slows the side that runs ahead of the other, then what acts
+at once, then what changes the game.
 """
 
 from __future__ import annotations
@@ -38,6 +39,13 @@ def _pressed(controls: Controls, name: str, direction: int, why: str) -> Remedy 
     key = knob.keys[0 if direction < 0 else 1]
     way = "lower" if direction < 0 else "raise"
     return Remedy(key, f"{way} {knob.label}, now {knob.show(value)}: {why}")
+
+
+def slow_g(controls: Controls) -> Remedy | None:
+    """Fewer G updates where there are several: R1 does not cure a G that runs ahead of D."""
+    if controls.l > controls.k:
+        return lower(controls, "l", "G runs ahead of D")
+    return lower(controls, "l", "fewer G updates a step")
 
 
 def put(controls: Controls, name: str, value: float, why: str) -> Remedy | None:

@@ -10,15 +10,13 @@ from torch import Tensor
 
 from ganterm.diagnosis.clouds import cloud
 from ganterm.diagnosis.exam import LOOKED_AT, Exam, Findings, Look, Subject
-from ganterm.session.findings import Measure, Modes
+from ganterm.session.findings import A_MODE, Measure, Modes
 
 FOUND = 0.1
 """A mode counts as found from this share of what the data have of it: the classifier's errors and
 stray points put a sample or two into modes that G never makes."""
 SURE = 0.5
 """Least confidence at which the classifier's word counts (joint, for stacked digits)."""
-A_MODE = 4
-"""Samples looked at for each mode where there are very many."""
 
 
 class Coverage(NamedTuple):

@@ -1,7 +1,7 @@
 """What an alarm's rule is: it judges what was measured, and says what is wrong in plain words.
 
 A file of ``diagnosis/alarms`` that lists its rules as ``RULES`` has them applied after every round
-of exams.
+of exams, and those that need no exam also whenever new rows have come in.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.controls import Controls
+from ganterm.diagnosis.medians import Medians
 from ganterm.registry import gathered
 from ganterm.session.findings import Diagnosis, Remedy, Series, Severity, Steps
 from ganterm.session.history import HistoryView
@@ -46,13 +47,17 @@ class Traits:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """All that a rule may know when it judges after ``step``."""
+    """All that a rule may know when it judges after ``step``.
+
+    ``medians``: those of the history's rows that earlier records of the same run have looked at.
+    """
 
     step: int
     controls: Controls
     history: HistoryView
     diagnosis: Diagnosis
     traits: Traits = Traits()
+    medians: Medians = field(default_factory=Medians)
 
     def series(self, name: str) -> Series:
         """All readings of a measure that are finite; empty where there are none."""
@@ -91,19 +96,30 @@ def alarm_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: a plain sentence, its figures, and the step it began at (None: now)."""
+    """Something wrong: a plain sentence, its figures, and the step it began at (None: now).
+
+    ``certain``: the alarm is raised without another look.
+    """
 
     message: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
     since: int | None = None
+    certain: bool = False
 
 
 class Rule:
     """Base of all alarms' rules.
 
     Hysteresis: an alarm is raised after ``raise_after`` judgements in a row that found something,
-    and cleared after ``clear_after`` in a row that found nothing. A rule that is told that its
-    alarm is ``raised`` should ask for a clearly better state before it finds nothing.
+    and cleared after ``clear_after`` in a row that found nothing. The nth of them counts at least
+    (n - 1) * ``apart`` steps after the first, since judgements that follow at once say the same of
+    the same weights. A rule that is told that its alarm is ``raised`` should ask for a clearly
+    better state before it finds nothing.
+
+    ``exams``: whether it judges by readings. A rule that does not is also asked between rounds, a
+    few times a second. ``measures``: readings that it judges by, beside those of every round; their
+    exams are taken too where its first finding calls for another round at once. ``vital``: no run
+    is called healthy before this rule could have raised its alarm.
     """
 
     name: ClassVar[str]
@@ -111,6 +127,10 @@ class Rule:
     severity: ClassVar[Severity] = "alarm"
     raise_after: ClassVar[int] = 2
     clear_after: ClassVar[int] = 2
+    apart: ClassVar[int] = 0
+    exams: ClassVar[bool] = True
+    measures: ClassVar[tuple[str, ...]] = ()
+    vital: ClassVar[bool] = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """A Finding; False where all is well; None where that cannot be told.

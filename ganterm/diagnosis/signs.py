@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.diagnosis.medians import Values
 from ganterm.diagnosis.rule import Record
 from ganterm.session.findings import Steps
 
-BLOCK = 20
-"""Rows in a block, whose median speaks for it: a spike of one step is no alarm."""
-BLOCKS = 100
-"""Blocks looked back at, at most."""
 ROUNDS = 4
 """Rounds of exams after which a reading is too old to judge by."""
+PACE = 100
+"""Steps from one round to the next in the runs by which the rules' bounds were chosen. Rounds that
+come at once are closer; what counts rounds back must not become more hasty by it."""
 
 Flags = NDArray[np.bool_]
-Values = NDArray[np.float64]
 
 
 def blocks(record: Record, *metrics: str) -> tuple[Steps, Values]:
     """Medians of the newest rows of each metric: first steps (b,), and values (metrics, b).
 
-    NaN for a block less than half of which was measured.
+    Whole blocks only, counted from the run's first row. NaN for a block less than half of which
+    was measured.
     """
-    steps = np.empty(0, np.int64)
-    medians = []
-    for metric in metrics:
-        steps, values = record.rows(metric, BLOCK * BLOCKS)
-        whole = len(values) // BLOCK
-        cut = values[len(values) - whole * BLOCK :].astype(np.float64).reshape(whole, BLOCK)
-        medians.append(_medians(cut))
-        steps = steps[len(steps) - whole * BLOCK :: BLOCK]
-    return steps, np.stack(medians)
-
-
-def _medians(cut: Values) -> Values:
-    """Of each row of (b, BLOCK), (b,)."""
-    missing = np.isnan(cut)
-    if not missing.any():
-        return np.asarray(np.median(cut, axis=1))  # Many times faster than what minds NaN.
-    few = missing.sum(axis=1) * 2 > BLOCK
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # Of blocks without any value.
-        return np.where(few, np.nan, np.nanmedian(cut, axis=1))
+    return record.medians.newest(record.history, metrics)
 
 
 def began(flags: Flags, least: int) -> int | None:
@@ -62,18 +41,28 @@ def began(flags: Flags, least: int) -> int | None:
     return first if len(flags) - first >= least else None
 
 
+def rounds_ago(steps: Steps, rounds: int) -> int:
+    """The place of the reading ``rounds`` rounds before the newest, counted from the end.
+
+    Where rounds came at once, it is one that is at least as many times PACE steps old; the oldest
+    where none is. ``steps``: those of the readings, rising, not empty.
+    """
+    far = int(np.searchsorted(steps, steps[-1] - rounds * PACE, side="right")) - 1
+    return max(0, min(far, len(steps) - 1 - rounds))
+
+
 def fresh(record: Record, name: str) -> float:
     """The newest reading of a measure; NaN without one, and where it is too old.
 
-    Too old: taken more than ROUNDS rounds before the newest. Good to choose by, and for a word
-    beside; see ``taken``.
+    Too old: taken more than ROUNDS rounds before the newest; see ``rounds_ago``. Good to choose by,
+    and for a word beside; see ``taken``.
     """
     reading = record.diagnosis.readings.get(name)
     rounds = record.diagnosis.series.get("diversity_pixels")
     if reading is None:
         return float("nan")
     if rounds is not None and len(rounds.steps) > ROUNDS:
-        oldest = int(rounds.steps[-1 - ROUNDS])
+        oldest = rounds.steps[rounds_ago(rounds.steps, ROUNDS)]
         if reading.step < oldest:
             return float("nan")
     return reading.value

@@ -9,7 +9,16 @@ from typing import Any
 
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Link, Snapshot, View
+from ganterm.session.protocol import (
+    DEFAULT_VIEW,
+    EMPTY,
+    Command,
+    Event,
+    Link,
+    Refusal,
+    Snapshot,
+    View,
+)
 
 MOST_OBEYED = 4096
 """Commands of which it is known when they were obeyed."""
@@ -26,7 +35,8 @@ class Board:
     The trainer alone writes ``snapshot`` and ``history``; each is one reference to something
     frozen, so reading needs no lock. ``obeyed`` holds the newest commands that
     the trainer has carried out, with the step that they acted in for the first time.
-    ``unreachable`` says why no other process can attach.
+    ``unreachable`` says why no other process can attach. ``wanted_elsewhere``: the trainer is to
+    save and to end, so that another process goes on; where nothing can be saved, it trains on.
     """
 
     def __init__(self) -> None:
@@ -35,6 +45,7 @@ class Board:
         self.samples_per_s = 0.0
         self.view = DEFAULT_VIEW
         self.unreachable: str | None = None
+        self.wanted_elsewhere = False
         self._wishes: dict[object, tuple[float, View]] = {}
         self.link = Link()
         self.commands: deque[Command] = deque()
@@ -59,6 +70,15 @@ class Board:
     def submit(self, command: Command) -> None:
         """Hand a command to the trainer, which obeys between two iterations."""
         self.commands.append(command)
+        self.woken.set()
+
+    def take_refusals(self) -> tuple[Refusal, ...]:
+        """None: what the trainer itself refuses is an event."""
+        return ()
+
+    def hand_over(self) -> None:
+        """Have the trainer save and end for another process, or say in an event why it cannot."""
+        self.wanted_elsewhere = True
         self.woken.set()
 
     def watch(

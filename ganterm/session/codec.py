@@ -28,6 +28,8 @@ _LONGEST_TEXT = 4000
 _DTYPES = ("|u1", "|b1", "<i4", "<i8", "<f4", "<f8")
 _MOST_DIMENSIONS = 5
 _LONGEST_SIDE = 1 << 25
+_MOST_ITEMS = 1 << 16
+"""Of a list or an object; no message has more."""
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -167,6 +169,8 @@ def _tuple(inner: tuple[Any, ...]) -> Reader:
     def read(value: Any, strict: bool) -> tuple[Any, ...]:
         if type(value) is not list or (not many and len(value) != len(readers)):
             raise WireError("not a list of that length")
+        if len(value) > _MOST_ITEMS:
+            raise WireError(f"more than {_MOST_ITEMS:,}")
         used = readers * len(value) if many else readers
         return tuple(reader(item, strict) for reader, item in zip(used, value, strict=True))
 
@@ -185,6 +189,8 @@ def _mapping(inner: Any) -> Reader:
     def read(value: Any, strict: bool) -> dict[str, Any]:
         if type(value) is not dict:
             raise WireError("not an object")
+        if len(value) > _MOST_ITEMS:
+            raise WireError(f"more than {_MOST_ITEMS:,}")
         return {_text(name): reader(item, strict) for name, item in value.items()}
 
     return read
@@ -254,6 +260,8 @@ def _array(kind: Any) -> Reader:
             raise WireError("not base64") from None
         if math.prod(shape) * np.dtype(dtype).itemsize != len(content):
             raise WireError("not as many bytes as the shape says")
+        if dtype == "|b1" and not set(content) <= {0, 1}:
+            raise WireError("neither true nor false")
         return np.frombuffer(content, dtype).reshape(shape)
 
     return read

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +12,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.errors import UserError
+from ganterm.files import Folder, in_words
 from ganterm.session.history import LIMIT, WIDTHS, Buckets, History, Series, summed
 from ganterm.session.metrics import METRICS
 from ganterm.text import clean
 
+MOST_ROWS = 1 << 27
+"""Rows of a run: those of a week at 200 steps a second, a gigabyte of step numbers."""
 MOST_MISSING = 10**7
 """Rows that may be missing where there are none at all; places are kept for that many."""
 
 
-def read_column(path: Path, kind: str, start: int = 0, count: int = -1) -> NDArray[Any]:
-    """A column's whole values from ``start`` on, none where the file is missing."""
-    size = np.dtype(kind).itemsize
-    if not path.is_file() or path.stat().st_size <= start * size:
+class ColumnFiles:
+    """The files in ``history/`` of a run, which may be moved meanwhile.
+
+    UserError, here and later, where they cannot be read, or hold more than a run can have.
+    """
+
+    def __init__(self, run: Path) -> None:
+        with _told():
+            self.run = Folder.at(run)
+
+    def rows(self, *names: str) -> list[int]:
+        """How many whole values each column has, 0 where the file is missing."""
+        found = dict.fromkeys(names, 0)
+        with _told(), suppress(FileNotFoundError), self.run.folder("history") as history:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found[name] = _bounded(history, name)
+        return list(found.values())
+
+    def read(self, name: str, start: int = 0, count: int = -1) -> NDArray[Any]:
+        """A column's whole values from ``start`` on, none where the file is missing."""
+        kind = _kind(name)
+        with _told(), suppress(FileNotFoundError), self.run.folder("history") as history:
+            at = min(start, _bounded(history, name)) * kind.itemsize
+            with os.fdopen(history.open(name), "rb") as file:
+                return np.fromfile(file, kind, count, offset=at)
         return np.zeros(0, kind)
-    return np.fromfile(path, kind, count, offset=start * size)
+
+    def newest_step(self) -> int:
+        """The step of the last row, 0 where there is none."""
+        (count,) = self.rows("step.i8")
+        newest = self.read("step.i8", max(0, count - 1), 1)
+        return max(0, int(newest[0])) if len(newest) else 0
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """UserError for an error of the disk's."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(clean(in_words(error), 400)) from None
+
+
+def _kind(name: str) -> np.dtype[Any]:
+    """Of a column's values, which the end of its name says, as in ``step.i8``."""
+    return np.dtype(f"<{name.rpartition('.')[2]}")
+
+
+def _bounded(history: Folder, name: str) -> int:
+    rows = history.size(name) // _kind(name).itemsize
+    if rows > MOST_ROWS:
+        source = clean(history.path / name)
+        raise UserError(f"{source}: {rows:,} rows; ganterm reads {MOST_ROWS:,} at most")
+    return rows
 
 
 def farthest(rows: int, every: int) -> int:
@@ -39,11 +94,12 @@ class Columns:
     """
 
     def __init__(self, run: Path, every: int, last: int) -> None:
-        self._folder = run / "history"
+        self._files = ColumnFiles(run)
         self.count = last // every
-        steps = read_column(self._folder / "step.i8", "<i8")[: self._shortest()]
+        steps = self._files.read("step.i8", 0, self._shortest())
         if last > farthest(len(steps), every):
-            raise UserError(f"{clean(self._folder)}: {len(steps):,} rows do not lead to {last:,}")
+            source = clean(run / "history")
+            raise UserError(f"{source}: {len(steps):,} rows do not lead to {last:,}")
         due = np.arange(1, self.count + 1) * every
         self._places: NDArray[np.intp] | None = None
         """In which row of the files each is, -1 for none; None where all stand in their order."""
@@ -56,23 +112,22 @@ class Columns:
     def read(self, name: str, start: int, stop: int) -> Series:
         """A metric of the rows ``start`` to ``stop``; NaN where it has no value."""
         values = np.full(stop - start, np.nan, np.float32)
-        path = self._folder / f"{name}.f4"
+        column = f"{name}.f4"
         if self._places is None:
-            there = read_column(path, "<f4", start, stop - start)
+            there = self._files.read(column, start, stop - start)
             values[: len(there)] = there
         else:
             places = self._places[start:stop]
-            there = read_column(path, "<f4", 0, int(places.max(initial=-1)) + 1)
+            there = self._files.read(column, 0, int(places.max(initial=-1)) + 1)
             known = (places >= 0) & (places < len(there))
             values[known] = there[places[known]]
         values[~np.isfinite(values)] = np.nan
         return values
 
-    def _shortest(self) -> int | None:
-        """The least number of values that a column has, of those that have any."""
-        sizes = [(self._folder / f"{name}.f4") for name in METRICS]
-        counts = [path.stat().st_size // 4 for path in sizes if path.is_file()]
-        return min((count for count in counts if count), default=None)
+    def _shortest(self) -> int:
+        """The least number of values that a column has, of those that have any, -1 for none."""
+        counts = self._files.rows(*(f"{name}.f4" for name in METRICS))
+        return min((count for count in counts if count), default=-1)
 
 
 class ColumnArchive:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,10 +14,12 @@ from typing import IO
 
 import orjson
 
+from ganterm import search_path
 from ganterm.errors import UserError
 from ganterm.session.launch import Launch
 from ganterm.session.peers import is_over
 from ganterm.session.pointer import Pointer, places, pointers
+from ganterm.signals import interruptible
 from ganterm.text import clean
 
 _TAIL = 2000
@@ -43,15 +44,16 @@ class Started:
 def start(launch: Launch, doing: Callable[[str], None]) -> Started:
     """Start a host process and wait until it trains or fails; ``doing`` hears what it loads.
 
-    A host that failed is gone when this returns, and so is one when the waiting is interrupted.
+    A host that failed is gone when this returns, and so is one when the waiting is interrupted,
+    which raises Interrupted.
     """
     data_dir = launch.data_dir.resolve() if launch.data_dir else None
     launch = replace(launch, runs_dir=launch.runs_dir.resolve(), data_dir=data_dir)
     hear, tell = os.pipe()
-    with _temporary() as output, os.fdopen(hear, "rb") as told:
+    with interruptible(), _temporary() as output, os.fdopen(hear, "rb") as told:
         try:
             host = subprocess.Popen(
-                [sys.executable, "-m", "ganterm.session.host", str(tell)],
+                search_path.python("ganterm.session.host", str(tell)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,9 @@ Floats = NDArray[np.float32]
 Steps = NDArray[np.int64]
 
 Severity = Literal["alarm", "warning"]
+
+A_MODE = 4
+"""Samples looked at for each mode, where there are very many modes."""
 
 
 class Measure(NamedTuple):
@@ -55,6 +59,23 @@ class Modes:
     found: NDArray[np.bool_]
     samples: int
     kind: str = "class"
+
+    @property
+    def kinds(self) -> str:
+        """What several modes are called: "digits", "classes"."""
+        return f"{self.kind}es" if self.kind.endswith("s") else f"{self.kind}s"
+
+    @property
+    def missing(self) -> int:
+        """How many modes are not found; 0 where as many samples of the data may leave out as many.
+
+        The number that n samples of the data leave out is the sum of (1 - share) ** n in the mean,
+        and within three of its standard deviations nearly always.
+        """
+        gone = int(np.count_nonzero(~self.found))
+        count = max(self.samples, A_MODE * len(self.names))
+        chance = float(((1 - self.expected.astype(np.float64)).clip(0) ** count).sum())
+        return gone if gone > chance + 3 * math.sqrt(chance) else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +145,21 @@ class Diagnosis:
     surface: Surface | None = None
     cost: float = 0.0
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What may be said of a run of which no alarm is raised.
+
+    ``sure``: the rules that a healthy run has to pass could have raised their alarms by now.
+    ``late``: the newest round of exams is too old to speak for the run, or was taken before it was
+    resumed. ``doubt``: the title of an alarm of which there is a first finding, to be looked at
+    again before it is raised; "" without any.
+    """
+
+    sure: bool = False
+    late: bool = False
+    doubt: str = ""
 
 
 class Remedy(NamedTuple):

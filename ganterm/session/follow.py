@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ganterm.errors import UserError
+from ganterm.files import in_words
 from ganterm.limits import MOST_BETWEEN_ROWS
-from ganterm.session import records
-from ganterm.session.columns import farthest, read_column, read_history
+from ganterm.session import records, runs
+from ganterm.session.columns import ColumnFiles, farthest, read_history
 from ganterm.session.history import History, HistoryView
 from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
 from ganterm.text import clean
-from ganterm.toml import content, parse_toml
+
+MOST_ROWS = 1 << 28
+"""Of a run that is followed; at a thousand a second, three days of it."""
+MOST_EVENTS = 50_000
+"""The newest that are kept; so many are drawn in some milliseconds."""
 
 
 class Follower:
@@ -26,13 +29,15 @@ class Follower:
     """
 
     def __init__(self, run: Path) -> None:
-        self._run = run
-        self._every = _record_every(run / "preset.toml")
+        self._every = _record_every(run)
+        self._files = ColumnFiles(run)
         self._history = History(tuple(METRICS), self._every, self._every)
         self._rows = 0
         self._last = 0
         self._offset = 0
         self.events: tuple[Event, ...] = ()
+        self.forgotten = 0
+        """How many events there were before those that are kept."""
 
     @property
     def history(self) -> HistoryView:
@@ -45,12 +50,15 @@ class Follower:
         self._read_events()
 
     def _read_rows(self) -> None:
-        path = self._run / "history" / "step.i8"
-        if path.is_file() and path.stat().st_size < self._rows * 8:
+        (there,) = self._files.rows("step.i8")
+        if 0 < there < self._rows:
             # A resume has cut off what a kill had left unfinished.
             self._rows = 0
+        if there > MOST_ROWS:
+            steps_file = self._files.run.path / "history" / "step.i8"
+            raise UserError(f"{clean(steps_file)}: more than {MOST_ROWS:,} rows")
         # The step of a row is written last, so its other columns are there.
-        steps = self._new("step.i8", "<i8")
+        steps = self._files.read("step.i8", self._rows)
         limit = farthest(self._rows + len(steps), self._every)
         possible = steps[(steps > 0) & (steps <= limit)]
         if not len(possible):
@@ -60,26 +68,27 @@ class Follower:
         if self._rows and np.array_equal(steps, expected):
             rows = np.full((len(METRICS), len(steps)), np.nan, np.float32)
             for row, name in zip(rows, METRICS, strict=True):
-                column = self._new(f"{name}.f4", "<f4", len(steps))
+                column = self._files.read(f"{name}.f4", self._rows, len(steps))
                 row[: len(column)] = column
             self._history.append(rows.T)
         else:
-            self._history = read_history(self._run, self._every, last)
+            self._history = read_history(self._files.run.place(), self._every, last)
         self._rows += len(steps)
         self._last = last
 
-    def _new(self, name: str, kind: str, count: int = -1) -> NDArray[Any]:
-        return read_column(self._run / "history" / name, kind, self._rows, count)
-
     def _read_events(self) -> None:
-        path = self._run / "events.jsonl"
-        if not path.is_file() or path.stat().st_size <= self._offset:
+        try:
+            content = self._files.run.read("events.jsonl", records.LONGEST_LINE, self._offset)
+        except FileNotFoundError:
             return
-        with path.open("rb") as file:
-            file.seek(self._offset)
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
+        except OSError as error:
+            raise UserError(clean(in_words(error), 400)) from None
+        end = content.rfind(b"\n") + 1
+        if not end and len(content) > records.LONGEST_LINE:
+            # What has no end so far is no event; its end will be passed over as a torn line.
+            end = len(content)
+        whole = content[:end]
+        self._offset += end
         parsed = (records.event_of(line) for line in whole.splitlines())
         new = [event for event in parsed if event is not None]
         begun = [event for event in new if event.kind in records.BRANCHING]
@@ -88,20 +97,23 @@ class Follower:
             self._cut(begun[-1])
         else:
             self.events = (*self.events, *new)
+        if len(self.events) > MOST_EVENTS:
+            self.forgotten += len(self.events) - MOST_EVENTS // 2
+            self.events = self.events[-(MOST_EVENTS // 2) :]
 
     def _cut(self, begun: Event) -> None:
         """Show no rows that were abandoned, though the new branch has none yet."""
-        newest = read_column(self._run / "history" / "branch.i4", "<i4", self._rows - 1)
+        newest = self._files.read("branch.i4", max(0, self._rows - 1))
         if begun.step < self._last and len(newest) and newest[-1] < begun.branch:
-            self._history = read_history(self._run, self._every, begun.step)
+            self._history = read_history(self._files.run.place(), self._every, begun.step)
             self._last = begun.step
 
 
-def _record_every(preset: Path) -> int:
+def _record_every(run_directory: Path) -> int:
     """Steps between two rows. Of the whole preset no more is needed, nor loaded and checked."""
-    run = parse_toml(content(preset), clean(preset)).get("run", {})
+    run = runs.preset_table(run_directory).get("run", {})
     every = run.get("record_every", 1) if isinstance(run, dict) else None
     if type(every) is not int or not 1 <= every <= MOST_BETWEEN_ROWS:
         right = f"a whole number from 1 to {MOST_BETWEEN_ROWS:,} is needed"
-        raise UserError(f"{clean(preset)}: run.record_every: {right}")
+        raise UserError(f"{clean(run_directory / 'preset.toml')}: run.record_every: {right}")
     return every

@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ganterm.diagnosis.rule import NONFINITE, illnesses
-from ganterm.files import read_file
+from ganterm.files import Folder
 from ganterm.session import records
 from ganterm.session.findings import Alarm
 from ganterm.session.jsonfile import MAX_BYTES, validated
@@ -111,9 +111,13 @@ def alarms_of(run: Path, name: CheckpointName) -> list[str] | None:
 
     None where its state cannot be read.
     """
-    path = run / "checkpoints" / str(name) / "state.json"
     try:
-        state = validated(_State, read_file(path, MAX_BYTES))
+        with (
+            Folder.at(run) as directory,
+            directory.folder("checkpoints") as there,
+            there.folder(str(name)) as folder,
+        ):
+            state = validated(_State, folder.read("state.json", MAX_BYTES))
     except (OSError, ValueError):
         return None
     return [alarm.name for alarm in state.alarms if alarm.name in illnesses()]

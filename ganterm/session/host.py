@@ -16,24 +16,24 @@ from typing import Any
 
 import orjson
 
-from ganterm import headless
-from ganterm.files import open_log
+from ganterm import headless, streams
 from ganterm.session.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.session.protocol import Snapshot
 from ganterm.signals import SignalStop
 
-LOG = "host.log"
 LOG_SECONDS = 60.0
 
 
 class _Reporter(headless.PlainReporter):
     """Tells the launcher how the start goes; then writes the run's log, a line a minute."""
 
-    def __init__(self, pipe: int) -> None:
+    def __init__(self, session: LocalSession, pipe: int) -> None:
         super().__init__()
+        self._session = session
         self._pipe: int | None = pipe
         self._logged_at = float("-inf")
+        self._directory = Path()
 
     def loading(self, snapshot: Snapshot) -> None:
         """Each thing that is being done, once."""
@@ -43,7 +43,7 @@ class _Reporter(headless.PlainReporter):
 
     def started(self, snapshot: Snapshot) -> None:
         """From here on all output goes into the run directory."""
-        write_into(Path(snapshot.info.directory) / LOG)
+        self._print_into(Path(snapshot.info.directory))
         super().started(snapshot)
 
     def report(self, snapshot: Snapshot) -> None:
@@ -58,6 +58,10 @@ class _Reporter(headless.PlainReporter):
 
     def ended(self, snapshot: Snapshot) -> None:
         """How it ended, and why."""
+        directory = Path(snapshot.info.directory)
+        if directory != self._directory:
+            # Where the last save went elsewhere, the log here may be deleted, or full.
+            self._print_into(directory)
         super().ended(snapshot)
         if snapshot.failure is not None:
             self._say(snapshot.failure.trace or snapshot.failure.message)
@@ -72,30 +76,30 @@ class _Reporter(headless.PlainReporter):
             os.close(self._pipe)
             self._pipe = None
 
+    def _print_into(self, directory: Path) -> None:
+        """Have all that this process prints go into the log of a run directory."""
+        self._directory = directory
+        trouble = streams.turn_away(str(directory), all_of_them=True)
+        if trouble:
+            text = f"{streams.LOG} cannot be opened: {trouble}; what is printed is dropped"
+            self._session.note("note", text=text)
+        for output in streams.outputs.values():
+            output.name = streams.LOG
+
     def _tell(self, **told: Any) -> None:
         if self._pipe is not None:
             # The launcher may have been closed with its terminal; that is no reason to stop.
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 os.write(self._pipe, orjson.dumps(told) + b"\n")
-
-
-def write_into(log: Path) -> None:
-    """Have all that this process still prints go into a log, so that no write can fail any more."""
-    handle = open_log(log)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for old, new in ((nothing, 0), (handle, 1), (handle, 2)):
-        os.dup2(old, new)
-    os.close(handle)
-    os.close(nothing)
 
 
 def main() -> int:
     """Train; the exit code is that of a headless run."""
-    launch = Launch.unpacked(sys.stdin.buffer.read())
-    reporter = _Reporter(int(sys.argv[1]))
-    session = LocalSession(launch)
-    stop = SignalStop(session)
+    streams.guard()
+    session = LocalSession(Launch.unpacked(sys.stdin.buffer.read()))
+    reporter = _Reporter(session, int(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = SignalStop(session)
     session.start()
     code = headless.watch(session, reporter, alone=False)
     stop.done()

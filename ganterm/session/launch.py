@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -29,6 +30,7 @@ class Launch:
 
     ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
     is run with each raised alarm.
+    ``paused``: whether a run that goes on begins with a pause.
     ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
     ``passed_over``: a newer one that is not taken, since an alarm speaks against it.
     """
@@ -43,6 +45,7 @@ class Launch:
     stop_on: tuple[str, ...] = ()
     on_alarm: tuple[str, ...] = ()
     checkpoint: str = ""
+    paused: bool = False
     passed_over: str = ""
 
     def __post_init__(self) -> None:
@@ -61,7 +64,7 @@ class Launch:
             stem = re.sub(r"[^A-Za-z0-9._-]", "_", self.preset_name).lstrip("._-")[:40] or "run"
             name = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
             free = (n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))))
-            name = next(n for n in free if not (self.runs_dir / n).exists())
+            name = next(n for n in free if not os.path.lexists(self.runs_dir / n))
             object.__setattr__(self, "run_name", name)
         elif not NAME.fullmatch(self.run_name):
             raise UserError(

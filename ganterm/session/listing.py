@@ -13,6 +13,7 @@ from pathlib import Path
 from ganterm.errors import UserError
 from ganterm.folders import expanded
 from ganterm.session import health, runs
+from ganterm.session.columns import ColumnFiles
 from ganterm.session.lock import holder, is_live
 from ganterm.session.peers import is_over
 from ganterm.session.pointer import Pointer, pointers, sweep
@@ -95,19 +96,11 @@ def _looked_at(run: Path, pid: int | None) -> Listed:
 
 
 def _newest_step(run: Path) -> int:
-    """The step of the last row on the disk, 0 where there is none."""
+    """The step of the last row on the disk, 0 where there is none that can be read."""
     try:
-        handle = os.open(run / "history" / "step.i8", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        return ColumnFiles(run).newest_step()
+    except UserError:
         return 0
-    try:
-        count = os.fstat(handle).st_size // _STEP.size
-        return max(0, *_STEP.unpack(os.pread(handle, _STEP.size, (count - 1) * _STEP.size)))
-    except (OSError, struct.error):
-        # It has no row yet, it is no file, or its disk is gone.
-        return 0
-    finally:
-        os.close(handle)
 
 
 def lines(found: list[Listed]) -> Iterator[str]:
@@ -150,7 +143,7 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
         why = f"is not live: {about.state} at step {about.step:,}"
         if about.state == "live":
             why = "is live, but cannot be reached: it loads still, or its log says why"
-        elif runs.newest(there) is not None:
+        elif checkpoint_to_resume(there) is not None:
             more = f" --steps {2 * about.step}" if about.state == "finished" else ""
             why += f"; to go on with it: ganterm resume {shlex.quote(clean(run))}{more}"
         raise UserError(f"run '{clean(run, 80)}' {why}; see `ganterm runs`")
@@ -215,7 +208,7 @@ def checkpoint_to_resume(run: Path) -> runs.CheckpointName | None:
     """The checkpoint to go on from, None where there is none or the folder cannot be read."""
     try:
         return health.to_resume(run)[0]
-    except OSError:
+    except (OSError, UserError):
         return None
 
 

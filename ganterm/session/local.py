@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import traceback
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,18 @@ from ganterm.session.peers import called, my_terminal
 from ganterm.session.protocol import Failure, RunInfo, Stop
 from ganterm.session.server import Server
 from ganterm.text import clean
+
+_begun: weakref.WeakSet[LocalSession] = weakref.WeakSet()
+
+
+@atexit.register
+def _save_all() -> None:
+    """Have what still trains saved and ended, whatever it is that ends the process.
+
+    A thread that is within torch when the interpreter goes away takes the process down by abort().
+    """
+    for session in tuple(_begun):
+        session.end("the process ends")
 
 
 class LocalSession(Board):
@@ -44,12 +58,24 @@ class LocalSession(Board):
 
     def start(self) -> None:
         """Begin to load and to train."""
+        _begun.add(self)
         self._server.start()
         self._thread.start()
 
     def stop(self, reason: str) -> None:
         """Have the iteration under way finished and all saved; ``ended`` tells when."""
         self.submit(Stop(reason))
+
+    def end(self, reason: str) -> None:
+        """Stop, unless it has ended, and wait until nothing of the trainer runs any more."""
+        if self._thread.is_alive():
+            self.stop(reason)
+            self._thread.join()
+
+    @property
+    def watchers(self) -> int:
+        """How many other processes watch."""
+        return len(self._server.watchers)
 
     def note(self, kind: str, **data: Any) -> None:
         """Have an event of a watcher's put into the log; who comes and goes here is named."""
@@ -59,9 +85,11 @@ class LocalSession(Board):
 
     def _train(self) -> None:
         try:
+            from ganterm.training.device import give_memory_back
             from ganterm.training.trainer import Trainer
 
             Trainer(self._launch, self).run()
+            give_memory_back()
         except Exception as error:  # noqa: BLE001 - a torch that does not load, say: tell it
             message = clean(f"{type(error).__name__}: {error}", 400)
             failure = Failure(message, trace=traceback.format_exc())

@@ -7,7 +7,6 @@ second line says on which host the writer lives and since when, and is believed 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import psutil
 
 from ganterm.errors import UserError
+from ganterm.files import Folder
 from ganterm.text import clean
 
 NAME = "run.lock"
@@ -205,11 +205,8 @@ class RunLock:
 
 def _opened(path: Path, flags: int) -> int:
     """A descriptor of a regular file, made for the user alone where there is none."""
-    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "not a file", str(path))
-    return handle
+    with Folder.at(path.parent) as folder:
+        return folder.open(path.name, flags, 0o600)
 
 
 def _is_at(path: Path, handle: int) -> bool:

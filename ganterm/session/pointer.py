@@ -182,7 +182,7 @@ def warnings(make: bool = False) -> list[str]:
 
     Nothing where the best place is good. With ``make``, a run is to be served: its place is made.
     """
-    troubles = []
+    troubles: list[str] = []
     for place, trouble in _candidates(make):
         if place is not None and not trouble:
             return [f"{t}; live runs are reached through {clean(place.folder)}" for t in troubles]
@@ -274,7 +274,7 @@ class Door:
         For the holder of the run's lock alone: what an earlier process left is replaced. UserError
         where no place can be had, saying why.
         """
-        troubles = []
+        troubles: list[str] = []
         for place, trouble in _candidates(make=True):
             if place is None or trouble:
                 troubles.append(trouble)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ganterm.controls import Controls
 from ganterm.knob import Value
-from ganterm.session.findings import Alarm, Diagnosis
+from ganterm.session.findings import Alarm, Diagnosis, Outlook
 from ganterm.session.history import HistoryView
 from ganterm.session.metrics import METRICS
 
@@ -82,9 +82,22 @@ class Stop:
     reason: str = "asked to stop"
 
 
+HANDED_OVER = "handed over to the background"
+"""The reason in the stop event of a run that another process goes on with."""
+HAND_OVER = "hand-over"
+"""The key in the refused event of a run that cannot be handed over."""
+
 Command = (
     SetControl | Pause | Unpause | OneStep | NewNoise | SaveSamples | SaveCheckpoint | Rewind | Stop
 )
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A command that was not obeyed, and why."""
+
+    command: Command
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -150,11 +163,13 @@ class Link:
 
     ``here``: in one process; ``attached``: to another one, which speaks; ``stale``: it has not for
     ``age`` seconds; ``ended``: it has left for good. ``readonly``: commands are not taken.
+    ``trouble``: what is wrong with what it says, or with the run's files; "" where nothing is.
     """
 
     state: Literal["here", "attached", "stale", "ended"] = "here"
     readonly: bool = False
     age: float = 0.0
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -234,6 +249,7 @@ class Snapshot:
     sample: Sample | None = None
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
     alarms: tuple[Alarm, ...] = ()
+    outlook: Outlook = field(default_factory=Outlook)
     memory_bytes: int = 0
     doing: str = "starting"
     progress: float | None = None
@@ -265,6 +281,9 @@ class Session(Protocol):
 
     def submit(self, command: Command) -> None:
         """Hand a command to the trainer, which obeys between two iterations."""
+
+    def take_refusals(self) -> tuple[Refusal, ...]:
+        """The commands refused since this was asked last, each once; no event tells of them."""
 
     def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
         """Say how often sample pictures are wanted, 0 for none, and of what."""

@@ -6,17 +6,27 @@ the rows and events behind the step it began at are what was abandoned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ganterm.controls import KNOBS
+from ganterm.errors import UserError
+from ganterm.files import Folder, in_words
 from ganterm.knob import ControlError
-from ganterm.session.columns import read_column
+from ganterm.session.columns import ColumnFiles
 from ganterm.session.protocol import Event
-from ganterm.text import clean_data
+from ganterm.text import clean, clean_data
+
+LONGEST_LINE = 1 << 24
+"""Bytes of a line of a log; one that names thousands of files has a megabyte."""
+MOST_EVENTS = 1 << 28
+"""Bytes of events.jsonl, a million events."""
+MOST_ROUNDS = 1 << 26
+"""Bytes of diagnosis.jsonl that are read, its newest: some 50,000 rounds."""
 
 _HEAD = ("step", "branch", "time", "kind")
 _NEEDED = {
@@ -38,14 +48,16 @@ BRANCHING = frozenset({"resume", "rewind"})
 
 
 def read_events(run: Path) -> list[Event]:
-    """The events of the newest branch, oldest first; a torn or foreign line is passed over."""
+    """The events of the newest branch, oldest first; a torn or foreign line is passed over.
+
+    UserError where the log cannot be read.
+    """
     return newest_branch(all_events(run))
 
 
 def all_events(run: Path) -> list[Event]:
-    """The events of all branches, oldest first; a torn or foreign line is passed over."""
-    path = run / "events.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    """The events of all branches, as ``read_events`` tells those of the newest."""
+    lines = _lines(run, "events.jsonl", MOST_EVENTS)
     return [event for line in lines if (event := event_of(line)) is not None]
 
 
@@ -57,25 +69,46 @@ def cause(events: Sequence[Event]) -> str:
     return "its journal does not say why"
 
 
+def _lines(run: Path, name: str, most: int, newest: bool = False) -> Iterator[bytes]:
+    """The lines of a log, none where it is missing; of one that has more than ``most`` bytes the
+    ``newest``, else UserError."""
+    try:
+        with Folder.at(run) as folder:
+            size = folder.size(name)
+            if size > most and not newest:
+                raise UserError(
+                    f"{clean(run / name)}: {size:,} bytes; ganterm reads {most:,} at most"
+                )
+            yield from folder.lines(name, LONGEST_LINE, max(0, size - most))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(clean(in_words(error), 400)) from None
+
+
 def newest_branch(events: Iterable[Event]) -> list[Event]:
     """The events without what a return to an earlier step abandoned."""
-    kept: list[Event] = []
-    branch = 0
-    for event in events:
-        if event.kind in BRANCHING and event.branch > branch:
-            kept = [earlier for earlier in kept if earlier.step <= event.step]
+    every, begins, branch = tuple(events), [], 0
+    for event in every:
+        begins.append(event.kind in BRANCHING and event.branch > branch)
         branch = max(branch, event.branch)
-        kept.append(event)
-    return kept
+    kept: list[Event] = []
+    last: float = math.inf
+    for event, begins_branch in zip(reversed(every), reversed(begins), strict=True):
+        if event.step <= last:
+            kept.append(event)
+        if begins_branch:
+            last = min(last, event.step)
+    return kept[::-1]
 
 
 def read_diagnosis(run: Path, last: int) -> list[dict[str, Any]]:
     """What the rounds of exams up to step ``last`` found, on the newest branch, oldest first.
 
-    A torn or foreign line is passed over.
+    A torn or foreign line is passed over, and so is what lies before the newest ``MOST_ROUNDS``.
+    UserError where the log cannot be read.
     """
-    path = run / "diagnosis.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    lines = _lines(run, "diagnosis.jsonl", MOST_ROUNDS, newest=True)
     rounds = [found for line in lines if (found := _round(line)) is not None]
     begun = [(e.branch, e.step) for e in all_events(run) if e.kind in BRANCHING]
     return [
@@ -88,7 +121,7 @@ def read_diagnosis(run: Path, last: int) -> list[dict[str, Any]]:
 
 def newest_number(run: Path) -> int:
     """The highest number that a branch of the run has in its rows and events."""
-    branches = read_column(run / "history" / "branch.i4", "<i4")
+    branches = ColumnFiles(run).read("branch.i4")
     highest = int(branches.max()) if len(branches) else 0
     return max([highest, *(event.branch for event in read_events(run))])
 

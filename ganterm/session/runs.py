@@ -6,19 +6,19 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from ganterm.errors import UserError
-from ganterm.files import read_file
+from ganterm.files import Folder, in_words
 from ganterm.folders import expanded
 from ganterm.session.jsonfile import MAX_BYTES, Natural, Positive, RunId, validated
 from ganterm.session.launch import NAME, Launch
 from ganterm.text import clean, nearest
-from ganterm.toml import content, parse_toml
+from ganterm.toml import MAX_BYTES as MAX_PRESET
+from ganterm.toml import parse_toml
 
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
@@ -149,7 +149,8 @@ def about(run: Path) -> About:
     """What is known of a run; UserError where its run.json cannot be used."""
     source = clean(run / "run.json")
     try:
-        return validated(About, read_file(run / "run.json", MAX_BYTES))
+        with Folder.at(run) as folder:
+            return validated(About, folder.read("run.json", MAX_BYTES))
     except OSError as error:
         raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -157,19 +158,58 @@ def about(run: Path) -> About:
 
 
 def checkpoints(run: Path) -> list[CheckpointName]:
-    """The checkpoints of a run, newest first, whole or not."""
-    return sorted(_names(run / "checkpoints"), reverse=True)
+    """The checkpoints of a run, newest first, whole or not; UserError where none can be looked
+    for."""
+    try:
+        with Folder.at(run) as directory, directory.folder("checkpoints") as folder:
+            return checkpoints_in(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(clean(in_words(error), 400)) from None
+
+
+def checkpoints_in(folder: Folder) -> list[CheckpointName]:
+    """The checkpoints in ``folder``, newest first, whole or not; links too, which are no way to
+    have one there, so that they are told of and not passed over."""
+    found = []
+    for entry in folder.entries():
+        name = CheckpointName.parse(entry.name)
+        if name is not None and (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
+            found.append(name)
+    return sorted(found, reverse=True)
 
 
 def newest(run: Path) -> CheckpointName | None:
-    """The checkpoint that LATEST names, else the newest that there is, if any."""
+    """The checkpoint that LATEST names, else the newest that there is, if any.
+
+    UserError where one of them is no file or folder.
+    """
     there = checkpoints(run)
+    named = None
     try:
-        latest = read_file(run / "checkpoints" / "LATEST", MAX_BYTES)
-        named = CheckpointName.parse(latest.decode().strip())
-    except (OSError, UnicodeDecodeError):
-        named = None
+        with Folder.at(run) as directory, directory.folder("checkpoints") as folder:
+            named = CheckpointName.parse(folder.read("LATEST", MAX_BYTES).decode().strip())
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass
+    except OSError as error:
+        raise UserError(clean(in_words(error), 400)) from None
     return named if named in there else next(iter(there), None)
+
+
+def preset_content(run: Path) -> bytes:
+    """What a run's preset.toml holds; UserError where it cannot be read."""
+    try:
+        with Folder.at(run) as folder:
+            return folder.read("preset.toml", MAX_PRESET)
+    except OSError as error:
+        source = clean(run / "preset.toml")
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+
+
+def preset_table(run: Path) -> dict[str, Any]:
+    """What a run's preset.toml says, unchecked; UserError where it cannot be read."""
+    return parse_toml(preset_content(run), clean(run / "preset.toml"))
 
 
 def resumption(
@@ -207,7 +247,7 @@ def resumption(
                 f"{nearest(alarm, alarm_names())}"
             )
     source = clean(run / "preset.toml")
-    table = parse_toml(content(run / "preset.toml"), source)
+    table = preset_table(run)
     if isinstance(table.get("data"), dict):
         # A run that says nothing of it was begun when files were read in the first way.
         table["data"].setdefault("reading", 1)
@@ -279,11 +319,3 @@ def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, Checkpoi
         hint = nearest(checkpoint, there) if there else "there is none"
         raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
     return chosen, None
-
-
-def _names(folder: Path) -> Iterator[CheckpointName]:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            name = CheckpointName.parse(path.name)
-            if name is not None and path.is_dir():
-                yield name

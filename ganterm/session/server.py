@@ -75,7 +75,7 @@ class Server:
         while not self._closing.is_set():
             beat = ticks % ticks_a_beat == 0
             # Whoever tidied our folder away has cut us off: then another is made.
-            if beat and (self._door is None or not self._door.found()):
+            if beat and (self._door is None or not self._door.found() or self._moved()):
                 self._shut()
                 self._open()
             for watcher in tuple(self.watchers):
@@ -88,6 +88,11 @@ class Server:
         for _ in range(round(GOODBYE_SECONDS / TICK_SECONDS)):
             if self.watchers:
                 await asyncio.sleep(TICK_SECONDS)
+
+    def _moved(self) -> bool:
+        """Whether the run directory is not where the pointer says."""
+        directory = Path(self._board.snapshot.info.directory).resolve()
+        return self._door is not None and self._door.pointer.directory != str(directory)
 
     def _open(self) -> None:
         info = self._board.snapshot.info

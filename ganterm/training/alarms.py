@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ganterm.diagnosis.cures import in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule, illnesses, rules
-from ganterm.session.findings import Alarm, Remedy
+from ganterm.session.findings import Alarm, Outlook, Remedy
 from ganterm.text import clean
 
 Change = Literal["raised", "cleared"]
@@ -17,10 +18,28 @@ Change = Literal["raised", "cleared"]
 
 @dataclass
 class _Streak:
-    """Judgements in a row that speak for a change, and the step of the first."""
+    """Judgements that count, such as those in a row for a change, and the step of the first."""
 
     count: int = 0
     since: int = 0
+
+    def add(self, step: int, apart: int) -> None:
+        """Count a judgement, unless it comes too soon; see ``Rule``."""
+        if not self.count:
+            self.count, self.since = 1, step
+        elif step >= self.next(apart):
+            self.count += 1
+
+    def next(self, apart: int) -> int:
+        """The step from which on another judgement counts."""
+        return self.since + self.count * apart
+
+
+class Urgency(NamedTuple):
+    """Another round that is wanted from ``step`` on, with the exams of ``measures``."""
+
+    step: int
+    measures: frozenset[str]
 
 
 def as_table(alarm: Alarm) -> dict[str, Any]:
@@ -56,7 +75,37 @@ class Alarms:
         self._rules = rules()
         self._judging = list(self._rules)
         self._streaks = self._streaks_from(streaks)
+        self._judged: defaultdict[str, _Streak] = defaultdict(_Streak)
+        self._doubtful = {name for name, streak in self._streaks.items() if streak.count}
         self.raised = {alarm.name: alarm for alarm in before}
+
+    @property
+    def outlook(self) -> Outlook:
+        """What may be said of the run beside the alarms that are raised."""
+        sure = all(
+            self._judged[rule.name].count >= rule.raise_after for rule in self._rules if rule.vital
+        )
+        doubts = sorted(self._doubts(), key=lambda rule: rule.severity != "alarm")
+        return Outlook(sure, doubt=doubts[0].title if doubts else "")
+
+    @property
+    def urgency(self) -> Urgency | None:
+        """The round that first findings call for; None where nothing is to be looked at again."""
+        doubts = [rule for rule in self._doubts() if rule.exams]
+        if not doubts:
+            return None
+        step = min(self._streaks[rule.name].next(rule.apart) for rule in doubts)
+        return Urgency(step, frozenset(name for rule in doubts for name in rule.measures))
+
+    def _doubts(self) -> list[Rule]:
+        """Rules whose newest judgement is a finding that raises no alarm yet."""
+        if not self._doubtful:  # Nearly always, and asked every step.
+            return []
+        return [
+            rule
+            for rule in self._rules
+            if rule.name in self._doubtful and rule.name not in self.raised
+        ]
 
     @property
     def streaks(self) -> dict[str, tuple[int, int]]:
@@ -75,6 +124,8 @@ class Alarms:
                 self.clear(name)
         self.raised.update(earlier)
         self._streaks = self._streaks_from(streaks)
+        self._judged.clear()
+        self._doubtful = {name for name, streak in self._streaks.items() if streak.count}
 
     @property
     def _of_training(self) -> frozenset[str]:
@@ -94,16 +145,19 @@ class Alarms:
         """Clear an alarm that is raised."""
         self._tell(self.raised.pop(name), "cleared")
 
-    def judge(self, record: Record) -> None:
-        """Have every rule judge what is known after a round of exams.
+    def judge(self, record: Record, examined: bool = True) -> None:
+        """Have the rules judge what is known; without a round of exams those that need none.
 
         One that fails does not judge again, and a warning says so.
         """
         for rule in tuple(self._judging):
+            if rule.exams and not examined:
+                continue
             try:
                 self._judge(rule, record)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the run is not
                 self._judging.remove(rule)
+                self._doubtful.discard(rule.name)
                 why = clean(f"{type(error).__name__}: {error}", 200)
                 told = f"the rule {rule.name} failed and does not judge again: {why}"
                 name = f"rule_{rule.name}"
@@ -112,14 +166,15 @@ class Alarms:
     def _judge(self, rule: Rule, record: Record) -> None:
         raised = self.raised.get(rule.name)
         verdict = rule.judge(record, raised is not None)
+        (self._doubtful.add if verdict else self._doubtful.discard)(rule.name)
         if verdict is None:
             return
+        self._judged[rule.name].add(record.step, rule.apart)
         streak = self._streaks[rule.name]
         if bool(verdict) == (raised is not None):
             streak.count = 0
         else:
-            streak.since = streak.since if streak.count else record.step
-            streak.count += 1
+            streak.add(record.step, rule.apart)
         if isinstance(verdict, Finding):
             self._found(rule, verdict, record, raised, streak)
         elif raised is not None and streak.count >= rule.clear_after:
@@ -136,7 +191,7 @@ class Alarms:
                 evidence=found.evidence,
                 remedies=self._remedies(rule, record, raised.since),
             )
-        elif streak.count >= rule.raise_after:
+        elif found.certain or streak.count >= rule.raise_after:
             since = streak.since if found.since is None else found.since
             streak.count = 0
             self.raise_(

@@ -24,6 +24,9 @@ from ganterm.training.iteration import Game
 from ganterm.training.restore import Checkpoint, Unusable
 from ganterm.training.sampler import Sampler
 
+LARGER = 8
+"""Times that a checkpoint may be larger than one of these networks, to be read at all."""
+
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
@@ -69,9 +72,11 @@ def from_checkpoint(
     checkpoint, where this one cannot be used; then ``game`` and ``sampler`` are as they were.
     """
     known = runs.about(run)
+    # Of other networks it is told how they differ, as long as they are not far larger.
+    most = LARGER * state.size(game, sampler) + (1 << 26)
 
     def usable(candidate: CheckpointName) -> Checkpoint:
-        found = restore.read(run, candidate, known.id)
+        found = restore.read(run, candidate, known.id, most)
         restore.check(found, game, sampler, preset.discriminator.d_kind)
         return found
 
@@ -89,7 +94,7 @@ def from_checkpoint(
     begun = Event(held.step, branch, now(), "resume")
     *events, _ = records.newest_branch([*records.read_events(run), begun])
     # A key that this ganterm has and that one had not is no change of the file.
-    presets = {state.checksum(preset.toml()), state.file_checksum(run / "preset.toml")}
+    presets = {state.checksum(preset.toml()), state.checksum(runs.preset_content(run))}
     differs = state.differences(held, device, preset.run, presets)
     return Beginning(
         Controls.from_table(held.controls),

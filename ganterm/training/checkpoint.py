@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Annotated
 
 import numpy as np
@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, to_builtins
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
-from ganterm.files import sync_folder, write_atomically
+from ganterm.files import Folder
 from ganterm.session.jsonfile import FORMAT, validated
 from ganterm.session.runs import CheckpointName
 from ganterm.training.state import RunState
@@ -46,7 +46,7 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def save(
-    folder: Path,
+    folder: Folder,
     tensors: Mapping[str, Tensor],
     state: RunState,
     own: bool = False,
@@ -70,28 +70,32 @@ def save(
     manifest = Manifest(format=FORMAT, own=own, cfid=cfid, files=entries)
     files[MANIFEST] = _packed(manifest)
     # The last bytes of a disk are left to the logs.
-    if shutil.disk_usage(folder).free < sum(map(len, files.values())):
+    if shutil.disk_usage(folder.handle).free < sum(map(len, files.values())):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     name = CheckpointName(state.branch, state.step)
-    while (folder / str(name)).exists():
+    while folder.has(str(name)):
         name = name._replace(again=name.again + 1)
-    making = folder / f".{name}.{os.getpid()}.tmp"
+    aside = f".{name}.{os.getpid()}.tmp"
+    if folder.has(aside):
+        # A process with the same number was killed here; the name is ours to use.
+        folder.remove_tree(aside)
     try:
-        making.mkdir()
-        for file, content in files.items():
-            write_atomically(making / file, content)
-        making.rename(folder / str(name))
+        with folder.folder(aside, make=True) as making:
+            for file, content in files.items():
+                making.write_atomically(file, content)
+        folder.rename(aside, str(name))
     except OSError:
-        shutil.rmtree(making, ignore_errors=True)
+        with suppress(OSError):
+            folder.remove_tree(aside)
         raise
-    sync_folder(folder)
+    folder.sync()
     point(folder, name)
     return name
 
 
-def point(folder: Path, name: CheckpointName, pointer: str = "LATEST") -> None:
+def point(folder: Folder, name: CheckpointName, pointer: str = "LATEST") -> None:
     """Have ``LATEST``, or another pointer, name a checkpoint."""
-    write_atomically(folder / pointer, f"{name}\n".encode())
+    folder.write_atomically(pointer, f"{name}\n".encode())
 
 
 def _packed(table: Struct) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import torch
@@ -97,6 +98,13 @@ def _named(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError(f"device {name}: torch {torch.__version__} sees none; use cpu")
     return device
+
+
+def give_memory_back() -> None:
+    """Have the GPU's memory that a run has left behind free for other processes."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def describe(device: torch.device, threads: int) -> str:

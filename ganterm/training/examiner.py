@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,25 @@ from ganterm.controls import Controls
 from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
 from ganterm.registry import gathered
 from ganterm.session.findings import Diagnosis, Modes, ModeTrail, Reading, Series
+from ganterm.training.alarms import Urgency
 from ganterm.training.device import free_memory, is_of_memory
+from ganterm.training.effort import Effort
 from ganterm.training.iteration import Game
 
 FIRST_SHARE = 0.6
 """Of what may be spent, what the first exams (diversity, modes) may take for themselves."""
 SECONDS = 5.0
 """A round is due after so long, also where steps are few."""
-MOST_A_STEP = 1.0
-"""Seconds that a step may count for: a program that was stopped for an hour has earned nothing."""
+LATE = 4
+"""Rounds that were due, by steps or by time, after which the newest one is too old."""
+URGENT_EVERY = 0.1
+"""Steps from one round to an urgent one at least, in shares of those to a round."""
+CREDIT = 6
+"""Rounds that may be taken in advance of what is earned, where they are urgent."""
+CHARGES = 9
+"""Newest charges of an exam whose median is what it usually costs."""
+MOST_CHARGED = 3
+"""Times what an exam usually costs that a single time is charged at most."""
 KEPT = 2048
 """Readings kept of each measure; of older ones every second goes when there are more."""
 TRIES = 3
@@ -38,12 +48,47 @@ MODES_KEPT = 64
 """A trail over time is kept of no more modes than a screen has lines for."""
 
 
+class _Account:
+    """What an exam costs, in seconds of ``Effort``.
+
+    ``charged``: what is held against it. A first time is slow, and is charged as the second once
+    that is known; a single slow one as MOST_CHARGED usual ones.
+    """
+
+    def __init__(self) -> None:
+        self.charged = 0.0
+        self._first: float | None = None
+        self._charges: deque[float] = deque(maxlen=CHARGES)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what the exam costs."""
+        return bool(self._charges)
+
+    @property
+    def usual(self) -> float:
+        """What it usually costs; 0 where that is not known."""
+        return median(self._charges) if self._charges else 0.0
+
+    def add(self, took: float) -> None:
+        """Charge another time."""
+        if self._first is None:
+            self._first = took
+            return
+        if not self._charges:
+            self.charged += min(self._first, took)
+        else:
+            took = min(took, MOST_CHARGED * self.usual)
+        self._charges.append(took)
+        self.charged += took
+
+
 class Examiner:
     """Takes the exams that fit a run, in rounds at least ``every`` steps apart.
 
-    ``share``: of the training time that it may take, 0..1; from 1 on all exams are taken in every
-    round, whatever they cost. 0 has none taken. The networks are as before when a round is over:
-    evaluation mode, no gradient kept, and a random generator of its own.
+    ``share``: of the training's effort that it may take, 0..1; from 1 on all exams are taken in
+    every round, whatever they cost. 0 has none taken. The networks are as before when a round is
+    over: evaluation mode, no gradient kept, and a random generator of its own.
     """
 
     def __init__(
@@ -61,10 +106,12 @@ class Examiner:
         )
         self._first = [exam for exam in exams if subject and exam.comes_first(subject)]
         self._rest = [exam for exam in exams if exam not in self._first]
-        self._costs: dict[Exam, float] = {}
-        self._taken: defaultdict[Exam, float] = defaultdict(float)
+        self._accounts: defaultdict[Exam, _Account] = defaultdict(_Account)
+        self._effort = Effort(game.device)
         self._last_step, self._last_at = 0, 0.0
-        self._seen_at, self._worked, self._last_worked = 0.0, 0.0, 0.0
+        self._worked, self._last_worked = 0.0, 0.0
+        self._taken, self._taken_before = 0.0, 0.0
+        self._rounds = 0
         self._failures: Counter[Exam] = Counter()
         self.broken: dict[str, str] = {}
         """Of exams that failed, by name, what happened; "" where one works again."""
@@ -105,7 +152,7 @@ class Examiner:
             trail = ModeTrail(trail.steps[kept], trail.shares[kept]) if kept.any() else None
         modes, scores, surface = known.modes, known.scores, known.surface
         self._last_step = max((reading.step for reading in readings.values()), default=0)
-        self._seen_at = self._last_at = seconds
+        self._last_at, self._rounds = seconds, 0
         self.diagnosis = replace(
             known,
             step=self._last_step,
@@ -118,24 +165,45 @@ class Examiner:
             surface=surface if surface is not None and surface.step <= step else None,
         )
 
-    def due(self, step: int, seconds: float) -> bool:
+    def due(self, step: int, seconds: float, urgency: Urgency | None = None) -> bool:
         """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
-        self._worked += min(seconds - self._seen_at, MOST_A_STEP)
-        self._seen_at = seconds
+        self._effort.settle()
+        # What exams took since is no training.
+        trained = self._effort.trained(seconds) - (self._taken - self._taken_before)
+        self._worked, self._taken_before = self._worked + max(0.0, trained), self._taken
+        if not self._first:
+            return False
+        if urgency is not None and self._share < 1 and self._is_urgent(step, urgency):
+            return True
         waited = step - self._last_step >= self._every
         if self._share < 1:
             waited = waited or seconds - self._last_at >= SECONDS
-        if not waited or not self._first:
+        if not waited:
             return False
         cost = self._cost(self._first)
-        # What can be afforded every so often is taken then, whatever the slow first round cost.
+        # What can be afforded every so often is taken then, whatever slow rounds cost before.
         waited = self._worked - self._last_worked >= SECONDS
         timely = waited and cost <= FIRST_SHARE * self._share * SECONDS
         return self._share >= 1 or timely or self._first_purse() >= cost
 
-    def examine(self, step: int, seconds: float, controls: Controls) -> Diagnosis:
-        """One round: the first exams, then of the rest what can be afforded."""
+    def late(self, step: int, seconds: float) -> bool:
+        """Whether the newest round, of this sitting, is too old to speak for the run now."""
+        if not self._rounds:
+            return bool(self.diagnosis.readings)
+        steps, waited = step - self._last_step, seconds - self._last_at
+        by_steps = steps > LATE * self._every and waited > SECONDS
+        return by_steps or (steps > self._every and waited > LATE * SECONDS)
+
+    def examine(
+        self, step: int, seconds: float, controls: Controls, urgency: Urgency | None = None
+    ) -> Diagnosis:
+        """One round: the first exams, then of the rest what can be afforded.
+
+        An urgent one, which comes before its time, takes what it was wanted for in place of these.
+        """
         assert self._subject is not None
+        wanted = frozenset() if urgency is None else urgency.measures
+        early = step - self._last_step < self._every and urgency is not None
         with self._at_rest(), torch.no_grad():
             look = Look(
                 self._subject,
@@ -148,21 +216,49 @@ class Examiner:
                 self._random,
                 partial(self._game.stakes, controls=controls, random=self._random),
             )
-            for exam in tuple(self._first):
+            for exam in self._chosen_first(wanted):
                 self._take(exam, look)
-            # Equal time for each: what is cheap is taken more often, and what is dear in its turn.
-            for exam in sorted(self._rest, key=lambda exam: self._taken[exam]):
-                if self._share < 1 and self._rest_purse() < self._costs.get(exam, 0.0):
-                    break
-                self._take(exam, look)
+            if not early or self._share >= 1:
+                self._take_of_rest(look, wanted)
+        self._effort.settle()
+        self._rounds += 1
         self._last_step, self._last_at, self._last_worked = step, seconds, self._worked
-        cost = sum(self._taken.values()) / max(self._worked, 1e-9)
+        cost = self._taken / max(self._worked + self._taken, 1e-9)
         self.diagnosis = replace(self.diagnosis, step=step, cost=cost)
         return self.diagnosis
 
+    def _is_urgent(self, step: int, urgency: Urgency) -> bool:
+        """Whether a round comes at once: wanted by now, not on the heels of another, on credit."""
+        apart = max(1.0, URGENT_EVERY * self._every)
+        if step < urgency.step or step - self._last_step < apart:
+            return False
+        cost = self._cost(self._chosen_first(urgency.measures))
+        return self._first_purse() >= -CREDIT * cost
+
+    def _chosen_first(self, wanted: frozenset[str]) -> list[Exam]:
+        """Exams of every round, and those that give what is wanted."""
+        return [*self._first, *(exam for exam in self._rest if wanted & exam.measures.keys())]
+
+    def _take_of_rest(self, look: Look, wanted: frozenset[str]) -> None:
+        """Equal time for each: what is cheap is taken more often, and what is dear in its turn.
+
+        Of those whose cost is not known yet one a round, since first times are slow.
+        """
+        rest = [exam for exam in self._rest if not wanted & exam.measures.keys()]
+        tried = False
+        for exam in sorted(rest, key=lambda exam: self._accounts[exam].charged):
+            account = self._accounts[exam]
+            if self._share < 1:
+                if not account.known and tried:
+                    continue
+                if self._rest_purse() < account.usual:
+                    break
+                tried = tried or not account.known
+            self._take(exam, look)
+
     def _take(self, exam: Exam, look: Look) -> None:
         """Take an exam; what one that fails leads to is in ``broken``."""
-        began = time.perf_counter()
+        end = self._effort.begin()
         try:
             self._note(exam.take(look), look.step)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an exam, the run is not
@@ -170,12 +266,11 @@ class Examiner:
         else:
             if self._failures.pop(exam, 0):
                 self.broken[type(exam).__name__] = ""
-        took = time.perf_counter() - began
-        # A first time is slow; what one costs is what it costs from then on.
-        if self._taken[exam]:
-            known = self._costs.get(exam)
-            self._costs[exam] = took if known is None else 0.5 * (known + took)
-        self._taken[exam] += took
+        end(partial(self._charge, exam))
+
+    def _charge(self, exam: Exam, took: float) -> None:
+        self._taken += took
+        self._accounts[exam].add(took)
 
     def _failed(self, exam: Exam, error: Exception) -> None:
         """Leave an exam that fails out from now on; one that lacked memory may have it later."""
@@ -209,17 +304,17 @@ class Examiner:
         )
 
     def _first_purse(self) -> float:
-        return FIRST_SHARE * self._share * self._worked - self._spent(self._first)
+        return FIRST_SHARE * self._share * self._worked - self._charged(self._first)
 
     def _rest_purse(self) -> float:
         kept_back = min(max(0.0, self._first_purse()), self._cost(self._first))
-        return self._share * self._worked - sum(self._taken.values()) - kept_back
+        return self._share * self._worked - self._charged([*self._accounts]) - kept_back
 
-    def _spent(self, exams: list[Exam]) -> float:
-        return sum(self._taken[exam] for exam in exams)
+    def _charged(self, exams: list[Exam]) -> float:
+        return sum(self._accounts[exam].charged for exam in exams)
 
     def _cost(self, exams: list[Exam]) -> float:
-        return sum(self._costs.get(exam, 0.0) for exam in exams)
+        return sum(self._accounts[exam].usual for exam in exams)
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:

@@ -7,11 +7,11 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
 from ganterm.diagnosis.rule import illnesses
+from ganterm.files import Folder, in_words
 from ganterm.session.runs import CheckpointName
 from ganterm.training import checkpoint
 from ganterm.training.retention import BEST, prune
@@ -57,7 +57,7 @@ class Keeper:
     which stays.
     """
 
-    def __init__(self, run: Path, minutes: float, megabytes: int) -> None:
+    def __init__(self, run: Folder, minutes: float, megabytes: int) -> None:
         self._run = run
         self._every = 60 * minutes
         self._megabytes = megabytes
@@ -137,19 +137,21 @@ class Keeper:
         wish: Wish,
     ) -> None:
         rows_written.wait(ROWS_SECONDS)
-        folder = self._run / "checkpoints"
         # The best is gone with the copy of it; all else can be had later as well.
         name, told = None, Wish(wish.own)
         removed: tuple[CheckpointName, ...] = ()
         well = not any(alarm.name in illnesses() for alarm in state.alarms)
         try:
-            name = checkpoint.save(folder, tensors, state, wish.own, wish.cfid)
-            if wish.cfid is not None:
-                checkpoint.point(folder, name, BEST)
-                told = wish
-            removed = tuple(prune(self._run, self._megabytes, self.healthy))
+            with self._run.folder("checkpoints", make=True) as folder:
+                name = checkpoint.save(folder, tensors, state, wish.own, wish.cfid)
+                if wish.cfid is not None:
+                    checkpoint.point(folder, name, BEST)
+                    told = wish
+                removed = tuple(prune(folder, self._megabytes, self.healthy))
         except Exception as error:  # noqa: BLE001 - no trouble in here may end the training
-            words = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            words = f"{type(error).__name__}: {error}"
+            if isinstance(error, OSError) and error.strerror:
+                words = in_words(error)
             self._news.append(News(name, words, told, well))
         else:
             self._news.append(News(name, None, told, well, removed))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ganterm.controls import Controls
 from ganterm.diagnosis.cures import in_order
+from ganterm.diagnosis.medians import BLOCK, Medians
 from ganterm.diagnosis.rule import NONFINITE, Record, illnesses
 from ganterm.errors import UserError
 from ganterm.idle import idle_settings
@@ -20,6 +21,8 @@ from ganterm.session.columns import read_history
 from ganterm.session.findings import Remedy
 from ganterm.session.launch import Launch
 from ganterm.session.protocol import (
+    HAND_OVER,
+    HANDED_OVER,
     Command,
     Counters,
     Failure,
@@ -40,6 +43,7 @@ from ganterm.training.device import memory_bytes
 from ganterm.training.healthy import Healthy
 from ganterm.training.heap import Heap
 from ganterm.training.keeper import ROWS_SECONDS, Wish
+from ganterm.training.lastsave import LastSave
 from ganterm.training.pace import Pace
 from ganterm.training.restore import Unusable
 from ganterm.training.rewind import first_usable
@@ -110,8 +114,15 @@ class Training:
             run,
             setup.facts,
         )
+        self._last_save = LastSave(
+            directory, standing, self._saving, self._teller, launch.runs_dir, self._publish
+        )
         self._heap = Heap()
+        self._medians = Medians()
+        self._judged_blocks = begin.history.view.rows // BLOCK
         self._asked_to_stop: str | None = None
+        self._handed_over: str | None = None
+        self._begins_paused = launch.paused
         self._single_steps = 0
         self._published_at = 0.0
         for event in begin.events:
@@ -129,6 +140,11 @@ class Training:
         )
 
     @property
+    def unbegun(self) -> bool:
+        """Whether the run is new, and there is nothing yet that could be kept."""
+        return self._setup.beginning.checkpoint is None and not self._standing.step
+
+    @property
     def _stop_reason(self) -> str | None:
         alarm = self._teller.stopped_by
         return f"alarm {alarm}" if alarm else self._asked_to_stop
@@ -142,8 +158,10 @@ class Training:
         self._tell_how_it_begins()
         if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.
-            self._judge()
+            self._judge(examined=True)
         self._pace.go()
+        if self._begins_paused:
+            self._rest()
         while self._last_step is None or standing.step < self._last_step:
             if self._saving.due():
                 self._drain()
@@ -152,17 +170,12 @@ class Training:
             if self._stop_reason is not None:
                 return
             if standing.state == "paused" and not self._single_steps:
-                self._drain()
-                self._publish()
-                self._board.woken.wait(REST_SECONDS)
-                self._board.woken.clear()
-                if self._supply.due and self._supplied():
-                    self._go_on()
+                self._stay_paused()
                 continue
             if not self._supplied():
                 continue
             self._iterate()
-            if self._examiner.due(standing.step, self._pace.seconds):
+            if self._examiner.due(standing.step, self._pace.seconds, self._teller.urgency):
                 self._examine()
             if self._single_steps:
                 self._single_steps -= 1
@@ -172,6 +185,15 @@ class Training:
                 self._drain()
                 self._publish()
                 self._heap.tend()
+
+    def _stay_paused(self) -> None:
+        """Wait a little; go on where data that were away are back."""
+        self._drain()
+        self._publish()
+        self._board.woken.wait(REST_SECONDS)
+        self._board.woken.clear()
+        if self._supply.due and self._supplied():
+            self._go_on()
 
     def _tell_of_the_data(self) -> None:
         """What was left out and what is odd; alarms of an earlier sitting that hold no more go."""
@@ -202,9 +224,9 @@ class Training:
             for line in idle_settings(self._setup.preset):
                 self._teller.event("warning", text=line)
             return
-        passed_over: dict[str, Any] = (
-            {"passed_over": self._passed_over} if self._passed_over else {}
-        )
+        passed_over: dict[str, Any] = {}
+        if self._passed_over:
+            passed_over["passed_over"] = self._passed_over
         self._teller.event(
             "resume",
             from_step=begin.step,
@@ -214,8 +236,9 @@ class Training:
             differs=list(begin.differs),
             controls=controls,
         )
-        # Going on is the answer to what paused the run, as it is for the key.
-        self._teller.clear(NONFINITE)
+        if not self._begins_paused:
+            # Going on is the answer to what paused the run, as it is for the key.
+            self._teller.clear(NONFINITE)
 
     def finish(self) -> None:
         """Record, picture and save what there is, and say how it ended."""
@@ -224,20 +247,22 @@ class Training:
         self._window.picture()
         self._pace.rest()
         standing.state = "stopped" if self._stop_reason is not None else "finished"
-        saved, trouble = self._saving.last()
-        failure = Failure(f"the networks could not be saved: {trouble}") if trouble else None
+        saved, failure = self._handed_over, None
+        if saved is None:
+            saved, failure = self._last_save.save()
         if failure is not None:
             standing.state = "failed"
-            teller.alarm("save", "Not saved", failure.message)
-        elif self._supply.given_up:
+        elif self._supply.given_up and self._handed_over is None:
             standing.state = "failed"
             failure = Failure(teller.raised["source"].message)
+        self._follow_directory()
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
         good = self._healthy.newest
         ill = any(name in illnesses() for name in teller.raised)
-        told = ill and good is not None
-        healthy: dict[str, Any] = {"healthy": f"checkpoints/{good}"} if told else {}
+        healthy: dict[str, Any] = {}
+        if ill and good is not None:
+            healthy["healthy"] = f"checkpoints/{good}"
         teller.event("stop", reason=reason, state=standing.state, saved=saved, **healthy)
         self._close()
         self._window.renew()
@@ -335,6 +360,21 @@ class Training:
             command = commands.popleft()
             self._carry_out(command)
             self._board.obeyed.append((command, standing.step + 1))
+        if self._board.wanted_elsewhere:
+            self._board.wanted_elsewhere = False
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Save and stop, for another process to go on; train on where nothing can be saved."""
+        self._drain()
+        self._window.picture()
+        self._handed_over, trouble = self._saving.last()
+        if trouble is None:
+            self._asked_to_stop = HANDED_OVER
+        else:
+            self._teller.event(
+                "refused", key=HAND_OVER, to="background", by="q l", reason=f"not saved: {trouble}"
+            )
 
     def _carry_out(self, command: Command) -> None:
         standing = self._standing
@@ -406,6 +446,7 @@ class Training:
         standing.scalars = {n: float(v[0]) if len(v) else float("nan") for n, v in newest.items()}
         self._board.recording = history
         self._rows.go_on_behind(history)
+        self._medians, self._judged_blocks = Medians(), history.view.rows // BLOCK
         self._pace.go_back(held.counters.elapsed)
         self._examiner.go_back(held.step, held.counters.elapsed)
         self._window.go_back()
@@ -449,10 +490,12 @@ class Training:
         """A round of exams, and what the alarms make of it."""
         standing = self._standing
         self._drain()
-        found = self._examiner.examine(standing.step, self._pace.seconds, standing.controls)
+        found = self._examiner.examine(
+            standing.step, self._pace.seconds, standing.controls, self._teller.urgency
+        )
         self._directory.diagnosis(found, standing.branch)
         self._saving.examined(found)
-        self._judge()
+        self._judge(examined=True)
         self._tell_faults()
 
     def _tell_faults(self) -> None:
@@ -460,18 +503,28 @@ class Training:
         for name, message in self._examiner.broken.items():
             self._teller.warn(name, "Exam failed", clean(message, 300), "warning")
 
-    def _judge(self) -> None:
-        """What the alarms make of all that is known."""
+    def _judge(self, examined: bool) -> None:
+        """What the alarms make of all that is known, ``examined`` or of the rows alone."""
         known, standing = self._examiner.diagnosis, self._standing
         record = Record(
-            standing.step, standing.controls, self._board.history, known, self._setup.traits
+            standing.step,
+            standing.controls,
+            self._board.history,
+            known,
+            self._setup.traits,
+            self._medians,
         )
-        self._teller.judge(record)
+        self._teller.judge(record, examined)
 
     def _drain(self) -> None:
         """Copy the newest rows out; pause where an update among them had to be refused."""
         self._teller.broken_samples(self._game.batches.broken)
         refusal = self._rows.drain()
+        whole = self._board.history.rows // BLOCK
+        if whole != self._judged_blocks:
+            # Until a block is whole again the rows say nothing new.
+            self._judged_blocks = whole
+            self._judge(examined=False)
         if refusal is not None and NONFINITE not in self._teller.raised:
             evidence = {
                 "tensor": refusal.tensor,
@@ -491,7 +544,15 @@ class Training:
             )
             self._rest(cause=told)
 
+    def _follow_directory(self) -> None:
+        """Tell where the run directory is, where that is not what was told before."""
+        snapshot, path = self._board.snapshot, str(self._directory.path)
+        if snapshot.info.directory != path:
+            self._board.snapshot = replace(snapshot, info=replace(snapshot.info, directory=path))
+            self._teller.event("note", text=f"the run directory is now {clean(path, 4096)}")
+
     def _publish(self, failure: Failure | None = None) -> None:
+        self._follow_directory()
         standing, teller, snapshot = self._standing, self._teller, self._board.snapshot
         self._published_at = time.perf_counter()
         paused = standing.state == "paused"
@@ -514,6 +575,9 @@ class Training:
             sample=sample,
             diagnosis=self._examiner.diagnosis,
             alarms=tuple(teller.raised.values()),
+            outlook=replace(
+                teller.outlook, late=self._examiner.late(standing.step, self._pace.seconds)
+            ),
             stopped_by=teller.stopped_by,
             healthy=None if self._healthy.newest is None else self._healthy.newest.step,
             memory_bytes=memory_bytes(self._setup.device),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ganterm.data.source import Dataset, Files
 from ganterm.errors import UserError
-from ganterm.files import read_file, write_atomically
+from ganterm.files import Folder
 from ganterm.session.jsonfile import FORMAT
 from ganterm.session.runs import DataOfRun
 from ganterm.text import clean
@@ -26,17 +26,18 @@ MOST_BYTES = 256 << 20
 _NAMED = 3
 
 
-def write(run: Path, files: Files) -> None:
+def write(run: Folder, files: Files) -> None:
     """Keep what the files were; OSError where the disk does not take it."""
     table = {"format": FORMAT, "files": list(zip(files.names, files.marks, strict=True))}
     # No time of its own in it: the same files, the same bytes.
-    write_atomically(run / NAME, gzip.compress(json.dumps(table).encode(), 6, mtime=0))
+    run.write_atomically(NAME, gzip.compress(json.dumps(table).encode(), 6, mtime=0))
 
 
 def read(run: Path) -> dict[str, str] | None:
     """Names to marks; None where nothing usable is kept."""
     try:
-        packed = io.BytesIO(read_file(run / NAME, MOST_BYTES))
+        with Folder.at(run) as folder:
+            packed = io.BytesIO(folder.read(NAME, MOST_BYTES))
         content = gzip.GzipFile(fileobj=packed).read(MOST_BYTES + 1)
         table = json.loads(content)
         found = {str(name): str(mark) for name, mark in table["files"]}

@@ -16,17 +16,19 @@ from safetensors.torch import load as unpack_tensors
 from torch import Tensor
 
 from ganterm.controls import Controls
-from ganterm.files import read_file
+from ganterm.files import Folder
 from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.session.jsonfile import MAX_BYTES, validated
 from ganterm.session.runs import CheckpointName
 from ganterm.text import clean
-from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS, Manifest
+from ganterm.training.checkpoint import MANIFEST, STATE, TENSORS, FileEntry, Manifest
 from ganterm.training.iteration import Game
 from ganterm.training.sampler import Sampler
 from ganterm.training.state import RunState, architecture, fits, generators, live, taken
 
+MOST_TENSORS = 1 << 36
+"""Bytes of a checkpoint's tensors, whichever the networks are."""
 MAX_HEADER = 1 << 20
 """Of a safetensors file, in bytes: some thousands of tensors."""
 FILES = (STATE, TENSORS)
@@ -50,26 +52,27 @@ class Checkpoint:
     state: RunState
 
 
-def read(run: Path, name: CheckpointName, run_id: str) -> Checkpoint:
+def read(run: Path, name: CheckpointName, run_id: str, most: int = MOST_TENSORS) -> Checkpoint:
     """The checkpoint called ``name`` of the run ``run_id``; Unusable with the reason.
 
-    Every byte is compared with the manifest before it is looked into.
+    Every byte is compared with the manifest before it is looked into. ``most``: the bytes that its
+    tensors can have.
     """
-    folder = run / "checkpoints" / str(name)
     try:
-        manifest = _validated(Manifest, _content(folder / MANIFEST, MAX_BYTES), MANIFEST)
-        if manifest.files.keys() != set(FILES):
-            raise Unusable(f"{MANIFEST}: it must name {STATE} and {TENSORS}, and no other file")
-        files = {file: _content(folder / file, manifest.files[file].bytes) for file in FILES}
+        with (
+            Folder.at(run) as directory,
+            directory.folder("checkpoints") as checkpoints,
+            checkpoints.folder(str(name)) as folder,
+        ):
+            manifest = _validated(Manifest, folder.read(MANIFEST, MAX_BYTES), MANIFEST)
+            if manifest.files.keys() != set(FILES):
+                raise Unusable(f"{MANIFEST}: it must name {STATE} and {TENSORS}, and no other file")
+            files = {file: _written(folder, file, manifest.files[file], most) for file in FILES}
     except OSError as error:
-        where = Path(str(error.filename or folder)).name
+        where = Path(str(error.filename or name)).name
         raise Unusable(f"{clean(where)}: {error.strerror}") from None
     for file, content in files.items():
-        entry = manifest.files[file]
-        if len(content) != entry.bytes:
-            there = f"{len(content):,}" if len(content) < entry.bytes else "more"
-            raise Unusable(f"{file}: {there} bytes, {entry.bytes:,} were written")
-        if hashlib.sha256(content).hexdigest() != entry.sha256:
+        if hashlib.sha256(content).hexdigest() != manifest.files[file].sha256:
             raise Unusable(f"{file}: damaged, its sha256 is not the manifest's")
     state = _validated(RunState, files[STATE], STATE)
     if (state.branch, state.step) != (name.branch, name.step):
@@ -126,13 +129,17 @@ def _check_generators(tensors: Mapping[str, Tensor], game: Game, sampler: Sample
             raise Unusable(f"random.{name}: not the state of a random generator")
 
 
-def _content(path: Path, most: int) -> bytes:
-    if path.is_symlink():
-        raise Unusable(f"{path.name}: a link, not a file")
+def _written(folder: Folder, name: str, entry: FileEntry, most: int) -> bytes:
+    """A file that has as many bytes as were written; Unusable before it is read if it has not."""
+    size = folder.size(name)
+    if size != entry.bytes:
+        raise Unusable(f"{name}: {size:,} bytes, {entry.bytes:,} were written")
     # What is read is held twice: as bytes, and as tensors.
-    if 2 * min(most, path.stat().st_size) > psutil.virtual_memory().available:
-        raise Unusable(f"{path.name}: larger than this machine's free memory")
-    return read_file(path, most)
+    if 2 * size > psutil.virtual_memory().available:
+        raise Unusable(f"{name}: larger than this machine's free memory")
+    if size > (MAX_BYTES if name == STATE else most):
+        raise Unusable(f"{name}: {size:,} bytes are too many for this run")
+    return folder.read(name, size)
 
 
 def _validated(model: type[M], content: bytes, source: str) -> M:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
-from ganterm.files import read_file
+from ganterm.files import Folder
 from ganterm.session.health import HEALTHY
 from ganterm.session.jsonfile import MAX_BYTES, validated
-from ganterm.session.runs import CheckpointName, checkpoints
+from ganterm.session.runs import CheckpointName, checkpoints_in
 from ganterm.training.checkpoint import MANIFEST, Manifest
 
 NEWEST = 3
@@ -27,15 +25,16 @@ class _Kept:
     bytes: int
 
 
-def best_cfid(run: Path) -> float | None:
+def best_cfid(folder: Folder) -> float | None:
     """That of the best checkpoint so far, whichever branch it is of; None where there is none."""
-    folder = run / "checkpoints"
     name = CheckpointName.parse(_pointed(folder, BEST) or "")
     known = None if name is None else _looked_at(folder, name)
     return None if known is None else known.cfid
 
 
-def prune(run: Path, megabytes: int, healthy: CheckpointName | None = None) -> list[CheckpointName]:
+def prune(
+    folder: Folder, megabytes: int, healthy: CheckpointName | None = None
+) -> list[CheckpointName]:
     """Remove automatic checkpoints that are not among the newest three, nor the best one, and then
     the oldest ones until all take no more than ``megabytes``. Returns what was removed.
 
@@ -43,8 +42,8 @@ def prune(run: Path, megabytes: int, healthy: CheckpointName | None = None) -> l
     is about to name, always stay, and so does what is damaged: it is not ours to judge. OSError
     where something cannot be removed.
     """
-    folder = run / "checkpoints"
-    kept = [known for name in checkpoints(run) if (known := _looked_at(folder, name)) is not None]
+    there = checkpoints_in(folder)
+    kept = [known for name in there if (known := _looked_at(folder, name)) is not None]
     pointed = {_pointed(folder, "LATEST"), _pointed(folder, HEALTHY), str(healthy)}
     pointed |= {str(known.name) for known in kept[:1]}
     best = _pointed(folder, BEST)
@@ -63,25 +62,25 @@ def prune(run: Path, megabytes: int, healthy: CheckpointName | None = None) -> l
     return [known.name for known in surplus]
 
 
-def _remove(folder: Path, name: CheckpointName) -> None:
+def _remove(folder: Folder, name: CheckpointName) -> None:
     # Under a name that is swept away at the next start, if this is cut off half-way.
-    gone = folder / f".{name}.{os.getpid()}.tmp"
-    (folder / str(name)).rename(gone)
-    shutil.rmtree(gone)
+    gone = f".{name}.{os.getpid()}.tmp"
+    folder.rename(str(name), gone)
+    folder.remove_tree(gone)
 
 
-def _looked_at(folder: Path, name: CheckpointName) -> _Kept | None:
+def _looked_at(folder: Folder, name: CheckpointName) -> _Kept | None:
     try:
-        manifest = validated(Manifest, read_file(folder / str(name) / MANIFEST, MAX_BYTES))
+        with folder.folder(str(name)) as held:
+            manifest = validated(Manifest, held.read(MANIFEST, MAX_BYTES))
     except (OSError, ValueError):
         return None
     size = sum(entry.bytes for entry in manifest.files.values())
     return _Kept(name, manifest.own, manifest.cfid, size)
 
 
-def _pointed(folder: Path, pointer: str) -> str | None:
-    path = folder / pointer
+def _pointed(folder: Folder, pointer: str) -> str | None:
     try:
-        return read_file(path, MAX_BYTES).decode(errors="replace").strip()
+        return folder.read(pointer, MAX_BYTES).decode(errors="replace").strip()
     except OSError:
         return None

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
 from torch import Tensor
 
 from ganterm.diagnosis.rule import illnesses
 from ganterm.sections import RunSection
 from ganterm.session.findings import Diagnosis
 from ganterm.session.protocol import Command, SetControl
+from ganterm.training import checkpoint
 from ganterm.training import state as states
 from ganterm.training.best import Best
 from ganterm.training.healthy import Healthy
@@ -21,7 +23,7 @@ from ganterm.training.iteration import Game
 from ganterm.training.keeper import RETRY_SECONDS, Keeper, News, Wish
 from ganterm.training.pace import Pace
 from ganterm.training.retention import best_cfid
-from ganterm.training.rundir import RunDirectory
+from ganterm.training.rundir import Place, RunDirectory
 from ganterm.training.sampler import Sampler
 from ganterm.training.standing import Standing
 from ganterm.training.teller import Teller
@@ -63,9 +65,10 @@ class Saving:
         self._healthy = healthy
         self._commands = commands
         self._facts = facts
-        self._keeper = Keeper(directory.path, run.checkpoint_minutes, run.checkpoint_mb)
+        self._keeper = Keeper(directory.folder, run.checkpoint_minutes, run.checkpoint_mb)
         self._keeper.healthy = healthy.newest
-        self._best = Best(best_cfid(directory.path), run.checkpoint_minutes)
+        with directory.folder.folder("checkpoints", make=True) as folder:
+            self._best = Best(best_cfid(folder), run.checkpoint_minutes)
         self._automatic = run.checkpoint_minutes > 0
         self._judged_at = 0 if run.diagnosis else WARM_UP
         self._first_not_before = 0.0
@@ -130,6 +133,19 @@ class Saving:
             self._tell_written(path, news.wish)
         self._teller.clear("checkpoint")
         return path, None
+
+    @property
+    def room(self) -> int:
+        """Bytes that a checkpoint takes, about."""
+        return states.size(self._game, self._sampler)
+
+    def into(self, place: Place) -> str:
+        """Write a checkpoint into another place of the run; its path there. OSError where the disk
+        does not take it."""
+        tensors, state = self._copies()
+        state = structs.replace(state, run=place.about["id"])
+        with place.folder.folder("checkpoints") as folder:
+            return f"checkpoints/{checkpoint.save(folder, tensors, state)}"
 
     def wait(self) -> None:
         """Let what is being written be finished."""

@@ -16,6 +16,7 @@ from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress, Remark
 from ganterm.diagnosis.rule import Traits
 from ganterm.errors import UserError
+from ganterm.files import Folder, in_words
 from ganterm.folders import expanded
 from ganterm.presets import Preset
 from ganterm.session import records, runs
@@ -102,7 +103,7 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
     try:
         lock = RunLock(path)
     except OSError as error:
-        raise UserError(f"{clean(path)}: {error.strerror}; it cannot be written to") from None
+        raise UserError(f"{clean(in_words(error), 400)}; it cannot be written to") from None
     try:
         return _set_up(launch, tell, lock)
     except BaseException:
@@ -158,16 +159,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     replayer = None
     if run.cuda_graphs:
         replayer = replaying(game, beginning.controls, run.deterministic, tell)
-    if lock is None:
-        tell("making the run directory", None)
-        about |= {"id": str(uuid.uuid4()), "created": now(), "parent": None}
-        directory = RunDirectory.create(launch.runs_dir, launch.run_name, preset.toml(), about)
-    else:
-        if beginning.discards:
-            _point(path, launch.checkpoint)
-        directory = RunDirectory.reopen(path, lock)
-        directory.update(**about, branch=beginning.branch, step=None, ended=None)
-    trouble = _keep_files(path, whole)
+    id_ = runs.about(path).id if lock else str(uuid.uuid4())
     info = RunInfo(
         name=launch.run_name,
         preset=launch.preset_name,
@@ -180,22 +172,34 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         seed=run.seed,
         batch_size=preset.data.batch_size,
         steps=launch.steps,
-        directory=str(directory.path),
+        directory=str(path),
         parameters_g=game.weights_g.flat.numel(),
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
         diagnose_every=run.diagnose_every if run.diagnosis else 0,
         events_before=len(beginning.events),
-        id=str(directory.about["id"]),
+        id=id_,
     )
     facts = {
         "format": FORMAT,
-        "run": directory.about["id"],
+        "run": id_,
         "threads": threads,
         "device": str(device),
         "versions": state.versions(device),
         "preset": state.checksum(preset.toml()),
     }
+    if lock is None:
+        tell("making the run directory", None)
+        about |= {"id": id_, "created": now(), "parent": None}
+        room = state.size(game, sampler)
+        directory = RunDirectory.create(
+            launch.runs_dir, launch.run_name, preset.toml(), about, room
+        )
+    else:
+        if beginning.discards:
+            _point(path, launch.checkpoint)
+        directory = RunDirectory.reopen(path, lock)
+        directory.update(**about, branch=beginning.branch, step=None, ended=None)
     return Setup(
         preset,
         device,
@@ -205,7 +209,7 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         directory,
         info,
         whole.skipped,
-        (*whole.remarks, *trouble),
+        (*whole.remarks, *_keep_files(directory.folder, whole)),
         examiner,
         traits,
         beginning,
@@ -230,14 +234,16 @@ def _data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Datas
     return preset, whole
 
 
-def _keep_files(run: Path, whole: Dataset) -> tuple[Remark, ...]:
+def _keep_files(run: Folder, whole: Dataset) -> tuple[Remark, ...]:
     """Keep in the run directory which files there are; what is to be said of that."""
-    if whole.files is None or (run / manifest.NAME).exists():
+    if whole.files is None:
         return ()
     try:
+        if run.has(manifest.NAME):
+            return ()
         manifest.write(run, whole.files)
     except OSError as error:
-        told = f"which files it is trained on could not be kept: {clean(error.strerror)}"
+        told = f"which files it is trained on could not be kept: {clean(in_words(error))}"
         return (Remark("kept", told),)
     return ()
 
@@ -326,9 +332,10 @@ def _go_on(
 def _point(path: Path, checkpoint_name: str) -> None:
     """From now on the newest branch goes on from that checkpoint."""
     try:
-        checkpoint.point(path / "checkpoints", _named(checkpoint_name))
+        with Folder.at(path) as directory, directory.folder("checkpoints") as folder:
+            checkpoint.point(folder, _named(checkpoint_name))
     except OSError as error:
-        raise UserError(f"{clean(path / 'checkpoints')}: {error.strerror}") from None
+        raise UserError(clean(in_words(error), 400)) from None
 
 
 def _named(checkpoint_name: str) -> CheckpointName:

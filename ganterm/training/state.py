@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from ganterm.sections import RunSection
 from ganterm.session.findings import Alarm
 from ganterm.session.jsonfile import Natural, RunId
 from ganterm.session.protocol import Counters, SetControl
-from ganterm.toml import content
 from ganterm.training.batches import Position
 from ganterm.training.iteration import Game
 from ganterm.training.sampler import Sampler
@@ -95,14 +93,9 @@ def differences(
     return found
 
 
-def checksum(text: str) -> str:
+def checksum(text: str | bytes) -> str:
     """By which a text is known again."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_checksum(file: Path) -> str:
-    """The same of what a preset's file holds."""
-    return hashlib.sha256(content(file)).hexdigest()
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 def architecture(tensors: Mapping[str, Tensor]) -> str:
@@ -145,6 +138,13 @@ def game_tensors(game: Game) -> dict[str, Tensor]:
     for name, guarded in (("optimizer_g", game.optimizer_g), ("optimizer_d", game.optimizer_d)):
         tensors.update({f"{name}.{key}": value for key, value in guarded.state.items()})
     return tensors
+
+
+def size(game: Game, sampler: Sampler) -> int:
+    """Bytes that the tensors of a checkpoint take, about: those of the random generators and the
+    names are in the last megabyte."""
+    tensors = live(game, sampler).values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + (1 << 20)
 
 
 def generators(game: Game, sampler: Sampler) -> dict[str, torch.Generator]:

@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapStyle
 
+from ganterm import search_path
 from ganterm.data.source import BrokenSample, Dataset, SourceAway, Stream
+from ganterm.signals import ENDING
 from ganterm.text import clean
 from ganterm.training.batches import Batches, Position, RealBatches, SourceFault
 
@@ -239,14 +241,25 @@ def _context() -> multiprocessing.context.BaseContext:
 
 @contextmanager
 def _sheltered() -> Iterator[None]:
-    """What starts within hears neither Ctrl+C nor a lost terminal, which reach the whole group.
+    """What starts within hears none of the signals that reach the whole group: Ctrl+C, a lost
+    terminal, a scheduler's warning.
 
-    When reading ends is for the trainer to say.
+    The trainer alone says when reading ends; it ends a worker that hangs by SIGTERM. What starts
+    within imports nothing from the current folder either.
     """
-    # Its start would let SIGINT through again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    safe = os.environ.get(search_path.VARIABLE)
+    # Python starts these processes itself, by a command line that nobody can add to.
+    os.environ[search_path.VARIABLE] = "1"
+    unheard = {*ENDING, signal.SIGHUP} - {signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
     try:
+        # Its start lets SIGINT through again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if safe is None:
+            del os.environ[search_path.VARIABLE]
+        else:
+            os.environ[search_path.VARIABLE] = safe

@@ -8,9 +8,9 @@ from typing import Any
 
 from ganterm.diagnosis.rule import Record, illnesses
 from ganterm.session.board import Board, now
-from ganterm.session.findings import Alarm, Remedy, Severity
+from ganterm.session.findings import Alarm, Outlook, Remedy, Severity
 from ganterm.session.protocol import Event
-from ganterm.training.alarms import Alarms, Change, as_table
+from ganterm.training.alarms import Alarms, Change, Urgency, as_table
 from ganterm.training.beginning import Beginning
 from ganterm.training.healthy import Healthy
 from ganterm.training.hook import run_hook
@@ -111,9 +111,19 @@ class Teller:
         elif not trouble:
             self.clear(name)
 
-    def judge(self, record: Record) -> None:
-        """Have the rules judge what is known."""
-        self._alarms.judge(record)
+    @property
+    def urgency(self) -> Urgency | None:
+        """The round of exams that the first findings of rules call for."""
+        return self._alarms.urgency
+
+    @property
+    def outlook(self) -> Outlook:
+        """What may be said of the run beside the alarms that are raised."""
+        return self._alarms.outlook
+
+    def judge(self, record: Record, examined: bool) -> None:
+        """Have the rules judge what is known; without a round of exams those that need none."""
+        self._alarms.judge(record, examined)
 
     def broken_samples(self, broken: Counter[str]) -> None:
         """Log what a stream had to replace, each file once."""

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.style import Style
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -52,12 +53,12 @@ def names(modes: Modes) -> list[str]:
     return [clean(name, LONGEST_NAME) for name in modes.names]
 
 
-def draw_modes(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
+def draw_modes(modes: Modes, width: int, height: int, glyphs: Glyphs, lost: bool = True) -> Cells:
     """G's share of each mode against the data's, in the most telling form that has room.
 
     A line each with figures, where the data's share is the bar's middle; upright bars of which
     the lower half is the data's share; on one row a block behind each name; or, of very many, a
-    profile. Modes that are lost carry a sign.
+    profile. Modes that are not found carry a sign; where they are ``lost`` they are red.
     """
     count = len(modes.names)
     if not count or width < 1 or height < 1:
@@ -67,17 +68,17 @@ def draw_modes(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
     line = longest + 1 + _LEAST_BAR + _FIGURES
     banks = max(1, -(-count // height))
     if banks * (line + 2) - 2 <= width:
-        return _lines(modes, told, width, height, banks, glyphs)
+        return _lines(modes, told, width, height, banks, glyphs, lost)
     across = max(longest, 2) + 1
     if height >= 3 and count * across - 1 <= width:
-        return _columns(modes, told, width, height, glyphs)
+        return _columns(modes, told, width, height, glyphs, lost)
     if count * (longest + 2) - 1 <= width:
-        return _inline(modes, told, width, height, glyphs)
-    return _profile(modes, width, height, glyphs)
+        return _inline(modes, told, width, height, glyphs, lost)
+    return _profile(modes, width, height, glyphs, lost)
 
 
 def _lines(
-    modes: Modes, told: list[str], width: int, height: int, banks: int, glyphs: Glyphs
+    modes: Modes, told: list[str], width: int, height: int, banks: int, glyphs: Glyphs, lost: bool
 ) -> Cells:
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
@@ -89,7 +90,7 @@ def _lines(
     for place, name in enumerate(told):
         left, row = place // down * bank, place % down
         found = bool(modes.found[place])
-        _name(cells, row, left, f"{name:>{longest}}", found)
+        _name(cells, row, left, f"{name:>{longest}}", found, lost)
         start = left + longest + 1
         cells.write(row, start, bar(ratios[place] / 2, room, glyphs), style(palette.G))
         middle = start + room // 2
@@ -99,14 +100,16 @@ def _lines(
         figures = f"{100 * share:5.1f} %"
         cells.write(row, start + room + 1, figures, style(palette.DIM))
         if not found:
-            lost = f"{glyphs.lost} lost"
-            at = start + room + 1 + len(figures) - len(lost)
+            gone = f"{glyphs.lost} {'lost' if lost else 'none'}"
+            at = start + room + 1 + len(figures) - len(gone)
             cells.write(row, start + room + 1, " " * len(figures), style())
-            cells.write(row, at, lost, style(palette.ALARM, bold=True))
+            cells.write(row, at, gone, _gone(lost))
     return cells
 
 
-def _columns(modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs) -> Cells:
+def _columns(
+    modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs, lost: bool
+) -> Cells:
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
     longest = max(map(len, told))
@@ -122,25 +125,27 @@ def _columns(modes: Modes, told: list[str], width: int, height: int, glyphs: Gly
             if char != " ":
                 cells.write(row, left, char * thick, style(palette.G))
         sign = "" if found else glyphs.lost
-        _name(cells, rows, left, f"{sign + name:^{thick}}", found)
+        _name(cells, rows, left, f"{sign + name:^{thick}}", found, lost)
     return cells
 
 
-def _inline(modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs) -> Cells:
+def _inline(
+    modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs, lost: bool
+) -> Cells:
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
     column = 0
     for place, name in enumerate(told):
         found = bool(modes.found[place])
-        _name(cells, 0, column, name, found)
+        _name(cells, 0, column, name, found, lost)
         block = upright(ratios[place], 1, glyphs) if found else glyphs.lost
-        look = style(palette.G) if found else style(palette.ALARM, bold=True)
+        look = style(palette.G) if found else _gone(lost)
         cells.write(0, column + len(name), block, look)
         column += len(name) + 2
     return cells
 
 
-def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
+def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs, lost: bool) -> Cells:
     """Several modes to a column: their mean; a column none of whose modes is found says so.
 
     Fewer modes than columns have columns between them.
@@ -156,13 +161,16 @@ def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs) -> Cells:
     for column in range(columns):
         left = column * apart
         if not any_found[column]:
-            cells.write(height - 1, left, glyphs.lost, style(palette.ALARM))
+            cells.write(height - 1, left, glyphs.lost, _gone(lost))
             continue
         for row, char in enumerate(upright(sums[column] / counts[column] / 2, height, glyphs)):
             cells.write(row, left, char, style(palette.G))
     return cells
 
 
-def _name(cells: Cells, row: int, column: int, name: str, found: bool) -> None:
-    look = style(palette.TEXT) if found else style(palette.ALARM, bold=True)
-    cells.write(row, column, name, look)
+def _name(cells: Cells, row: int, column: int, name: str, found: bool, lost: bool) -> None:
+    cells.write(row, column, name, style(palette.TEXT) if found else _gone(lost))
+
+
+def _gone(lost: bool) -> Style:
+    return style(palette.ALARM, bold=True) if lost else style(palette.DIM)

@@ -45,11 +45,12 @@ def draw_strip(
     first: int,
     last: int,
     glyphs: Glyphs,
+    lost: bool = True,
 ) -> tuple[Cells, NDArray[np.intp]]:
     """The strip over the steps ``first`` to ``last``, and the first mode of each of its rows.
 
     A column shows the mean of its readings, or the newest before it; nothing before the first
-    reading nor after the newest.
+    reading nor after the newest. What is not there is red where it is called ``lost``.
     """
     ratios = against(trail.shares, expected)
     covered = max(1, last - first + 1)
@@ -67,18 +68,18 @@ def draw_strip(
     levels = np.clip(levels, 0, len(_SHARES) - 1)
     codes = np.where(made < LOST, len(_SHARES), levels)
     codes = np.where(shown[:, None], codes, len(_SHARES) + 1).T
-    lost = style(palette.ALARM)
+    gone = style(palette.ALARM if lost else palette.DIM)
     if glyphs.pictures == "ascii":
         chars = np.array([*_LETTERS, glyphs.lost, " "])
-        looks = [style(palette.G)] * len(_SHARES) + [lost, style()]
+        looks = [style(palette.G)] * len(_SHARES) + [gone, style()]
     else:
         chars = np.array([" "] * len(_SHARES) + [glyphs.dot, " "])
         shades = (blend(palette.G, share) for share in _SHARES)
-        looks = [*(style(palette.TEXT, background=shade) for shade in shades), lost, style()]
+        looks = [*(style(palette.TEXT, background=shade) for shade in shades), gone, style()]
     return Cells.of(chars[codes], codes, looks), begins
 
 
-def legend(glyphs: Glyphs) -> str:
+def legend(glyphs: Glyphs, lost: bool = True) -> str:
     """What the strip's signs mean."""
     sign = glyphs.lost if glyphs.pictures == "ascii" else glyphs.dot
-    return f"{sign} lost, bright: as in the data"
+    return f"{sign} {'lost' if lost else 'none'}, bright: as in the data"

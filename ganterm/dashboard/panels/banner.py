@@ -21,7 +21,7 @@ class BannerPanel(Panel):
     def show(self, frame: Frame) -> None:
         """Appear or go, then draw."""
         snapshot = frame.snapshot
-        silent = frame.link.state == "stale"
+        silent = frame.link.state == "stale" or frame.link.trouble
         wrong = snapshot.failure is not None or snapshot.alarms or silent
         said = bool(wrong or snapshot.state == "loading")
         if said != self.display:
@@ -30,7 +30,7 @@ class BannerPanel(Panel):
             super().show(frame)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """The first of: a failure, silence, the gravest alarm, what is being loaded."""
+        """The first of: a failure, silence, the gravest alarm, trouble, what is being loaded."""
         cells = Cells(height, width)
         snapshot, glyphs = frame.snapshot, frame.glyphs
         if snapshot.failure is not None:
@@ -43,10 +43,14 @@ class BannerPanel(Panel):
         elif frame.link.state == "stale":
             silent = f"no sign of life from the trainer for {frame.link.age:.0f} s"
             look = style(palette.ALARM, bold=True)
-            _wrap(cells, f"{glyphs.alarm} {silent}; what is shown is of then", look)
+            silent = frame.link.trouble or f"{silent}; what is shown is of then"
+            _wrap(cells, f"{glyphs.alarm} {clean(silent, 400)}", look)
         elif snapshot.alarms:
             alarms = ranked(snapshot.alarms)
             _alarm(cells, alarms[0], len(alarms) - 1, glyphs)
+        elif frame.link.trouble:
+            look = style(palette.ALARM, bold=True)
+            _wrap(cells, f"{glyphs.alarm} {clean(frame.link.trouble, 400)}", look)
         elif snapshot.state == "loading":
             doing = f"{clean(snapshot.doing)} {glyphs.ellipsis}"
             _wrap(cells, doing, style(palette.D, bold=True))

@@ -12,7 +12,7 @@ from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import reading as shown
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.health import COLORS, Health, health
+from ganterm.dashboard.health import COLORS, Health, called_lost, health
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel
 from ganterm.session.findings import Diagnosis, Modes, Reading
@@ -27,20 +27,22 @@ _BARS = 3
 
 def kinds(modes: Modes) -> str:
     """How many of them: "8 of 10 digits"."""
-    plural = "classes" if modes.kind == "class" else f"{modes.kind}s"
-    return f"{int(modes.found.sum()):,} of {len(modes.names):,} {plural}"
+    return f"{int(modes.found.sum()):,} of {len(modes.names):,} {modes.kinds}"
 
 
-def lost(modes: Modes, room: int, glyphs: Glyphs) -> str:
-    """The names of the lost ones, as many as have room, and how many more there are."""
-    missing = [name for name, found in zip(names(modes), modes.found, strict=True) if not found]
-    told, left = "lost:", len(missing)
-    for name in missing:
+def missing(modes: Modes, lost: bool, room: int, glyphs: Glyphs) -> str:
+    """The names of those not found, as many as have room, and how many more there are.
+
+    They are called ``lost`` where an alarm says so.
+    """
+    gone = [name for name, found in zip(names(modes), modes.found, strict=True) if not found]
+    told, left = "lost:" if lost else "not found:", len(gone)
+    for name in gone:
         more = f" {glyphs.ellipsis} {left - 1:,} more" if left > 1 else ""
         if len(told) + 1 + len(name) + len(more) > room:
             break
         told, left = f"{told} {name}", left - 1
-    if left == len(missing):
+    if left == len(gone):
         return ""
     return f"{told} {glyphs.ellipsis} {left:,} more" if left else told
 
@@ -50,21 +52,23 @@ class DiagnosisPanel(DiagnosedPanel):
 
     def shows(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, and the alarms."""
-        return (*super().shows(frame), health(frame.snapshot), frame.snapshot.info)
+        known = frame.snapshot
+        return (*super().shows(frame), health(known), called_lost(known), known.info)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The light first; what has no room is left out."""
         cells = Cells(height, width)
         found, light = frame.snapshot.diagnosis, health(frame.snapshot)
+        lost = called_lost(frame.snapshot)
         if height < 4:
-            _lines(cells, found, light, frame.glyphs)
+            _lines(cells, found, light, lost, frame.glyphs)
         else:
             _title(cells, found, light, frame.glyphs)
-            _body(cells, found, frame.glyphs)
+            _body(cells, found, lost, frame.glyphs)
         return cells
 
 
-def _lines(cells: Cells, found: Diagnosis, light: Health, glyphs: Glyphs) -> None:
+def _lines(cells: Cells, found: Diagnosis, light: Health, lost: bool, glyphs: Glyphs) -> None:
     """The light, then how many modes; their bars below."""
     height, width = cells.size
     counted = "" if found.modes is None else f"  {kinds(found.modes)}"
@@ -80,7 +84,7 @@ def _lines(cells: Cells, found: Diagnosis, light: Health, glyphs: Glyphs) -> Non
         if column + len(text) <= width:
             cells.write(0, column, text, style(palette.CHANGE))
     if height > 1 and found.modes is not None:
-        cells.inset(draw_modes(found.modes, width, height - 1, glyphs), 1, 0)
+        cells.inset(draw_modes(found.modes, width, height - 1, glyphs, lost), 1, 0)
 
 
 def _title(cells: Cells, found: Diagnosis, light: Health, glyphs: Glyphs) -> None:
@@ -94,7 +98,7 @@ def _title(cells: Cells, found: Diagnosis, light: Health, glyphs: Glyphs) -> Non
             cells.write(0, width - len(told), told, heading(palette.DIM))
 
 
-def _body(cells: Cells, found: Diagnosis, glyphs: Glyphs) -> None:
+def _body(cells: Cells, found: Diagnosis, lost: bool, glyphs: Glyphs) -> None:
     height, width = cells.size
     row = 1
     told = _diversity(found)
@@ -118,13 +122,14 @@ def _body(cells: Cells, found: Diagnosis, glyphs: Glyphs) -> None:
         column = _LABEL + len(counted) + 2
         stale = f"at {modes.step:,}" if modes.step < found.step else ""
         cells.write(row, width - len(stale), stale, style(palette.DIM))
-        gone = lost(modes, width - column - len(stale) - 1, glyphs)
-        cells.write(row, column, gone, style(palette.ALARM, bold=True))
+        gone = missing(modes, lost, width - column - len(stale) - 1, glyphs)
+        look = style(palette.ALARM, bold=True) if lost else style(palette.DIM)
+        cells.write(row, column, gone, look)
         row += 1
         left = height - row
         few = -(-len(modes.names) // 2)
         rows = left if left <= few + 1 else min(left, max(few, _BARS))
-        cells.inset(draw_modes(modes, width, rows, glyphs), row, 0)
+        cells.inset(draw_modes(modes, width, rows, glyphs, lost), row, 0)
         row += rows
     _others(cells, found, row)
 

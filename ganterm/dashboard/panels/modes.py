@@ -13,6 +13,7 @@ from ganterm.dashboard.draw.chart import plot_columns
 from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.draw.strip import draw_strip, grouped, labels, legend
 from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.health import called_lost
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 from ganterm.dashboard.panels.diagnosis import kinds
@@ -26,8 +27,9 @@ class ModesPanel(DiagnosedPanel):
     """A heat strip, a row a mode; the bars alone where there are too many to keep over time."""
 
     def shows(self, frame: Frame) -> tuple[Hashable, ...]:
-        """The diagnosis, the stretch of steps, and the marks."""
-        return (*super().shows(frame), frame.span, len(frame.marks))
+        """The diagnosis, the stretch of steps, the marks, and whether modes are called lost."""
+        lost = called_lost(frame.snapshot)
+        return (*super().shows(frame), frame.span, len(frame.marks), lost)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """How many are found in the title, the strip below, the steps on the last row."""
@@ -42,15 +44,15 @@ class ModesPanel(DiagnosedPanel):
             )
             say(cells, missing(frame.snapshot, "modes", why))
             return cells
-        counted = kinds(modes)
+        counted, lost = kinds(modes), called_lost(frame.snapshot)
         cells.write(0, 6, counted, heading(palette.G))
-        whole = legend(frame.glyphs) if trail is not None else "share against the data's,"
+        whole = legend(frame.glyphs, lost) if trail is not None else "share against the data's,"
         for told in (whole, whole.partition(",")[0]):
             if 6 + len(counted) + 2 + len(told) <= width:
                 cells.write(0, width - len(told), told, heading(palette.DIM))
                 break
         if trail is None or not len(trail.steps):
-            cells.inset(draw_modes(modes, width, max(0, height - 1), frame.glyphs), 1, 0)
+            cells.inset(draw_modes(modes, width, max(0, height - 1), frame.glyphs, lost), 1, 0)
         elif height >= 3:
             _strip(cells, frame, modes, trail)
         return cells
@@ -68,17 +70,25 @@ def _strip(cells: Cells, frame: Frame, modes: Modes, trail: ModeTrail) -> None:
         return
     axis = frame.history.envelope("elapsed", plot_columns(width, frame.glyphs), frame.span)
     drawn, begins = draw_strip(
-        trail, modes.expected, rows, columns, axis.first, axis.last, frame.glyphs
+        trail,
+        modes.expected,
+        rows,
+        columns,
+        axis.first,
+        axis.last,
+        frame.glyphs,
+        called_lost(frame.snapshot),
     )
     top = 1 + (rows - drawn.size[0]) // 2 if drawn.size[0] < rows else 1
     cells.inset(drawn, top, left)
     now = against(modes.shares, modes.expected)
     gone = np.logical_not(modes.found)
+    loud = palette.ALARM if called_lost(frame.snapshot) else palette.DIM
     for row, (name, start, end) in enumerate(
         zip(told, begins, [*begins[1:], len(now)], strict=True), top
     ):
         lost = bool(gone[start:end].any())
-        color = palette.ALARM if lost else palette.DIM
+        color = loud if lost else palette.DIM
         cells.write(row, 0, f"{name[: left - 1]:>{left - 1}}", style(color, bold=lost))
         if figures:
             sign = frame.glyphs.lost if lost else " "

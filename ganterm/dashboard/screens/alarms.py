@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import measured
-from ganterm.dashboard.health import COLORS, WORDS, ranked
+from ganterm.dashboard.health import COLORS, WORDS, Health, ranked
 from ganterm.dashboard.panels.events import describe
 from ganterm.session.findings import Alarm, Remedy
 from ganterm.session.protocol import Event
@@ -59,10 +59,13 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
         *(Binding(digit, f"choose({digit})", show=False) for digit in _DIGITS),
     ]
 
-    def __init__(self, alarms: Sequence[Alarm], events: Sequence[Event], glyphs: Glyphs) -> None:
+    def __init__(
+        self, alarms: Sequence[Alarm], events: Sequence[Event], light: Health, glyphs: Glyphs
+    ) -> None:
         super().__init__()
         self._alarms = ranked(tuple(alarms))
         self._past = [event for event in events if event.kind == "alarm"][-_PAST:]
+        self._light = light
         self._glyphs = glyphs
         self._remedies = [remedy for alarm in self._alarms for remedy in alarm.remedies]
 
@@ -93,6 +96,9 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
         head = Text("Alarms", style=f"bold {palette.TEXT}")
         keys = "esc closes" if not self._remedies else "a digit, or enter, does it; esc closes"
         head.append(f"   {count or 'none'} raised   ({keys})", f"not bold {palette.DIM}")
+        if not count:
+            light = f"\n{glyphs.lights[self._light.level]} {self._light.words}"
+            head.append(light, f"bold {COLORS[self._light.level]}")
         options = [Option(head, disabled=True)]
         number = 0
         for alarm in self._alarms:

@@ -29,7 +29,8 @@ _READING = (
     ("", "! an alarm was raised there; a tick, or +, says that one was cleared"),
     ("", "U the run went back to there; what came after is an older branch on the disk"),
     ("Light", "of diagnosis: healthy, watch (a warning), ALARM; by the alarms that are raised"),
-    ("Modes", "bar to its middle: as often as in the data; marked and red: lost"),
+    ("", "too early to tell: no collapse could be raised yet; watching: modes are not found"),
+    ("Modes", "bar to its middle: as often as in the data; marked: not found; red: lost"),
     ("", "on the strip, of modes that share a row, the scarcest is shown"),
     ("UI", "share of one core the dashboard takes, and bytes a second to the terminal"),
 )

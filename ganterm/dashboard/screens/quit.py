@@ -43,7 +43,9 @@ class QuitScreen(ModalScreen[Answer]):
 
     def compose(self) -> ComposeResult:
         """The question, and a key for each answer."""
-        stop, leave = ("s", "stop and save"), ("l", "leave it training")
+        stop, leave = ("s", "stop and save"), ("l", "leave it training in the background")
+        if self._attached:
+            leave = ("l", "leave it training")
         if self._attached:
             answers = [(f"enter, {leave[0]}", leave[1]), stop]
             answers += [("esc, c", "cancel"), ("ctrl+c", "leave it training")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import taken
+from ganterm.diagnosis.signs import PACE, taken
 
 SEEN = 4.0
 """Times as strong as in the data from which a checkerboard can be seen."""
@@ -20,6 +20,8 @@ class Checkerboard(Rule):
     name = "checkerboard"
     title = "Checkerboard"
     raise_after = 3
+    apart = PACE
+    measures = ("checkerboard",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the exam of the spectrum. What prints it is built in: no control removes it."""

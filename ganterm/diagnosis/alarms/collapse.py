@@ -16,13 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, lower, put, switch
+from ganterm.diagnosis.cures import add_r1, divided, in_order, lower, put, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import began, fresh
+from ganterm.diagnosis.signs import PACE, began, fresh, rounds_ago
 from ganterm.session.findings import Modes, Remedy, Series, Steps
 
 WARM_UP = 500
 """Steps before which an untrained G may be all alike."""
+APART = 50
+"""Steps between two findings: a healthy G may have few modes for a moment, but was not seen to have
+them at two points so far apart."""
 AWAY = 1.8
 """Distance to the data, in that of data among themselves, of samples that show nothing yet: good
 digits have 1.2, noise 2 and more."""
@@ -68,6 +71,8 @@ class Collapse(Rule):
 
     name = "collapse"
     title = "Mode collapse"
+    apart = APART
+    vital = True
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the measure that tells on these data; see the module."""
@@ -95,16 +100,19 @@ class Collapse(Rule):
         return self._finding(record, seen, int(steps[began(poor, 1) or 0]))
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What acts at once, then what changes the game."""
+        """What slows a G that runs ahead, what acts at once, then what changes the game."""
         controls = record.controls
+        g_ahead = controls.l > controls.k
         weight = None
         if controls.loss == "wgan_gp" and record.traits.plane:
             weight = put(controls, "penalty_weight", 0.1, "the penalty's weight for points")
         return in_order(
+            slow_g(controls),
+            divided(controls, "lr_g", 2, "half of G's rate") if g_ahead else None,
             add_r1(controls, "R1 keeps D from pushing G onto one mode"),
-            lower(controls, "k", "fewer D updates a step"),
+            None if g_ahead else lower(controls, "k", "fewer D updates a step"),
             divided(controls, "lr_d", 2, "half of D's rate"),
-            divided(controls, "lr_g", 2, "half of G's rate"),
+            None if g_ahead else divided(controls, "lr_g", 2, "half of G's rate"),
             switch(controls, "rpgan_r1_r2", "each fake against a real of its own: no mode is free"),
             switch(controls, "wgan_gp", "a critic that tells how far every mode is"),
             weight,
@@ -171,13 +179,12 @@ def _still_spreads(steps: Steps, values: np.ndarray, bounds: Bounds) -> bool:
     """Whether a G that was never more than poor is on its way."""
     if (values[steps >= WARM_UP] > bounds.poor).any() or len(values) <= bounds.rounds:
         return False
-    return bool(values[-1] >= bounds.rising * values[-1 - bounds.rounds])
+    return bool(values[-1] >= bounds.rising * values[rounds_ago(steps, bounds.rounds)])
 
 
 def _count(modes: Modes) -> str:
     """Such as "3 of 10 digits"."""
-    plural = modes.kind + ("es" if modes.kind.endswith("s") else "s")
-    return f"{int(modes.found.sum())} of {len(modes.names):,} {plural}"
+    return f"{int(modes.found.sum())} of {len(modes.names):,} {modes.kinds}"
 
 
 def _left(modes: Modes) -> str:
@@ -207,6 +214,7 @@ class LostModes(Rule):
     severity = "warning"
     raise_after = 5
     clear_after = 3
+    apart = PACE
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the modes found, where enough samples are sure to be of one."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from ganterm.diagnosis.cures import add_r1, divided, in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import began, blocks
+from ganterm.diagnosis.signs import PACE, began, blocks
 from ganterm.session.findings import Remedy
 
 FLAT = 1e-5
@@ -21,6 +21,8 @@ class DeadD(Rule):
 
     name = "d_dead"
     title = "D is dead"
+    apart = PACE
+    exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows: flat scores in blocks of steps, five in a row."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import higher, in_order, lower, put
+from ganterm.diagnosis.cures import higher, in_order, lower, put, slow_g
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import began, blocks
+from ganterm.diagnosis.signs import PACE, began, blocks
 from ganterm.session.findings import Remedy
 
 FOOLED = 0.25
@@ -20,6 +20,8 @@ class StuckD(Rule):
 
     name = "d_stuck"
     title = "G fools a stuck D"
+    apart = PACE
+    exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the AUC of the rows, which means the same for every loss."""
@@ -38,16 +40,18 @@ class StuckD(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """A quicker D, then a slower G."""
+        """A G that does not run ahead, a quicker D, then a slower G."""
         controls = record.controls
+        g_ahead = controls.l > controls.k
         catch_up = None
         if controls.lr_d < controls.lr_g:
             catch_up = put(controls, "lr_d", controls.lr_g, "D's rate as large as G's")
         return in_order(
+            slow_g(controls) if g_ahead else None,
             catch_up or higher(controls, "lr_d", "D has to learn faster"),
             higher(controls, "k", "more D updates a step"),
             lower(controls, "lr_g", "a slower G is caught"),
-            lower(controls, "l", "fewer G updates a step"),
+            None if g_ahead else slow_g(controls),
         )
 
 

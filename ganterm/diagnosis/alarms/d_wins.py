@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from ganterm.diagnosis.cures import add_r1, at_least, higher, in_order, lower, switch
+from ganterm.diagnosis.medians import Values
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import Flags, Values, began, blocks
+from ganterm.diagnosis.signs import PACE, Flags, began, blocks
 from ganterm.losses import LOSSES
 from ganterm.session.findings import Remedy
 
@@ -27,6 +28,8 @@ class WinningD(Rule):
 
     name = "d_wins"
     title = "D is overpowering"
+    apart = PACE
+    exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows: the AUC; D's errors where the loss has a threshold; G's gradient."""

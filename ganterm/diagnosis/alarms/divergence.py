@@ -6,14 +6,18 @@ import numpy as np
 
 from ganterm.diagnosis.cures import add_r1, divided, in_order, put, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import began, blocks
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.signs import PACE, began, blocks
+from ganterm.session.findings import Remedy, Steps
 
 FAR = 100.0
 """Size of a loss no healthy run of any loss was seen to have; a drift to 500 is on record."""
 TIMES = 10.0
 """How many times larger than it used to be."""
 LASTING = 5
+EXTREME = 1e6
+"""Size of a loss that needs no past to compare with."""
+AT_ONCE = 3
+"""Blocks in a row of such a size after which nobody has to look again."""
 
 
 class Divergence(Rule):
@@ -21,10 +25,15 @@ class Divergence(Rule):
 
     name = "divergence"
     title = "Losses run away"
+    apart = PACE
+    exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows: the size of both losses against their own past."""
         steps, losses = blocks(record, "d_loss", "g_loss")
+        extreme = [began(np.abs(loss) > EXTREME, AT_ONCE) for loss in losses]
+        if any(first is not None for first in extreme):
+            return self._finding(steps, losses, _earliest(extreme), certain=True)
         if len(steps) < 2 * LASTING or not np.isfinite(losses[:, -1]).all():
             return None
         sizes = np.abs(losses)
@@ -35,15 +44,19 @@ class Divergence(Rule):
                 (first if first is None or _grown(size, first) else None, size)
                 for first, size in found
             ]
-        firsts = [first for first, _ in found if first is not None]
-        if not firsts:
+        firsts = [first for first, _ in found]
+        if firsts == [None, None]:
             return False
-        first = min(firsts)
+        return self._finding(steps, losses, _earliest(firsts), certain=False)
+
+    @staticmethod
+    def _finding(steps: Steps, losses: np.ndarray, first: int, certain: bool) -> Finding:
         d, g = (float(f"{loss[-1]:.3g}") for loss in losses)
         return Finding(
             f"The losses run away: D's is {d:g}, G's is {g:g}.",
-            {"d_loss": d, "g_loss": g, "before": [_before(size, first) for size in sizes]},
+            {"d_loss": d, "g_loss": g, "before": [_before(np.abs(loss), first) for loss in losses]},
             int(steps[first]),
+            certain,
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
@@ -60,6 +73,10 @@ class Divergence(Rule):
             if controls.loss == "wgan"
             else add_r1(controls, "R1 keeps D's scores from running off"),
         )
+
+
+def _earliest(places: list[int | None]) -> int:
+    return min(place for place in places if place is not None)
 
 
 def _before(size: np.ndarray, first: int) -> float:

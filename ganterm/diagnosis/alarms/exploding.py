@@ -6,7 +6,7 @@ import numpy as np
 
 from ganterm.diagnosis.cures import add_r1, divided, in_order, put
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import began, blocks
+from ganterm.diagnosis.signs import PACE, began, blocks
 from ganterm.session.findings import Remedy
 
 LARGE = 100.0
@@ -15,6 +15,9 @@ TIMES = 10.0
 HUGE = 1000.0
 """Sustained, an alarm whatever it was before."""
 LASTING = 8
+EXTREME = 1e6
+"""Sustained for AT_ONCE blocks of rows, an alarm without another look."""
+AT_ONCE = 3
 
 
 class Exploding(Rule):
@@ -22,20 +25,26 @@ class Exploding(Rule):
 
     name = "exploding"
     title = "Exploding gradients"
+    apart = PACE
+    exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows: the norms of both whole gradients, before any clipping."""
         steps, norms = blocks(record, "grad_norm_d", "grad_norm_g")
-        if len(steps) < LASTING or not np.isfinite(norms[:, -1]).all():
+        if len(steps) < AT_ONCE or not np.isfinite(norms[:, -1]).all():
             return None
         if record.controls.grad_clip:
             return False
+        extreme = any(began(norm > EXTREME, AT_ONCE) is not None for norm in norms)
+        if len(steps) < LASTING and not extreme:
+            return None
+        least = AT_ONCE if extreme else LASTING
         found = {}
         for name, norm in zip("DG", norms, strict=True):
-            first = began(norm > (LARGE / 2 if raised else LARGE), LASTING)
+            first = began(norm > (LARGE / 2 if raised else LARGE), least)
             if first is None:
                 continue
-            now = float(np.nanmedian(norm[-LASTING:]))
+            now = float(np.nanmedian(norm[-least:]))
             before = float(np.nanmedian(norm[:first])) if first else float("nan")
             if raised or now > HUGE or now > TIMES * before:
                 found[name] = (int(steps[first]), now, before)
@@ -47,15 +56,22 @@ class Exploding(Rule):
             f"{name}'s gradient norm stays at {now:.3g}{was}.",
             {f"grad_norm_{n.lower()}": float(f"{v:.3g}") for n, (_, v, _) in found.items()},
             since,
+            extreme,
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """A limit, then smaller steps, then a D that is not so steep."""
+        """A limit, then smaller steps, of the worse side first, then a D that is not so steep."""
         controls = record.controls
-        return in_order(
-            put(controls, "grad_clip", 10, "no gradient longer than 10"),
+        slower = [
             divided(controls, "lr_d", 2, "half of D's rate"),
             divided(controls, "lr_g", 2, "half of G's rate"),
+        ]
+        _, norms = blocks(record, "grad_norm_d", "grad_norm_g")
+        if norms.size and norms[1, -1] > norms[0, -1]:
+            slower.reverse()
+        return in_order(
+            put(controls, "grad_clip", 10, "no gradient longer than 10"),
+            *slower,
             add_r1(controls, "R1 keeps D from becoming too steep"),
         )
 

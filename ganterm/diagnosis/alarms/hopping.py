@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, switch
+from ganterm.diagnosis.cures import add_r1, divided, in_order, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import fresh
+from ganterm.diagnosis.signs import PACE, fresh
 from ganterm.session.findings import Remedy
 
 ROUNDS = 8
@@ -26,6 +26,7 @@ class Hopping(Rule):
     name = "mode_hopping"
     title = "Mode hopping"
     severity = "warning"
+    apart = PACE
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the shares of the modes in the newest rounds."""
@@ -56,6 +57,7 @@ class Hopping(Rule):
         """Smaller steps, and a D that is not so steep; the average of G's weights meanwhile."""
         controls = record.controls
         return in_order(
+            slow_g(controls),
             divided(controls, "lr_g", 2, "half of G's rate: it runs past D"),
             add_r1(controls, "R1 takes the push out of D"),
             divided(controls, "lr_d", 2, "half of D's rate"),

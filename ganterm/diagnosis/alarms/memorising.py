@@ -6,7 +6,7 @@ import math
 
 from ganterm.diagnosis.cures import at_least, in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import taken
+from ganterm.diagnosis.signs import PACE, taken
 from ganterm.session.findings import Remedy
 
 COPIES = 20.0
@@ -19,6 +19,8 @@ class Memorising(Rule):
 
     name = "memorising"
     title = "G memorises"
+    apart = PACE
+    measures = ("memorised",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the share of fakes that are copies; points may lie where they like."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order
+from ganterm.diagnosis.cures import add_r1, divided, in_order, slow_g
+from ganterm.diagnosis.medians import BLOCK, BLOCKS
 from ganterm.diagnosis.oscillation import oscillation
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import BLOCK, BLOCKS, blocks
+from ganterm.diagnosis.signs import PACE, blocks
 from ganterm.session.findings import Remedy
 
 REGULAR = 0.6
@@ -23,6 +24,8 @@ class Oscillation(Rule):
     title = "Losses oscillate"
     severity = "warning"
     raise_after = 3
+    apart = PACE
+    exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows, in blocks, of the newest 2,000 steps."""
@@ -46,6 +49,7 @@ class Oscillation(Rule):
         """Smaller steps; a D that pushes less."""
         controls = record.controls
         return in_order(
+            slow_g(controls) if controls.l > controls.k else None,
             divided(controls, "lr_g", 2, "half of G's rate"),
             divided(controls, "lr_d", 2, "half of D's rate"),
             add_r1(controls, "R1 takes the push out of D"),

@@ -6,7 +6,7 @@ import math
 
 from ganterm.diagnosis.cures import at_least, in_order, lower
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import taken
+from ganterm.diagnosis.signs import PACE, taken
 from ganterm.session.findings import Remedy
 
 GAP = 0.6
@@ -21,6 +21,8 @@ class OverfittingD(Rule):
     title = "D overfits"
     severity = "warning"
     raise_after = 3
+    apart = PACE
+    measures = ("held_out_gap",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the gap r_v between the reals D trains on and those held out."""

@@ -1,4 +1,4 @@
-"""Known traps in how a run is set up, told at its first round."""
+"""Known traps in how a run is set up, told before its first step."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Trap(Rule):
     severity = "warning"
     raise_after = 1
     clear_after = 1
+    exams = False
 
 
 class OutputRange(Trap):
