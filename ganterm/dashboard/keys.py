@@ -29,12 +29,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("2", "2", "body('diagnosis')", "diagnosis in full: scores, modes, layers, readings"),
     ("exclamation_mark", "!", "alarms", "alarms: their figures, what to try, and the past ones"),
     ("U", "U", "rewind", "after an alarm: back to the newest healthy checkpoint"),
-    (
-        "R",
-        "R",
-        "restart",
-        "after a failure: go on from the newest checkpoint; where data are away: try now",
-    ),
+    ("R", "R", "restart", "after a failure: go on; where data are away: try now"),
     ("question_mark", "?", "help", "this help"),
     ("q,ctrl+q", "q", "quit", "end the run, or leave it training in the background; asked first"),
 )
