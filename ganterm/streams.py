@@ -153,10 +153,17 @@ outputs: dict[str, Output] = {}
 
 
 def guard() -> None:
-    """Have stdout and stderr of the process written by an ``Output`` from now on."""
+    """Have stdout and stderr of the process written by an ``Output`` from now on.
+
+    A stream that has no descriptor, as in a notebook, stays what it is.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        output = outputs[name] = Output(stream.fileno(), name)
+        try:
+            descriptor = stream.fileno()
+        except io.UnsupportedOperation:
+            continue
+        output = outputs[name] = Output(descriptor, name)
         # A character that the encoding lacks is no reason to end either.
         text = io.TextIOWrapper(
             output,
@@ -177,8 +184,10 @@ def is_stderr(output: Output) -> bool:
 
 def trouble_with_stdout() -> str:
     """Why not all that was said reached stdout, "" where it did, or where the rest was told of."""
-    output = outputs["stdout"]
     sys.stdout.flush()
+    output = outputs.get("stdout")
+    if output is None:
+        return ""
     return output.trouble if output.fails or output.lost else ""
 
 

@@ -31,7 +31,7 @@ iterate = Training._iterate
 def fail(self):
     if pathlib.Path("now").exists():
         pathlib.Path("now").unlink()
-        raise MemoryError("no room for a batch")
+        raise RuntimeError("no batch to be had")
     iterate(self)
 Training._iterate = fail
 """

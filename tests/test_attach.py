@@ -192,7 +192,7 @@ def test_a_run_in_the_background_that_failed_goes_on_from_an_attached_dashboard(
     terminal.press("w")
     until(lambda: events(run, "checkpoint"))
     (tmp_path / "now").touch()
-    told = "MemoryError: no room for a batch"
+    told = "RuntimeError: no batch to be had"
     terminal.until(lambda t: f"failed: {told}" in t.text and "R goes on" in t.text)
     onlooker.until(lambda t: f"failed: {told}" in t.text)
     assert "R goes on" not in onlooker.text

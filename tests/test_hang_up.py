@@ -384,7 +384,7 @@ def test_a_run_that_failed_goes_on_from_its_newest_checkpoint(
     terminal.press("w")
     terminal.until(lambda t: "checkpoint" in [event["kind"] for event in events(tmp_path)])
     (tmp_path / "now").touch()
-    terminal.until(lambda t: "no room for a batch" in t.text and "R goes on" in t.text)
+    terminal.until(lambda t: "no batch to be had" in t.text and "R goes on" in t.text)
     failed = next(event for event in events(tmp_path) if event["kind"] == "error")
     terminal.press("R")
     terminal.until(lambda t: "resume" in [event["kind"] for event in events(tmp_path)])

@@ -410,9 +410,14 @@ def test_a_link_out_of_the_run_directory_is_not_written_through(
     outside.write_bytes(b"no line feed")
     (run / name).unlink()
     (run / name).symlink_to(outside)
-    failure = resumed(run, 4).snapshot.failure
-    assert failure is not None and failure.mistake
-    assert "a link to another place" in failure.message
+    if name == "events.jsonl":
+        # Which checkpoint to go on from is read from the events, before anything is loaded.
+        with pytest.raises(UserError, match="a link to another place"):
+            resumed(run, 4)
+    else:
+        failure = resumed(run, 4).snapshot.failure
+        assert failure is not None and failure.mistake
+        assert "a link to another place" in failure.message
     assert outside.read_bytes() == b"no line feed"
 
 

@@ -31,7 +31,7 @@ ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("U", "U", "rewind", "after an alarm: back to the newest healthy checkpoint"),
     ("R", "R", "restart", "after a failure: go on; where data are away: try now"),
     ("question_mark", "?", "help", "this help"),
-    ("q,ctrl+q", "q", "quit", "end the run, or leave it training in the background; asked first"),
+    ("q,ctrl+q", "q", "quit", "end the run, or leave it in the background; asked first"),
 )
 """Textual's key, the key as shown, the action, and what it does."""
 
