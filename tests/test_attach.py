@@ -364,7 +364,7 @@ def test_a_dashboard_left_training_outlives_its_terminal(tmp_path: Path, ended: 
     terminal.press("q")
     terminal.until(lambda t: "leave it training" in t.text)
     terminal.press("l")
-    assert terminal.wait() == 0
+    assert terminal.wait(120) == 0
     assert "ganterm stop a" in terminal.text
     ended.append(pointed("a").pid)
     terminal.hang_up()
