@@ -241,7 +241,7 @@ def test_where_no_log_can_be_opened_the_null_device_takes_its_place(tmp_path: Pa
     (tmp_path / streams.LOG).mkdir()
     program = (
         "from ganterm import streams\n"
-        f"assert streams.turn_away({str(tmp_path)!r}, all_of_them=True) == 'Is a directory'\n"
+        f"assert streams.turn_away({str(tmp_path)!r}, all_of_them=True) == 'a folder, not a file'\n"
         "print('lost')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -16,8 +16,6 @@ from ganterm.session.metrics import METRICS
 from ganterm.session.protocol import Event
 from ganterm.text import clean
 
-MOST_ROWS = 1 << 28
-"""Of a run that is followed; at a thousand a second, three days of it."""
 MOST_EVENTS = 50_000
 """The newest that are kept; so many are drawn in some milliseconds."""
 
@@ -54,9 +52,6 @@ class Follower:
         if 0 < there < self._rows:
             # A resume has cut off what a kill had left unfinished.
             self._rows = 0
-        if there > MOST_ROWS:
-            steps_file = self._files.run.path / "history" / "step.i8"
-            raise UserError(f"{clean(steps_file)}: more than {MOST_ROWS:,} rows")
         # The step of a row is written last, so its other columns are there.
         steps = self._files.read("step.i8", self._rows)
         limit = farthest(self._rows + len(steps), self._every)
