@@ -15,6 +15,8 @@ _MOST_MARKS = 2
 """Combining marks on one letter; more would pile up over the lines around it."""
 _DEEPEST = 12
 _LONGEST = 4000
+_MOST_NAMES = 60
+"""Valid names that an error lists; with more it is no longer read."""
 
 
 def clean(text: object, limit: int = 200) -> str:
@@ -85,9 +87,11 @@ def json_line(table: object) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint to end an error with: the valid name nearest to ``name``, or all of them."""
+    """A hint to end an error with: the valid name nearest to ``name``, or all of them; of many the
+    first ``_MOST_NAMES``."""
     names = sorted(valid)
     close = difflib.get_close_matches(name[:64], names, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"valid: {', '.join(names)}"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"valid: {', '.join(names[:_MOST_NAMES])}{more}"
