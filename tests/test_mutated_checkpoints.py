@@ -263,6 +263,9 @@ def frozen(setup: Setup) -> dict[str, Tensor]:
     }
 
 
+CPU = torch.device("cpu")
+
+
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
@@ -282,7 +285,7 @@ def outcome(run: Path, setup: Setup) -> str:
     """
     before = frozen(setup)
     try:
-        begun = from_checkpoint(run, NEWEST, setup.preset, "cpu", setup.game, setup.sampler)
+        begun = from_checkpoint(run, NEWEST, setup.preset, CPU, setup.game, setup.sampler)
     except UserError as error:
         reason, offer = str(error).splitlines()
         assert reason.startswith(f"checkpoint {NEWEST} of run 'run' cannot be used: ")
@@ -295,7 +298,7 @@ def outcome(run: Path, setup: Setup) -> str:
     now = frozen(setup)
     assert equal(now, {name: held[name] for name in now})
     assert all(torch.isfinite(tensor).all() for tensor in now.values())
-    from_checkpoint(run, OLDER, setup.preset, "cpu", setup.game, setup.sampler)
+    from_checkpoint(run, OLDER, setup.preset, CPU, setup.game, setup.sampler)
     return ""
 
 
@@ -363,5 +366,5 @@ def test_another_runs_checkpoint_is_refused(trained: Path, there: Setup, tmp_pat
     }
     (run / "run.json").write_text(json.dumps(table))
     with pytest.raises(UserError, match="it belongs to another run\nno other checkpoint"):
-        from_checkpoint(run, NEWEST, there.preset, "cpu", there.game, there.sampler)
+        from_checkpoint(run, NEWEST, there.preset, CPU, there.game, there.sampler)
     assert runs.newest(run) == NEWEST

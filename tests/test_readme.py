@@ -92,7 +92,8 @@ def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
         command += " --set generator.width=8 --set discriminator.width=8"
     terminal = Terminal([*GANTERM, *shlex.split(command)[1:]], tmp_path)
     try:
-        terminal.until(lambda t: "running" in t.text or "finished" in t.text)
+        # With the whole of MNIST, the classifier that counts the digits is trained first.
+        terminal.until(lambda t: "running" in t.text or "finished" in t.text, 300)
         terminal.press("q")
         terminal.until(lambda t: "End this run?" in t.text or t.process.poll() is not None)
         if terminal.process.poll() is None:

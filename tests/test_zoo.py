@@ -75,7 +75,7 @@ def train_preset(
     def run(name: str, *overrides: str, steps: int = 3) -> tuple[Snapshot, Path]:
         small = ["data.batch_size=8", *SMALLER.get(name, []), *overrides]
         known, preset = presets.load(name, small)
-        launch = Launch(known, preset, "cpu", steps, None, tmp_path, f"run-{len(overrides)}")
+        launch = Launch(known, preset, "cpu", steps, tmp_path, tmp_path, f"run-{len(overrides)}")
         session = LocalSession(launch)
         session.watch(1.0)
         session.start()
