@@ -10,11 +10,11 @@ def main() -> NoReturn:
     """Load the commands and run the one that was typed."""
     # Of what is being loaded nothing is garbage; to look for some takes a tenth of the start.
     gc.disable()
-    from ganterm import cli
+    from ganterm.cli import commands
 
     gc.freeze()
     gc.enable()
-    cli.main()
+    commands.main()
 
 
 if __name__ == "__main__":

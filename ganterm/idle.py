@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from ganterm.controls import KNOBS, Controls
+from ganterm.core.controls import KNOBS, Controls
 from ganterm.data.options import FOLDER_ONLY
 from ganterm.losses import LOSSES
 from ganterm.presets import Preset

@@ -15,11 +15,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from ganterm import data
-from ganterm.controls import KNOBS, Controls
+from ganterm.core.controls import KNOBS, ControlError, Controls
+from ganterm.core.errors import UserError
+from ganterm.core.text import clean, nearest
 from ganterm.data.options import DataSection
-from ganterm.errors import UserError
-from ganterm.folders import expanded
-from ganterm.knob import ControlError
 from ganterm.losses import LOSSES
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
@@ -31,7 +30,7 @@ from ganterm.sections import (
     ScheduledChange,
     Section,
 )
-from ganterm.text import clean, nearest
+from ganterm.system.folders import expanded
 from ganterm.toml import MAX_LINE, content, parse_toml
 
 M = TypeVar("M", bound=BaseModel)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ganterm.limits import MOST_BETWEEN_ROWS, MOST_STEPS
+from ganterm.core.limits import MOST_BETWEEN_ROWS, MOST_STEPS
 
 Precision = Literal["float32", "bf16"]
 

@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ganterm.errors import UserError
-from ganterm.files import read_file
-from ganterm.text import clean
+from ganterm.core.errors import UserError
+from ganterm.core.text import clean
+from ganterm.system.files import read_file
 
 # Bounds checked before the TOML parser sees a byte: its time grows with the square of a dotted
 # key's length (a 40 kB key took 14 s), and line length bounds that.

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import settings
 
 from ganterm import presets
-from ganterm.session.launch import Launch
+from ganterm.launch import Launch
+from ganterm.session.address import pointers
 from ganterm.session.local import LocalSession
-from ganterm.session.pointer import pointers
-from tests.terminal import GANTERM, Start, Terminal
+from tests.helpers.terminal import GANTERM, Start, Terminal
 
 # Before torch is loaded: workers with a thread for each core, on the same cores, wait for each
 # other; a test of half a second takes fifteen.

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.terminal import GANTERM, Terminal
+from tests.helpers.terminal import GANTERM, Terminal
 
 SECONDS = 1_200
 """A run that has not come to its step after 20 minutes never does."""

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from ganterm import presets
-from ganterm.controls import KNOBS
+from ganterm.core.controls import KNOBS
 from ganterm.dashboard.keys import ACTIONS
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import rules
 from ganterm.losses import LOSSES
-from tests.terminal import GANTERM, Terminal
+from tests.helpers.terminal import GANTERM, Terminal
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -161,7 +161,7 @@ def test_every_key_preset_and_picture_is_there() -> None:
 
 def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
     """As the README gives it, for one short run on points, whose losses run away."""
-    commands = [command for command in COMMANDS if "tests.alarm_bench" in command]
+    commands = [command for command in COMMANDS if "ganterm.bench.alarms" in command]
     assert [command.split()[3] for command in commands] == ["collect", "examine", "report"]
     for command in commands:
         words = shlex.split(command)
@@ -171,7 +171,7 @@ def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
     assert "| divergence | 1 of 1 (3 to 100 %) |" in done.stdout
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.loss_table" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "ganterm.bench.losses" in c])
 def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -> None:
     """As the README gives it, but for a few steps of two losses on the embedded digits."""
     words = shlex.split(command.replace("--data-dir DIR", ""))
@@ -187,7 +187,7 @@ def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -
     assert len((tmp_path / "table.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "tests.quality" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "ganterm.bench.quality" in c])
 def test_the_quality_commands_run(command: str, tmp_path: Path) -> None:
     """As the README gives them, but for a few steps and one seed."""
     words = shlex.split(command.replace("--data-dir DIR", ""))

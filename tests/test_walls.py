@@ -9,29 +9,29 @@ from pathlib import Path
 import pytest
 
 LIGHT = [
-    "ganterm.cli",
-    "ganterm.controls",
+    "ganterm.cli.commands",
+    "ganterm.core.controls",
     "ganterm.losses",
     "ganterm.presets",
     "ganterm.sections",
     "ganterm.data",
     "ganterm.networks",
-    "ganterm.session.protocol",
-    "ganterm.session.history",
+    "ganterm.core.protocol",
+    "ganterm.core.history",
     "ganterm.session.local",
     "ganterm.session.client",
-    "ganterm.session.detach",
-    "ganterm.session.host",
-    "ganterm.session.listing",
+    "ganterm.cli.background",
+    "ganterm.cli.host",
+    "ganterm.rundir.listing",
     "ganterm.session.server",
-    "ganterm.session.health",
-    "ganterm.session.records",
-    "ganterm.session.runs",
+    "ganterm.rundir.health",
+    "ganterm.rundir.reader",
+    "ganterm.rundir.find",
     "ganterm.dashboard.app",
-    "ganterm.dashboard.terminal",
-    "ganterm.headless",
+    "ganterm.dashboard.terminal.capabilities",
+    "ganterm.cli.headless",
 ]
-TRAINING = ["ganterm.training.trainer", "ganterm.diagnosis.scores"]
+TRAINING = ["ganterm.training.trainer", "ganterm.diagnosis.exams.scores"]
 
 
 def loaded_after(module: str, packages: tuple[str, ...]) -> list[str]:
@@ -68,7 +68,7 @@ def test_the_dashboard_imports_nothing_of_the_trainers_rooms() -> None:
 def test_a_short_answer_needs_neither_torch_nor_a_screen(words: list[str], tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from ganterm.cli import main\n"
+        "from ganterm.cli.commands import main\n"
         f"sys.argv = ['ganterm', *{words!r}]\n"
         "try:\n    main()\nexcept SystemExit as leaving:\n    code = leaving.code\n"
         "print([m for m in ('torch', 'torchvision', 'textual') if m in sys.modules], code)"
@@ -95,4 +95,6 @@ def test_a_run_does_not_wait_for_torchs_compiler(tmp_path: Path) -> None:
 
 def test_who_watches_loads_no_presets() -> None:
     heavy = ("pydantic", "PIL", "ganterm.presets", "ganterm.networks", "ganterm.data")
-    assert of_rooms("ganterm.cli, ganterm.attaching, ganterm.dashboard.app", heavy) == "[]"
+    assert (
+        of_rooms("ganterm.cli.commands, ganterm.cli.attach, ganterm.dashboard.app", heavy) == "[]"
+    )

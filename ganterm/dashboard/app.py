@@ -13,30 +13,10 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S
-from ganterm.dashboard.commands import commands
-from ganterm.dashboard.draw.glyphs import Glyphs
-from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.graphics import QUESTION, Graphics
-from ganterm.dashboard.health import health
-from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings
-from ganterm.dashboard.line import Line
-from ganterm.dashboard.looking import Looking
-from ganterm.dashboard.panels.readings import ReadingsPanel
-from ganterm.dashboard.pictures import Pictures
-from ganterm.dashboard.screens.alarms import AlarmsScreen
-from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
-from ganterm.dashboard.screens.cockpit import CockpitScreen
-from ganterm.dashboard.screens.help import HelpScreen
-from ganterm.dashboard.screens.prompt import PromptScreen
-from ganterm.dashboard.session_app import SessionApp
-from ganterm.dashboard.steering import Refusals, Steering
-from ganterm.dashboard.terminal import Colors
-from ganterm.errors import UserError
-from ganterm.knob import ControlError, Value
-from ganterm.session import records
-from ganterm.session.findings import Remedy
-from ganterm.session.protocol import (
+from ganterm.core.controls import ControlError, Value
+from ganterm.core.errors import UserError
+from ganterm.core.findings import Remedy
+from ganterm.core.protocol import (
     Event,
     NewNoise,
     OneStep,
@@ -49,7 +29,26 @@ from ganterm.session.protocol import (
     Unpause,
     ViewName,
 )
-from ganterm.text import clean
+from ganterm.core.text import clean
+from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S
+from ganterm.dashboard.draw.glyphs import Glyphs
+from ganterm.dashboard.frame import Frame
+from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings, commands
+from ganterm.dashboard.light import health
+from ganterm.dashboard.panels.readings import ReadingsPanel
+from ganterm.dashboard.pictures import Pictures
+from ganterm.dashboard.screens.alarms import AlarmsScreen
+from ganterm.dashboard.screens.cockpit import CSS as LAYOUT_CSS
+from ganterm.dashboard.screens.cockpit import CockpitScreen
+from ganterm.dashboard.screens.help import HelpScreen
+from ganterm.dashboard.screens.prompt import PromptScreen
+from ganterm.dashboard.session_app import SessionApp
+from ganterm.dashboard.steering import Refusals, Steering
+from ganterm.dashboard.terminal.capabilities import Colors
+from ganterm.dashboard.terminal.graphics import QUESTION, Graphics
+from ganterm.dashboard.terminal.line import Line
+from ganterm.dashboard.view_choice import Looking
+from ganterm.rundir import reader
 
 SPANS = (None, 2000, 200)
 """Rows that the charts show: all, or the newest so many."""
@@ -189,7 +188,7 @@ class Dashboard(SessionApp):
         """Those of the newest branch, as the history has its rows."""
         events = self.session.events()
         if len(events) != len(self._of_branch[0]) or events[-1:] != self._of_branch[0][-1:]:
-            self._of_branch = events, tuple(records.newest_branch(events))
+            self._of_branch = events, tuple(reader.newest_branch(events))
         return self._of_branch[1]
 
     def _show(self, frame: Frame, fresh: bool) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ganterm.core.controls import Value
+from ganterm.core.history import HistoryView
+from ganterm.core.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
-from ganterm.knob import Value
-from ganterm.session.history import HistoryView
-from ganterm.session.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
 
 MARKED = frozenset({"change", "schedule", "alarm", "rewind"})
 """Events that every chart marks at their step."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ganterm.core.protocol import ENDED, Sample, Snapshot
 from ganterm.dashboard.budget import Budget
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.line import Line
-from ganterm.session.protocol import ENDED, Sample, Snapshot
+from ganterm.dashboard.terminal.line import Line
 
 
 class Pace:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ganterm.dashboard.draw.glyphs import Glyphs
-from ganterm.dashboard.graphics import Graphics, in_pixels
-from ganterm.dashboard.line import Line
-from ganterm.dashboard.overlay import OverCells, Overlay
 from ganterm.dashboard.screens.cockpit import CockpitScreen
+from ganterm.dashboard.terminal.graphics import Graphics, in_pixels
+from ganterm.dashboard.terminal.line import Line
+from ganterm.dashboard.terminal.overlay import OverCells, Overlay
 
 
 class Pictures(OverCells):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganterm.dashboard.base import TerminalApp
-from ganterm.dashboard.driver import TerminalDriver
-from ganterm.dashboard.line import Line
+from ganterm.core.protocol import ENDED, Command, Session, Stop
+from ganterm.core.text import clean
 from ganterm.dashboard.pace import Pace
 from ganterm.dashboard.screens.quit import Answer, QuitScreen
-from ganterm.dashboard.terminal import Colors
-from ganterm.session.protocol import ENDED, Command, Session, Stop
-from ganterm.text import clean
+from ganterm.dashboard.terminal.capabilities import Colors
+from ganterm.dashboard.terminal.driver import TerminalDriver
+from ganterm.dashboard.terminal.line import Line
+from ganterm.dashboard.terminal.terminal_app import TerminalApp
 
 
 class SessionApp(TerminalApp[int]):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from ganterm.controls import KNOBS, parse_assignment
-from ganterm.knob import ControlError, Value
-from ganterm.session.protocol import (
+from ganterm.core.controls import KNOBS, ControlError, Value, parse_assignment
+from ganterm.core.protocol import (
     ENDED,
     Command,
     Event,

@@ -13,11 +13,11 @@ from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
-from ganterm.dashboard.base import TerminalApp
-from ganterm.dashboard.line import Line
-from ganterm.dashboard.terminal import Colors
-from ganterm.text import clean
+from ganterm.dashboard.terminal.capabilities import Colors
+from ganterm.dashboard.terminal.line import Line
+from ganterm.dashboard.terminal.terminal_app import TerminalApp
 
 Doing = Literal["attach", "resume", "train"]
 HEADINGS: dict[Doing, tuple[str, str]] = {

@@ -5,8 +5,8 @@ A file lists its sets as ``SOURCES``; that alone makes them choices of ``data.na
 
 import sys
 
+from ganterm.core.registry import gathered
 from ganterm.data.source import DataSource
-from ganterm.registry import gathered
 
 DATASETS: dict[str, DataSource] = {
     source.name: source for source in gathered(sys.modules[__name__], "SOURCES")

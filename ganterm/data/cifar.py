@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ganterm.core.errors import UserError
 from ganterm.data.download import broken, data_folder, digest, fetch, not_had, untarred
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
-from ganterm.errors import UserError
 
 
 def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ganterm.core.errors import UserError
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
-from ganterm.errors import UserError
 
 PER_CLASS = 1_000
 COUNT = 10 * PER_CLASS

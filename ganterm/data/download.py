@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from ganterm import __version__
+from ganterm.core.errors import UserError
+from ganterm.core.text import clean
 from ganterm.data.source import Progress
-from ganterm.errors import UserError
-from ganterm.folders import NoFolder, cache_folder
-from ganterm.text import clean
+from ganterm.system.folders import NoFolder, cache_folder
 
 TIMEOUT = 10.0
 """Seconds without an answer or a byte after which a server counts as not there."""

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganterm.data import picture, remarks
+from ganterm.core.errors import UserError
+from ganterm.core.text import clean
+from ganterm.data import image, remarks
+from ganterm.data.image import Look, Picture
 from ganterm.data.listing import Listing, listed
 from ganterm.data.load import chosen, too_few
 from ganterm.data.options import DataSection
-from ganterm.data.picture import Look, Picture
 from ganterm.data.source import (
     BrokenSample,
     Dataset,
@@ -28,9 +30,7 @@ from ganterm.data.source import (
     SourceAway,
     Unreachable,
 )
-from ganterm.errors import UserError
-from ganterm.folders import expanded
-from ganterm.text import clean
+from ganterm.system.folders import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,14 +76,14 @@ class PictureStream:
 
         name = self.names[index]
         try:
-            with picture.warned(self.look.reading):
+            with image.warned(self.look.reading):
                 try:
-                    found = picture.read(self.root, name, self.look)
+                    found = image.read(self.root, name, self.look)
                 except Unreachable as error:
                     if self._away(index):
                         raise SourceAway(f"{clean(self.root)}: {_line(name, error)}") from None
                     # It may have been away when it was tried, and be back now.
-                    found = picture.read(self.root, name, self.look)
+                    found = image.read(self.root, name, self.look)
         except BrokenSample as error:
             raise BrokenSample(_line(name, error)) from None
         label = self.labels[index] if self.labels else -1
@@ -297,12 +297,12 @@ def _looked_at(
 
     def seen(name: str) -> Picture | BrokenSample:
         try:
-            return picture.read(root, name, look)
+            return image.read(root, name, look)
         except BrokenSample as error:
             return error
 
     workers = min(8, os.cpu_count() or 1)
-    with picture.warned(look.reading), ThreadPoolExecutor(workers, "ganterm-scan") as pool:
+    with image.warned(look.reading), ThreadPoolExecutor(workers, "ganterm-scan") as pool:
         for start in range(0, len(names), _AT_ONCE):
             progress(f"checking {len(names):,} pictures", start / len(names))
             part = names[start : start + _AT_ONCE]

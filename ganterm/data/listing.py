@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import features
 
+from ganterm.core.text import clean
 from ganterm.data import container
 from ganterm.data.source import Progress
-from ganterm.text import clean
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Of the first way of reading."""

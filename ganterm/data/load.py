@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ganterm import data
+from ganterm.core.errors import UserError
+from ganterm.core.text import clean, nearest
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, Progress
-from ganterm.errors import UserError
-from ganterm.text import clean, nearest
 
 SPARE = 20
 """Samples are held out only where there are so many times as many: a small set needs them all."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganterm.core.errors import UserError
 from ganterm.data.download import (
     broken,
     data_folder,
@@ -20,7 +21,6 @@ from ganterm.data.download import (
 )
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, Progress
-from ganterm.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.core.text import clean
 from ganterm.data.listing import Listing
 from ganterm.data.source import Remark
-from ganterm.text import clean
 
 DARK, BRIGHT = 32, 223
 """Of 0..255: a picture whose brightest value is below the first is as good as black."""

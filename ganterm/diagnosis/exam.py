@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from ganterm.controls import Controls
-from ganterm.diagnosis.judge import Classifier, Sight
-from ganterm.session.findings import Layer, Measure, Modes, Scores, Surface
+from ganterm.core.controls import Controls
+from ganterm.core.findings import Layer, Measure, Modes, Scores, Surface
+from ganterm.diagnosis.classifier.model import Classifier, Sight
 
 LOOKED_AT = 512
 """Fakes, and as many reals, that most exams look at."""

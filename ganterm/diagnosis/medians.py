@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.session.findings import Steps
-from ganterm.session.history import HistoryView
+from ganterm.core.findings import Steps
+from ganterm.core.history import HistoryView
 
 BLOCK = 20
 """Rows in a block."""

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.controls import Controls
+from ganterm.core.controls import Controls
+from ganterm.core.findings import Diagnosis, Remedy, Series, Severity, Steps
+from ganterm.core.history import HistoryView
+from ganterm.core.registry import gathered
 from ganterm.diagnosis.medians import Medians
-from ganterm.registry import gathered
-from ganterm.session.findings import Diagnosis, Remedy, Series, Severity, Steps
-from ganterm.session.history import HistoryView
 
 NONFINITE = "nonfinite"
 OWN = (NONFINITE, "recording")

@@ -7,8 +7,8 @@ formulas.
 
 import sys
 
+from ganterm.core.registry import gathered
 from ganterm.losses.loss import Loss
-from ganterm.registry import gathered
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss

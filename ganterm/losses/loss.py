@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from ganterm.controls import Controls
+    from ganterm.core.controls import Controls
     from ganterm.networks.options import DKind
 
 Critic = Callable[["Tensor"], "Tensor"]

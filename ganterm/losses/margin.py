@@ -9,7 +9,7 @@ from ganterm.losses.loss import LABELS, Equilibrium, Loss, Play, targets
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganterm.controls import Controls
+    from ganterm.core.controls import Controls
 
 
 class LeastSquares(Loss):

@@ -11,7 +11,7 @@ from ganterm.losses.penalties import squared_norms
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganterm.controls import Controls
+    from ganterm.core.controls import Controls
 
 
 class RelativisticAverage(Loss):

@@ -10,7 +10,7 @@ from ganterm.losses.loss import Equilibrium, Loss, Play
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganterm.controls import Controls
+    from ganterm.core.controls import Controls
 
 
 class Softmax(Loss):

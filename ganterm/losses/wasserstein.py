@@ -10,7 +10,7 @@ from ganterm.losses.penalties import norm_one
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganterm.controls import Controls
+    from ganterm.core.controls import Controls
 
 
 class Wasserstein(Loss):

@@ -10,8 +10,8 @@ conditional, to samples of the data's shape; a discriminator maps samples to raw
 
 import sys
 
+from ganterm.core.registry import gathered
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions
-from ganterm.registry import gathered
 
 GENERATORS: dict[str, type[GeneratorOptions]] = {
     options.model_fields["network"].default: options

@@ -39,7 +39,7 @@ class AutoencoderDiscriminator(DiscriminatorOptions):
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from ganterm.networks.modules.autoencoder import Autoencoder
-        from ganterm.networks.modules.layers import he_normal
+        from ganterm.networks.modules.blocks import he_normal
 
         made = Autoencoder(self, shape)
         return he_normal(made) if self.init == "he_normal" else made

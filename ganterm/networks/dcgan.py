@@ -55,7 +55,7 @@ class DCGANGenerator(GeneratorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        from ganterm.networks.modules.layers import dcgan_normal
+        from ganterm.networks.modules.blocks import dcgan_normal
         from ganterm.networks.modules.shells import Generator, latent_width
 
         start, times = doublings("dcgan", shape)
@@ -78,7 +78,7 @@ class DCGANGenerator(GeneratorOptions):
     def _bent(self, channels: int) -> list[nn.Module]:
         from torch import nn
 
-        from ganterm.networks.modules.layers import activation
+        from ganterm.networks.modules.blocks import activation
 
         norm = [nn.BatchNorm2d(channels)] if self.norm == "batch" else []
         return [*norm, activation(self.activation)]
@@ -117,7 +117,7 @@ class DCGANDiscriminator(DiscriminatorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        from ganterm.networks.modules.layers import dcgan_normal
+        from ganterm.networks.modules.blocks import dcgan_normal
         from ganterm.networks.modules.shells import Discriminator, shape_with_label
         from ganterm.networks.modules.spectral import spectrally_normalised
 

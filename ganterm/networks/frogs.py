@@ -31,7 +31,7 @@ class CholletGenerator(GeneratorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        from ganterm.networks.modules.layers import glorot_uniform
+        from ganterm.networks.modules.blocks import glorot_uniform
         from ganterm.networks.modules.shells import Generator, latent_width
 
         picture_side("chollet", shape, SIDES)
@@ -67,7 +67,7 @@ class CholletDiscriminator(DiscriminatorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        from ganterm.networks.modules.layers import glorot_uniform
+        from ganterm.networks.modules.blocks import glorot_uniform
         from ganterm.networks.modules.shells import Discriminator, shape_with_label
 
         picture_side("chollet", shape, SIDES)
@@ -166,7 +166,7 @@ def _drawn(module: nn.Module) -> nn.Module:
     """Larson's first weights: as DCGAN's, but linear layers Glorot-uniform with biases of 0.01."""
     from torch import nn
 
-    from ganterm.networks.modules.layers import dcgan_normal
+    from ganterm.networks.modules.blocks import dcgan_normal
 
     for layer in dcgan_normal(module).modules():
         if isinstance(layer, nn.Linear):

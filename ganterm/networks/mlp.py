@@ -29,7 +29,7 @@ class MLPGenerator(GeneratorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        from ganterm.networks.modules.layers import activation, he_normal
+        from ganterm.networks.modules.blocks import activation, he_normal
         from ganterm.networks.modules.shells import Generator, latent_width
 
         layers: list[nn.Module] = []
@@ -65,7 +65,7 @@ class MLPDiscriminator(DiscriminatorOptions):
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         from torch import nn
 
-        from ganterm.networks.modules.layers import activation, he_normal
+        from ganterm.networks.modules.blocks import activation, he_normal
         from ganterm.networks.modules.shells import Discriminator, shape_with_label
         from ganterm.networks.modules.spectral import spectrally_normalised
 

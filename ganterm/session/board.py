@@ -7,18 +7,9 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
-from ganterm.session.history import History, HistoryView
-from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import (
-    DEFAULT_VIEW,
-    EMPTY,
-    Command,
-    Event,
-    Link,
-    Refusal,
-    Snapshot,
-    View,
-)
+from ganterm.core.history import History, HistoryView
+from ganterm.core.metrics import METRICS
+from ganterm.core.protocol import DEFAULT_VIEW, EMPTY, Command, Event, Link, Refusal, Snapshot, View
 
 MOST_OBEYED = 4096
 """Commands of which it is known when they were obeyed."""

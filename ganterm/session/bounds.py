@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.limits import MOST_STEPS
+from ganterm.core.findings import Diagnosis, Modes, ModeTrail, Scores, Surface
+from ganterm.core.limits import MOST_STEPS
+from ganterm.core.protocol import VIEWS, Sample, Snapshot
 from ganterm.session.codec import WireError
-from ganterm.session.findings import Diagnosis, Modes, ModeTrail, Scores, Surface
-from ganterm.session.protocol import VIEWS, Sample, Snapshot
 
 MOST_PICTURES = 4096
 MOST_PIXELS = 2048

@@ -13,15 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ganterm.errors import UserError
-from ganterm.session import bounds, lock, records, runs, wire
-from ganterm.session.findings import Diagnosis
-from ganterm.session.follow import Follower
-from ganterm.session.history import HistoryView
-from ganterm.session.metrics import METRICS
-from ganterm.session.peers import is_stopped, my_terminal, silence, trusted
-from ganterm.session.pointer import Pointer, connected, pointers
-from ganterm.session.protocol import (
+from ganterm.core.errors import UserError
+from ganterm.core.findings import Diagnosis
+from ganterm.core.history import HistoryView
+from ganterm.core.metrics import METRICS
+from ganterm.core.protocol import (
     DEFAULT_VIEW,
     EMPTY,
     ENDED,
@@ -34,8 +30,13 @@ from ganterm.session.protocol import (
     Snapshot,
     View,
 )
+from ganterm.core.text import clean
+from ganterm.rundir import find, lock, reader
+from ganterm.rundir.follow import Follower
+from ganterm.session import bounds, wire
+from ganterm.session.address import Pointer, connected, pointers
+from ganterm.session.peers import is_stopped, my_terminal, silence, trusted
 from ganterm.session.wire import PROTOCOL, Answer
-from ganterm.text import clean
 
 LOOK_SECONDS = 0.2
 STALE_SECONDS = 6.0
@@ -348,12 +349,12 @@ class RemoteSession:
         """The run is over: as it said last, or as run.json says, or else it has crashed."""
         if self.snapshot.state not in ENDED:
             try:
-                state = runs.about(self._run).state
+                state = find.about(self._run).state
             except UserError:
                 state = "unreadable"
             if state in ENDED:
                 self._follow()
-                why = records.cause(self._follower.events)
+                why = reader.cause(self._follower.events)
                 failure = Failure(clean(why, 400)) if state == "failed" else None
                 self.snapshot = replace(self.snapshot, state=state, failure=failure)
             else:

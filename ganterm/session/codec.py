@@ -19,10 +19,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.controls import KNOBS
-from ganterm.knob import ControlError
-from ganterm.session.protocol import Command, SetControl
-from ganterm.text import clean, clean_data
+from ganterm.core.controls import KNOBS, ControlError
+from ganterm.core.protocol import Command, SetControl
+from ganterm.core.text import clean, clean_data
 
 _LONGEST_TEXT = 4000
 _DTYPES = ("|u1", "|b1", "<i4", "<i8", "<f4", "<f8")

@@ -10,12 +10,12 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
+from ganterm.core.protocol import Failure, RunInfo, Stop
+from ganterm.core.text import clean
+from ganterm.launch import Launch
 from ganterm.session.board import Board
-from ganterm.session.launch import Launch
 from ganterm.session.peers import called, my_terminal
-from ganterm.session.protocol import Failure, RunInfo, Stop
 from ganterm.session.server import Server
-from ganterm.text import clean
 
 _begun: weakref.WeakSet[LocalSession] = weakref.WeakSet()
 

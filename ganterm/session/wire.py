@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from ganterm.core.findings import Diagnosis
+from ganterm.core.protocol import DEFAULT_VIEW, Command, Sample, Snapshot, View
 from ganterm.session.codec import WireError, packed, reader_of
-from ganterm.session.findings import Diagnosis
-from ganterm.session.protocol import DEFAULT_VIEW, Command, Sample, Snapshot, View
 
 PROTOCOL = 1
 """Counts up when an older watcher could no longer understand a newer trainer, or the other way."""

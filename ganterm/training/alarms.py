@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from ganterm.diagnosis.cures import in_order
+from ganterm.core.findings import Alarm, Outlook, Remedy
+from ganterm.core.text import clean
+from ganterm.diagnosis.remedies import in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule, illnesses, rules
-from ganterm.session.findings import Alarm, Outlook, Remedy
-from ganterm.text import clean
 
 Change = Literal["raised", "cleared"]
 

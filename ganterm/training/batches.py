@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -156,3 +158,110 @@ class Batches:
             len(self.samples), generator=self.generator, device=self.samples.device
         )
         self._at = 0
+
+
+# The noise that G starts from, and the labels that go with it.
+
+
+@dataclass(frozen=True)
+class Latent:
+    """z in ``dim`` dimensions: N(0, 1), or U(-1, 1) in each.
+
+    ``labels``: how many G is told, 0 for none; ``codes``: whether they are G's own, drawn evenly,
+    rather than the data's.
+    """
+
+    dim: int
+    kind: Literal["normal", "uniform"] = "normal"
+    labels: int = 0
+    codes: bool = False
+
+    def draw(self, count: int, random: torch.Generator) -> Tensor:
+        """``count`` latents, (count, dim), on the generator's device."""
+        z = torch.empty(count, self.dim, device=random.device)
+        if self.kind == "uniform":
+            return z.uniform_(-1, 1, generator=random)
+        return z.normal_(generator=random)
+
+    def draw_codes(self, count: int, random: torch.Generator) -> Tensor:
+        """``count`` labels drawn evenly, int64 (count,)."""
+        return torch.randint(self.labels, (count,), generator=random, device=random.device)
+
+    def path(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
+        """From ``start`` to ``end``, both (pairs, dim), ends included: (pairs, steps, dim).
+
+        Straight for uniform latents. For normal ones along the great circle (White 2016), with the
+        length moving evenly: points of a straight line are shorter than any that G was trained on.
+        """
+        share = torch.linspace(0, 1, steps, device=start.device)[None, :, None]
+        start, end = start[:, None], end[:, None]
+        straight = torch.lerp(start, end, share)
+        if self.kind == "uniform":
+            return straight
+        lengths = start.norm(dim=2, keepdim=True), end.norm(dim=2, keepdim=True)
+        one, other = start / lengths[0], end / lengths[1]
+        angle = (one * other).sum(dim=2, keepdim=True).clamp(-1, 1).acos()
+        turned = (((1 - share) * angle).sin() * one + (share * angle).sin() * other) / angle.sin()
+        bent = turned * torch.lerp(*lengths, share)
+        # In opposite or equal directions there is no circle, or any.
+        return torch.where(angle.sin() > 1e-3, bent, straight)
+
+
+# Real batches for the coming iteration, and the wait for them where their source is away.
+
+FIRST_GAP = 1.0
+LONGEST_GAP = 60.0
+PATIENCE_SECONDS = 600.0
+"""How long a source that is away is tried by itself; then the user has to say so."""
+
+
+class Supply:
+    """Asks for what an iteration needs before it begins, so that it never breaks off half-way.
+
+    ``waits``: the source is away and tried again by itself, at times ever further apart.
+    ``given_up``: it was away for too long for that.
+    """
+
+    def __init__(self, batches: RealBatches) -> None:
+        self.waits = False
+        self.given_up = False
+        self._batches = batches
+        self._since = 0.0
+        self._gap = 0.0
+        self._next_at = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to try again."""
+        return self.waits and time.monotonic() >= self._next_at
+
+    def fault(self, count: int) -> SourceFault | None:
+        """Have ``count`` batches at hand; what is in the way of that, or None."""
+        try:
+            self._batches.prepare(count)
+        except SourceFault as fault:
+            self._wait()
+            return fault
+        self.waits = self.given_up = False
+        self._gap = 0.0
+        return None
+
+    def forget(self) -> None:
+        """Do not try again by itself: the user wants the run to rest."""
+        self.waits = False
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        if not self._gap:
+            self._since = now
+        self._gap = min(LONGEST_GAP, 2 * self._gap or FIRST_GAP)
+        self._next_at = now + self._gap
+        self.given_up = now - self._since >= PATIENCE_SECONDS
+        self.waits = not self.given_up
+
+    @property
+    def told(self) -> str:
+        """When it is tried again, in words."""
+        if self.given_up:
+            return f"given up after {PATIENCE_SECONDS / 60:.0f} min; unpause tries again"
+        return f"tried again every {self._gap:.0f} s; unpause tries at once"

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ganterm import diagnosis as room
-from ganterm.controls import Controls
+from ganterm.core.controls import Controls
+from ganterm.core.findings import Diagnosis, Modes, ModeTrail, Reading, Series
+from ganterm.core.registry import gathered
+from ganterm.diagnosis import exams as room
 from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.registry import gathered
-from ganterm.session.findings import Diagnosis, Modes, ModeTrail, Reading, Series
 from ganterm.training.alarms import Urgency
 from ganterm.training.device import free_memory, is_of_memory
 from ganterm.training.effort import Effort
-from ganterm.training.iteration import Game
+from ganterm.training.game import Game
 
 FIRST_SHARE = 0.6
 """Of what may be spent, what the first exams (diversity, modes) may take for themselves."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ganterm.text import clean
+from ganterm.core.text import clean
 
 PATIENCE = 60.0
 """Seconds that the command may take; then it is killed, which is told."""

@@ -9,18 +9,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ganterm.controls import Controls
-from ganterm.diagnosis.cures import in_order
-from ganterm.diagnosis.medians import BLOCK, Medians
-from ganterm.diagnosis.rule import NONFINITE, Record, illnesses
-from ganterm.errors import UserError
-from ganterm.idle import idle_settings
-from ganterm.knob import ControlError, Value
-from ganterm.session.board import Board, now
-from ganterm.session.columns import read_history
-from ganterm.session.findings import Remedy
-from ganterm.session.launch import Launch
-from ganterm.session.protocol import (
+from ganterm.core.controls import ControlError, Controls, Value
+from ganterm.core.errors import UserError
+from ganterm.core.findings import Remedy
+from ganterm.core.protocol import (
     HAND_OVER,
     HANDED_OVER,
     Command,
@@ -37,24 +29,28 @@ from ganterm.session.protocol import (
     Stop,
     Unpause,
 )
-from ganterm.text import clean
-from ganterm.training import refusals, state
-from ganterm.training.device import memory_bytes
-from ganterm.training.healthy import Healthy
-from ganterm.training.heap import Heap
-from ganterm.training.keeper import ROWS_SECONDS, Wish
-from ganterm.training.lastsave import LastSave
-from ganterm.training.pace import Pace
-from ganterm.training.restore import Unusable
-from ganterm.training.rewind import first_usable
-from ganterm.training.rows import Rows
-from ganterm.training.saving import Saving
+from ganterm.core.text import clean
+from ganterm.diagnosis.medians import BLOCK, Medians
+from ganterm.diagnosis.remedies import in_order
+from ganterm.diagnosis.rule import NONFINITE, Record, illnesses
+from ganterm.idle import idle_settings
+from ganterm.launch import Launch
+from ganterm.rundir.columns import read_history
+from ganterm.session.board import Board, now
+from ganterm.training import recorder
+from ganterm.training.batches import Supply
+from ganterm.training.checkpoints import contents
+from ganterm.training.checkpoints.restore import Unusable
+from ganterm.training.checkpoints.resume import first_usable
+from ganterm.training.checkpoints.retention import Healthy
+from ganterm.training.checkpoints.schedule import ROWS_SECONDS, LastSave, Saving, Wish
+from ganterm.training.device import Heap, memory_bytes
+from ganterm.training.journal import Teller
+from ganterm.training.plan import reals
+from ganterm.training.progress import Pace, Standing
+from ganterm.training.recorder import Rows
+from ganterm.training.sampler import Window
 from ganterm.training.setup import Setup
-from ganterm.training.standing import Standing
-from ganterm.training.supply import Supply
-from ganterm.training.teller import Teller
-from ganterm.training.turn import reals
-from ganterm.training.window import Window
 
 PUBLISH_SECONDS = 0.2
 REST_SECONDS = 0.5
@@ -438,7 +434,7 @@ class Training:
             if value != standing.controls.value(name)
         }
         self._teller.go_back(held.alarms, held.streaks)
-        state.put_back(game, sampler, found.tensors, held, preset.run.seed + held.step)
+        contents.put_back(game, sampler, found.tensors, held, preset.run.seed + held.step)
         standing.step, standing.branch = held.step, standing.branch + 1
         standing.controls, standing.scheduled = controls, held.scheduled
         standing.counters = held.counters
@@ -531,7 +527,7 @@ class Training:
                 "step": refusal.step,
                 "refused_steps": refusal.steps,
             }
-            since = refusals.onset(self._board.history, refusal.step)
+            since = recorder.onset(self._board.history, refusal.step)
             back = self._healthy.way_back(since)
             told = refusal.told(back)
             self._teller.alarm(

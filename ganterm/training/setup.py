@@ -12,27 +12,30 @@ from typing import Any
 import numpy as np
 import torch
 
+from ganterm.core.errors import UserError
+from ganterm.core.history import History
+from ganterm.core.metrics import METRICS
+from ganterm.core.protocol import RunInfo
+from ganterm.core.text import clean
 from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress, Remark
 from ganterm.diagnosis.rule import Traits
-from ganterm.errors import UserError
-from ganterm.files import Folder, in_words
-from ganterm.folders import expanded
+from ganterm.launch import Launch
 from ganterm.presets import Preset
-from ganterm.session import records, runs
+from ganterm.rundir import find, reader
+from ganterm.rundir.directory import RunDirectory, check_can_create
+from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.jsonfile import FORMAT
+from ganterm.rundir.lock import RunLock
 from ganterm.session.board import now
-from ganterm.session.history import History
-from ganterm.session.jsonfile import FORMAT
-from ganterm.session.launch import Launch
-from ganterm.session.lock import RunLock
-from ganterm.session.metrics import METRICS
-from ganterm.session.protocol import RunInfo
-from ganterm.session.runs import CheckpointName
-from ganterm.text import clean
-from ganterm.training import checkpoint, manifest, state
-from ganterm.training.beginning import Beginning, from_checkpoint
+from ganterm.system.files import Folder, in_words
+from ganterm.system.folders import expanded
+from ganterm.training.batches import Latent
+from ganterm.training.checkpoints import contents, manifest, storage
+from ganterm.training.checkpoints.resume import Beginning, from_checkpoint
 from ganterm.training.device import (
     DEFAULT_THREADS,
+    check_room,
     describe,
     free_memory,
     resolve_device,
@@ -40,13 +43,9 @@ from ganterm.training.device import (
     why_not_accelerated,
 )
 from ganterm.training.examiner import Examiner
-from ganterm.training.forward import Forwards
-from ganterm.training.graphs import Replayer, replaying
-from ganterm.training.iteration import Game
-from ganterm.training.latent import Latent
-from ganterm.training.rehearsal import rehearse
-from ganterm.training.room import check_room
-from ganterm.training.rundir import RunDirectory, check_can_create
+from ganterm.training.game import Game
+from ganterm.training.graphs import Replayer, rehearse, replaying
+from ganterm.training.passes import Forwards
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
 from ganterm.training.subject import seen_by, subject_of, traits_of
@@ -155,11 +154,11 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     else:
         tell("reading the checkpoint", None)
         beginning = _go_on(path, launch, preset, whole, device, game, sampler)
-        examiner.recall(records.read_diagnosis(path, beginning.step))
+        examiner.recall(reader.read_diagnosis(path, beginning.step))
     replayer = None
     if run.cuda_graphs:
         replayer = replaying(game, beginning.controls, run.deterministic, tell)
-    id_ = runs.about(path).id if lock else str(uuid.uuid4())
+    id_ = find.about(path).id if lock else str(uuid.uuid4())
     info = RunInfo(
         name=launch.run_name,
         preset=launch.preset_name,
@@ -185,13 +184,13 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
         "run": id_,
         "threads": threads,
         "device": str(device),
-        "versions": state.versions(device),
-        "preset": state.checksum(preset.toml()),
+        "versions": contents.versions(device),
+        "preset": contents.checksum(preset.toml()),
     }
     if lock is None:
         tell("making the run directory", None)
         about |= {"id": id_, "created": now(), "parent": None}
-        room = state.size(game, sampler)
+        room = contents.size(game, sampler)
         directory = RunDirectory.create(
             launch.runs_dir, launch.run_name, preset.toml(), about, room
         )
@@ -227,7 +226,7 @@ def _data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Datas
     if not launch.checkpoint:
         settled = whole.options or preset.data
         return preset.model_copy(update={"data": settled}), whole
-    known = runs.about(launch.runs_dir / launch.run_name).data
+    known = find.about(launch.runs_dir / launch.run_name).data
     if whole.files is not None and str(launch.data_dir) != known.folder:
         moved = Remark("place", f"the pictures are read from {clean(whole.files.root)}")
         whole = replace(whole, remarks=(moved, *whole.remarks))
@@ -324,7 +323,7 @@ def _go_on(
     sampler: Sampler,
 ) -> Beginning:
     """The networks and all else brought to where the checkpoint of ``launch`` was taken."""
-    differs = manifest.differences(path, runs.about(path).data, dataset)
+    differs = manifest.differences(path, find.about(path).data, dataset)
     name = _named(launch.checkpoint)
     return from_checkpoint(path, name, preset, device, game, sampler, differs)
 
@@ -333,7 +332,7 @@ def _point(path: Path, checkpoint_name: str) -> None:
     """From now on the newest branch goes on from that checkpoint."""
     try:
         with Folder.at(path) as directory, directory.folder("checkpoints") as folder:
-            checkpoint.point(folder, _named(checkpoint_name))
+            storage.point(folder, _named(checkpoint_name))
     except OSError as error:
         raise UserError(clean(in_words(error), 400)) from None
 
@@ -364,7 +363,7 @@ def _about(
             "samples": dataset.count,
             **_places(launch, preset),
         },
-        "versions": state.versions(device),
+        "versions": contents.versions(device),
     }
 
 

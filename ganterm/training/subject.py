@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis import classifier
+from ganterm.diagnosis.classifier import classifier
+from ganterm.diagnosis.classifier.features import FixedFeatures
+from ganterm.diagnosis.classifier.model import Classifier
 from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
-from ganterm.diagnosis.features import FixedFeatures
-from ganterm.diagnosis.judge import Classifier
 from ganterm.diagnosis.rule import Traits
 
 _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {

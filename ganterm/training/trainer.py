@@ -5,11 +5,11 @@ from __future__ import annotations
 import traceback
 from dataclasses import replace
 
-from ganterm.errors import UserError
+from ganterm.core.errors import UserError
+from ganterm.core.protocol import Failure, Stop
+from ganterm.core.text import clean
+from ganterm.launch import Launch
 from ganterm.session.board import Board
-from ganterm.session.launch import Launch
-from ganterm.session.protocol import Failure, Stop
-from ganterm.text import clean
 from ganterm.training.batches import SourceFault
 from ganterm.training.device import is_of_memory
 from ganterm.training.loop import Training

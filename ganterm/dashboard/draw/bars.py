@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
 
+from ganterm.core.findings import Modes
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.palette import style
-from ganterm.session.findings import Modes
-from ganterm.text import clean
 
 LONGEST_NAME = 10
 _ACROSS = " ▏▎▍▌▋▊▉█"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.core.history import Envelope
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -19,7 +20,6 @@ from ganterm.dashboard.draw.looks import number_of
 from ganterm.dashboard.draw.numbers import measured, short, tick
 from ganterm.dashboard.draw.traces import HIGH, LOW, SMOOTH, reach, scaled, traced
 from ganterm.dashboard.palette import heading, style
-from ganterm.session.history import Envelope
 
 LABELS = 6
 """Columns left of the plot, for the axis labels."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.core.findings import Scores
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import tick
 from ganterm.dashboard.palette import blend, style
-from ganterm.session.findings import Scores
 
 BOTH = blend(palette.REAL, 0.5, palette.FAKE)
 """The colour of what both histograms have."""

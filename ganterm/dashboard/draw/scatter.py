@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.core.findings import Surface
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.surface import NOWHERE, SHADES, shades_of
 from ganterm.dashboard.palette import style
-from ganterm.session.findings import Surface
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
 _MARGIN = 1.4

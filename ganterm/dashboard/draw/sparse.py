@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.session.findings import Series
-from ganterm.session.history import Envelope
+from ganterm.core.findings import Series
+from ganterm.core.history import Envelope
 
 
 def envelope_of(measures: Sequence[Series], columns: int, axis: Envelope) -> Envelope:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.core.findings import ModeTrail
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import against
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.palette import blend, style
-from ganterm.session.findings import ModeTrail
 
 LOST = 0.1
 """Below this share of what the data have of a mode it is drawn as lost, as it is counted."""

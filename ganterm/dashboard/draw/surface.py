@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ganterm.core.findings import Surface
 from ganterm.dashboard import palette
 from ganterm.dashboard.palette import blend
-from ganterm.session.findings import Surface
 
 _SIDES = (0.10, 0.17, 0.24, 0.31)
 """How strong the colour is, from next to the threshold to far from it."""

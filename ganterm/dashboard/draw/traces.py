@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ganterm.session.history import Envelope
+from ganterm.core.history import Envelope
 
 HIGH, LOW, SMOOTH = range(3)
 """Places along the second axis of traces."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from rich.style import Style
 
+from ganterm.core.findings import Alarm
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.health import COLORS, WORDS, ranked
+from ganterm.dashboard.light import COLORS, WORDS, ranked
 from ganterm.dashboard.palette import style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.findings import Alarm
-from ganterm.text import clean
 
 
 class BannerPanel(Panel):

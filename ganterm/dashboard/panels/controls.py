@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ganterm.controls import KNOBS, Controls
+from ganterm.core.controls import KNOBS, Controls, Knob
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.knob import Knob
 
 HINTS = (
     ("space", "pause"),

@@ -6,17 +6,17 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ganterm.core.findings import Diagnosis, Modes, Reading
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar, draw_modes, names
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import reading as shown
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.health import COLORS, Health, called_lost, health
+from ganterm.dashboard.light import COLORS, Health, called_lost, health
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel
-from ganterm.session.findings import Diagnosis, Modes, Reading
-from ganterm.text import clean
 
 _LABEL = 11
 _FIGURES = 14

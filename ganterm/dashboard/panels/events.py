@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.style import Style
 
-from ganterm.controls import KNOBS
+from ganterm.core.controls import KNOBS
+from ganterm.core.protocol import Event
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.protocol import Event
-from ganterm.text import clean
 
 _UNSEEN = frozenset({"attach", "detach"})
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ganterm.core.findings import Layer
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar
 from ganterm.dashboard.draw.cells import Cells
@@ -16,8 +18,6 @@ from ganterm.dashboard.draw.numbers import tick
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
-from ganterm.session.findings import Layer
-from ganterm.text import clean
 
 _TITLE = "Gradients by layer"
 _COLORS = {"G": palette.G, "D": palette.D}

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ganterm.core.findings import Modes, ModeTrail
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import against, draw_modes, names
 from ganterm.dashboard.draw.cells import Cells
@@ -13,11 +14,10 @@ from ganterm.dashboard.draw.chart import plot_columns
 from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.draw.strip import draw_strip, grouped, labels, legend
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.health import called_lost
+from ganterm.dashboard.light import called_lost
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 from ganterm.dashboard.panels.diagnosis import kinds
-from ganterm.session.findings import Modes, ModeTrail
 
 _NEWEST = 8
 _LABELS = 9

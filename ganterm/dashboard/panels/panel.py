@@ -9,11 +9,11 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells, padded
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
-from ganterm.text import clean
 
 
 class Panel(Widget):

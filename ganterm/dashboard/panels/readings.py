@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textwrap import wrap
 
+from ganterm.core.findings import Diagnosis
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.numbers import reading as shown
@@ -11,8 +13,6 @@ from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
-from ganterm.session.findings import Diagnosis
-from ganterm.text import clean
 
 _VALUE = 8
 _UNIT = 5

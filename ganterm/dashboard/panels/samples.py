@@ -8,6 +8,9 @@ from collections.abc import Callable
 from textual.geometry import Region
 from textual.strip import Strip
 
+from ganterm.core.findings import Surface
+from ganterm.core.protocol import Sample, Snapshot, ViewName
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -24,12 +27,9 @@ from ganterm.dashboard.draw.tiles import (
     label_width,
 )
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.overlay import Placed
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.findings import Surface
-from ganterm.session.protocol import Sample, Snapshot, ViewName
-from ganterm.text import clean
+from ganterm.dashboard.terminal.overlay import Placed
 
 _LEAST_COLUMNS, _LEAST_ROWS = 30, 10
 """Cells that a picture gets where there are as many, however little it may cost."""

@@ -6,13 +6,13 @@ from itertools import accumulate
 
 from rich.style import Style
 
+from ganterm.core.protocol import Link, State
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.numbers import clock, short, size
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 from ganterm.dashboard.panels.panel import Panel
-from ganterm.session.protocol import Link, State
 
 _COLORS: dict[State, str] = {
     "loading": palette.DIM,

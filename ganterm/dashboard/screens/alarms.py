@@ -14,14 +14,14 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from ganterm.core.findings import Alarm, Remedy
+from ganterm.core.protocol import Event
+from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import measured
-from ganterm.dashboard.health import COLORS, WORDS, Health, ranked
+from ganterm.dashboard.light import COLORS, WORDS, Health, ranked
 from ganterm.dashboard.panels.events import describe
-from ganterm.session.findings import Alarm, Remedy
-from ganterm.session.protocol import Event
-from ganterm.text import clean
 
 _PAST = 100
 """Events of the past that are listed at most, the newest first."""

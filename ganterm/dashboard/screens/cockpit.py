@@ -19,8 +19,8 @@ from ganterm.dashboard.panels.charts import (
     WeightChart,
 )
 from ganterm.dashboard.panels.controls import ControlsPanel
-from ganterm.dashboard.panels.curves import DistanceCurve, DiversityCurve
 from ganterm.dashboard.panels.diagnosis import DiagnosisPanel
+from ganterm.dashboard.panels.diversity import DistanceCurve, DiversityCurve
 from ganterm.dashboard.panels.events import EventsPanel
 from ganterm.dashboard.panels.layers import LayersPanel
 from ganterm.dashboard.panels.modes import ModesPanel
@@ -29,7 +29,7 @@ from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.panels.samples import SamplesPanel
 from ganterm.dashboard.panels.scores import ScoresPanel
 from ganterm.dashboard.panels.status import StatusPanel
-from ganterm.dashboard.terminal import LEAST_SIZE
+from ganterm.dashboard.terminal.capabilities import LEAST_SIZE
 
 CSS = """
 CockpitScreen { background: $background; }

@@ -14,7 +14,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from ganterm.controls import KNOBS, Controls
+from ganterm.core.controls import KNOBS, Controls
 from ganterm.dashboard import palette
 from ganterm.losses import LOSSES
 

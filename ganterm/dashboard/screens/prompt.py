@@ -12,8 +12,7 @@ from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
-from ganterm.controls import KNOBS, Controls, parse_assignment
-from ganterm.knob import ControlError, Value
+from ganterm.core.controls import KNOBS, ControlError, Controls, Value, parse_assignment
 
 COMPLETIONS = [
     text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, taken
+from ganterm.diagnosis.trends import PACE, taken
 
 SEEN = 4.0
 """Times as strong as in the data from which a checkerboard can be seen."""

@@ -6,7 +6,7 @@ Vendi score. Pictures without labels: their Vendi score against its own past, si
 pictures takes thousands of steps to rise and is not the same on all data; and how much of the data
 they cover in a fixed network's features.
 
-Thresholds were chosen on one half of the runs of ``tests.alarm_bench``.
+Thresholds were chosen on one half of the runs of ``ganterm.bench.alarms``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, lower, put, slow_g, switch
+from ganterm.core.findings import Modes, Remedy, Series, Steps
+from ganterm.diagnosis.remedies import add_r1, divided, in_order, lower, put, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, began, fresh, rounds_ago
-from ganterm.session.findings import Modes, Remedy, Series, Steps
+from ganterm.diagnosis.trends import PACE, began, fresh, rounds_ago
 
 WARM_UP = 500
 """Steps before which an untrained G may be all alike."""

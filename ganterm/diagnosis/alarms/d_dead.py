@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import add_r1, divided, in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, began, blocks
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, began, blocks
 
 FLAT = 1e-5
 """Standard deviation of all scores, in their mean's size or 1, below which D says nothing."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import higher, in_order, lower, put, slow_g
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import higher, in_order, lower, put, slow_g
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, began, blocks
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, began, blocks
 
 FOOLED = 0.25
 """AUC below which fakes score above reals nearly always."""

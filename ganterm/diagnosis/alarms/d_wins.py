@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, at_least, higher, in_order, lower, switch
+from ganterm.core.findings import Remedy
 from ganterm.diagnosis.medians import Values
+from ganterm.diagnosis.remedies import add_r1, at_least, higher, in_order, lower, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, Flags, began, blocks
+from ganterm.diagnosis.trends import PACE, Flags, began, blocks
 from ganterm.losses import LOSSES
-from ganterm.session.findings import Remedy
 
 RIGHT = 0.995
 """AUC from which D is right about nearly every pair, for any loss."""

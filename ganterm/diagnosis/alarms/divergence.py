@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, put, switch
+from ganterm.core.findings import Remedy, Steps
+from ganterm.diagnosis.remedies import add_r1, divided, in_order, put, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, began, blocks
-from ganterm.session.findings import Remedy, Steps
+from ganterm.diagnosis.trends import PACE, began, blocks
 
 FAR = 100.0
 """Size of a loss no healthy run of any loss was seen to have; a drift to 500 is on record."""

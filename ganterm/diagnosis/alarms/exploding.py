@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, put
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import add_r1, divided, in_order, put
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, began, blocks
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, began, blocks
 
 LARGE = 100.0
 """A gradient norm above which things are said to be screwing up (ganhacks)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, slow_g, switch
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import add_r1, divided, in_order, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, fresh
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, fresh
 
 ROUNDS = 8
 HOPS = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ganterm.diagnosis.cures import at_least, in_order
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import at_least, in_order
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, taken
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, taken
 
 COPIES = 20.0
 """Per cent of fakes that are far closer to one training picture than to any other."""

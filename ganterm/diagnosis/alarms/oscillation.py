@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganterm.diagnosis.cures import add_r1, divided, in_order, slow_g
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.exams.oscillation import oscillation
 from ganterm.diagnosis.medians import BLOCK, BLOCKS
-from ganterm.diagnosis.oscillation import oscillation
+from ganterm.diagnosis.remedies import add_r1, divided, in_order, slow_g
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, blocks
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, blocks
 
 REGULAR = 0.6
 """Share of a loss's variance in one regular swing."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ganterm.diagnosis.cures import at_least, in_order, lower
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import at_least, in_order, lower
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.signs import PACE, taken
-from ganterm.session.findings import Remedy
+from ganterm.diagnosis.trends import PACE, taken
 
 GAP = 0.6
 """Where ADA holds its overfitting heuristics (Karras et al. 2020)."""

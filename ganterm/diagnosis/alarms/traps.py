@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ganterm.diagnosis.cures import in_order, put, switch
+from ganterm.core.findings import Remedy
+from ganterm.diagnosis.remedies import in_order, put, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.losses import LOSSES
-from ganterm.session.findings import Remedy
 
 REACH = 0.02
 """Share of the data's span that G's output may miss at an end."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ganterm.networks.autoencoder import AutoencoderDiscriminator
-from ganterm.networks.modules.layers import activation
+from ganterm.networks.modules.blocks import activation
 from ganterm.networks.modules.shells import Judged
 from ganterm.networks.options import Activation
 

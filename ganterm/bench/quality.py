@@ -1,0 +1,181 @@
+"""How good the presets are, measured: ``python -m ganterm.bench.quality modes|pictures NAME...``.
+
+Each run is what a user gets from ``ganterm --headless --preset NAME --steps N``, in a process of
+its own with one torch thread; what is judged is the generator it saved. ``modes`` counts what 2,500
+samples of a 2-D preset cover, over many seeds; ``pictures`` trains image presets and keeps the last
+sample picture. Tables are Markdown, for the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ganterm import presets
+from ganterm.launch import Launch
+
+if TYPE_CHECKING:
+    from ganterm.diagnosis.exams.modes import Coverage
+
+SAMPLES = 2_500
+VIEW_SEED = 12_345
+"""Of the noise that is judged, the same for all runs."""
+
+
+class Trained(NamedTuple):
+    """A finished run: its folder and the minutes it took."""
+
+    folder: Path
+    minutes: float
+
+
+class Judgement(NamedTuple):
+    """What one seed of a 2-D preset came to: raw and averaged G."""
+
+    seed: int
+    minutes: float
+    found: dict[str, Coverage]
+    modes: int
+
+
+@contextmanager
+def trained(
+    name: str,
+    seed: int,
+    data_dir: Path | None,
+    overrides: tuple[str, ...],
+    steps: int | None = None,
+) -> Iterator[Trained]:
+    """Train a preset, for its expected steps or so many; the folder lives as long as the context.
+
+    Without diagnosis, which changes no weight.
+    """
+    from ganterm.session.local import LocalSession
+
+    known, preset = presets.load(name, [*overrides, f"run.seed={seed}", "run.diagnosis=0"])
+    if steps is None:
+        assert preset.expected is not None, f"{name} does not say for how long to train it"
+        steps = preset.expected.steps
+    with tempfile.TemporaryDirectory(prefix="ganterm-quality-") as runs:
+        launch = Launch(known, preset, "cpu", steps, data_dir, Path(runs), "run")
+        session = LocalSession(launch)
+        session.start()
+        while not session.ended.wait(1):
+            if session.snapshot.state == "paused":
+                session.stop("not finite")
+        last = session.snapshot
+        if last.state != "finished":
+            told = [alarm.message for alarm in last.alarms]
+            raise RuntimeError(f"{name}, seed {seed}: {last.state}: {last.failure or told}")
+        yield Trained(Path(last.info.directory), last.counters.elapsed / 60)
+
+
+def saved_generators(run: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The raw and the averaged G of a run's newest checkpoint, in evaluation mode."""
+    from safetensors.torch import load_file
+
+    _, preset = presets.load(str(run / "preset.toml"))
+    newest = (run / "checkpoints" / "LATEST").read_text().strip()
+    tensors = load_file(run / "checkpoints" / newest / "tensors.safetensors")
+    found = {}
+    for which, prefix in (("raw", "generator."), ("averaged", "average.")):
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        found[which] = preset.generator.build(shape).eval()
+        found[which].load_state_dict(own)
+    return found
+
+
+def judge(name: str, seed: int, data_dir: Path | None, overrides: tuple[str, ...]) -> Judgement:
+    """Train a 2-D preset and count the modes that its saved generators cover."""
+    import torch
+
+    from ganterm.data.load import loaded
+    from ganterm.diagnosis.exams.modes import coverage
+    from ganterm.training.batches import Latent
+
+    _, preset = presets.load(name, overrides)
+    dataset = loaded(preset.data, data_dir, lambda doing, share: None)
+    assert dataset.modes is not None and dataset.sigma is not None
+    with trained(name, seed, data_dir, overrides) as run:
+        generators = saved_generators(run.folder, dataset.shape)
+    latent = Latent(preset.generator.latent_dim, preset.generator.latent)
+    z = latent.draw(SAMPLES, torch.Generator().manual_seed(VIEW_SEED))
+    found = {}
+    for which, generator in generators.items():
+        with torch.no_grad():
+            found[which] = coverage(generator(z), dataset.modes, dataset.sigma)
+    return Judgement(seed, run.minutes, found, len(dataset.modes))
+
+
+def modes_table(name: str, judged: list[Judgement]) -> str:
+    """One row for raw and one for averaged G: share of seeds with all modes, HQ, reverse KL."""
+    rows = []
+    for which in ("raw", "averaged"):
+        found = [j.found[which] for j in judged]
+        complete = sum(modes == judged[0].modes for modes, _, _ in found)
+        high = [100 * share for _, share, _ in found]
+        divergences = [kl for _, _, kl in found]
+        minutes = statistics.mean(j.minutes for j in judged)
+        rows.append(
+            f"| {name} | {which} | {complete} of {len(judged)} "
+            f"| {statistics.mean(high):.1f} ({min(high):.1f} to {max(high):.1f}) "
+            f"| {statistics.mean(divergences):.4f} ({max(divergences):.4f}) | {minutes:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def picture(
+    out: Path, data_dir: Path | None, overrides: tuple[str, ...], name: str
+) -> tuple[str, float]:
+    """Train an image preset with its own seed; its last sample picture becomes ``out/NAME.png``."""
+    _, preset = presets.load(name, overrides)
+    with trained(name, preset.run.seed, data_dir, overrides) as run:
+        last = sorted((run.folder / "samples").glob("step_*.png"))[-1]
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(last, out / f"{name}.png")
+    return name, run.minutes
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.quality", description=__doc__)
+    parser.add_argument("what", choices=["modes", "pictures"])
+    parser.add_argument("names", nargs="+", metavar="PRESET")
+    parser.add_argument("--seeds", type=int, default=20, help="how many, for modes")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("screenshots/presets"))
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    args = parser.parse_args()
+    overrides = tuple(args.overrides)
+    began = time.time()
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        if args.what == "pictures":
+            train = partial(picture, args.out, args.data_dir, overrides)
+            for name, minutes in pool.map(train, args.names):
+                print(f"| {name} | {minutes:.1f} min |", flush=True)
+        else:
+            print("| preset | G | all modes | high quality, % (range) | reverse KL (worst) | min |")
+            print("|---|---|---|---|---|---|", flush=True)
+            for name in args.names:
+                runs = [
+                    pool.submit(judge, name, seed, args.data_dir, overrides)
+                    for seed in range(args.first, args.first + args.seeds)
+                ]
+                print(modes_table(name, [run.result() for run in runs]), flush=True)
+    print(f"\n{SAMPLES:,} samples each; {time.time() - began:.0f} s in all.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+"""Arguments, wiring and exit codes; nothing else.
+
+What only some commands need, they load themselves: `attach` is to be there within a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from ganterm import __version__, interrupts
+from ganterm.cli import attach, options, streams
+from ganterm.cli.options import PATH, WORD, Seconds
+from ganterm.cli.signals import Interrupted
+from ganterm.cli.streams import say, show, tell
+from ganterm.core.errors import UserError
+from ganterm.core.protocol import Stop
+from ganterm.core.text import clean, json_line, nearest
+from ganterm.launch import Launch
+from ganterm.rundir import find, health, listing
+from ganterm.session import address
+from ganterm.session.client import RemoteSession
+from ganterm.session.peers import is_stopped, silence
+from ganterm.toml import content
+
+
+class _Group(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.commands:
+            from ganterm import presets
+
+            raise UserError(
+                f"there is no command '{clean(name, 60)}'; {nearest(name, self.commands)}"
+                + (f" (did you mean --preset {name}?)" if name in presets.names() else "")
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Group,
+    help="A terminal cockpit for training GANs: watch and steer G and D live.\n\n"
+    "Start with: ganterm --preset mnist_mlp",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="ganterm")
+@click.option(
+    "--preset", type=WORD, metavar="NAME|FILE", help="What to train; see `ganterm presets`."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    type=WORD,
+    metavar="KEY=VALUE",
+    help="Override a control (k=2) or any preset value (data.name=mnist). Repeatable.",
+)
+@click.option("--seed", type=int, help="Same seed, same device: same weights.")
+@click.option("--device", type=WORD, default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps.")
+@click.option(
+    "--data-dir",
+    type=PATH,
+    help="Where data sets lie, in torchvision's layout; or your own folder of pictures.",
+)
+@options.runs_dir
+@click.option(
+    "--run", "run_name", type=WORD, default="", help="The run's name; default: preset and time."
+)
+@options.watching
+@click.pass_context
+def cli(ctx: click.Context, **values: Any) -> None:
+    """Train, or run another command."""
+    if ctx.invoked_subcommand is None:
+        ctx.exit(_train(values))
+    for option in ctx.command.params:
+        said = option.name and ctx.get_parameter_source(option.name)
+        if said is ParameterSource.COMMANDLINE:
+            raise UserError(
+                f"{option.opts[0]} stands before '{ctx.invoked_subcommand}', which takes its own "
+                f"options, behind its name; see ganterm {ctx.invoked_subcommand} --help"
+            )
+
+
+@cli.command("presets", help="List the presets, or show one as TOML.")
+@click.argument("name", required=False, type=WORD)
+def presets_command(name: str | None) -> None:
+    """List the presets, or show one."""
+    from ganterm import presets
+    from ganterm.data import DATASETS
+
+    if name is not None:
+        presets.load(name)
+        say(content(presets.find(name)).decode("utf-8-sig").rstrip("\n"))
+        return
+    width = max(map(len, presets.names()))
+    for known in presets.names():
+        _, preset = presets.load(known)
+        source = DATASETS[preset.data.name]
+        data = f"{source.name}, {source.size}"
+        say(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+
+
+@cli.command(
+    "resume",
+    help="Go on with RUN (a name, a path, or the beginning of a name or id) from its last "
+    "checkpoint, exactly.",
+)
+@click.argument("run", type=WORD)
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps, all together.")
+@click.option(
+    "--from", "checkpoint", type=WORD, metavar="CHECKPOINT", help="Not from the newest one."
+)
+@click.option("--device", type=WORD, help="Default: as before.")
+@click.option("--data-dir", type=PATH, help="Default: as before.")
+@options.runs_dir
+@options.watching
+@click.pass_context
+def resume_command(ctx: click.Context, run: str, **values: Any) -> None:
+    """Train on, unless it is trained already."""
+    launch = find.resumption(
+        listing.at_rest(run, values["runs_dir"]),
+        values["steps"],
+        values["checkpoint"],
+        values["device"],
+        values["data_dir"],
+        _stop_on(values),
+    )
+    ctx.exit(_go_on(launch, values))
+
+
+@cli.command(
+    "attach",
+    help="Watch and steer a live RUN (a name, a path, or the beginning of a name or id) from any "
+    "shell.\n\nWithout RUN, the only one that lives.",
+)
+@click.argument("run", required=False, type=WORD)
+@click.option("--readonly", is_flag=True, help="Look on; no key changes anything.")
+@options.runs_dir
+@options.colors
+@options.glyphs
+@click.pass_context
+def attach_command(
+    ctx: click.Context, run: str | None, readonly: bool, runs_dir: Path, color: Any, glyphs: Any
+) -> None:
+    """Show a live run in the dashboard."""
+    _warn()
+    ctx.exit(attach.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
+
+
+@cli.command(
+    "runs",
+    help="List runs and their state: those in a folder, and the live ones wherever they are.",
+)
+@options.runs_dir
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+def runs_command(runs_dir: Path, as_json: bool) -> None:
+    """List runs, one a line."""
+    _warn()
+    found = listing.listed(runs_dir)
+    if as_json:
+        for listed in found:
+            click.echo(json_line(listed.table()))
+    elif found:
+        for line in listing.lines(found):
+            say(line)
+    else:
+        say(f"no runs in {clean(runs_dir)}, and none is live")
+
+
+@cli.command(
+    "stop",
+    help="End a live RUN (a name, a path, or the beginning of a name or id): step finished, "
+    "saved.\n\nWithout RUN, the only one that lives.",
+)
+@click.argument("run", required=False, type=WORD)
+@options.runs_dir
+@click.option("--timeout", type=Seconds(0), default=60.0, help="Seconds; default: 60")
+@click.pass_context
+def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: float) -> None:
+    """Ask a live run to end, and wait until it has."""
+    _warn()
+    found = listing.choose(run, runs_dir)
+    session = RemoteSession(found)
+    session.start(timeout)
+    session.ask(Stop("stopped"))
+    ended = session.ended.wait(timeout)
+    session.close()
+    last, name = session.snapshot, clean(session.snapshot.info.name)
+    where = clean(last.info.directory)
+    if not ended:
+        tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
+        if session.link.trouble:
+            tell(session.link.trouble)
+        elif session.link.state == "stale" or is_stopped(found.pid):
+            tell(silence(found.pid))
+    elif last.failure is not None:
+        tell(f"{name}: {clean(last.failure.message, 400)}")
+    else:
+        say(f"{name} {last.state} at step {last.step:,}, saved in {where}")
+    good = health.last_good(Path(last.info.directory), last.alarms) if ended else ""
+    if good:
+        tell(good)
+    ctx.exit(0 if ended and last.failure is None else 1)
+
+
+@cli.command(
+    "bench",
+    help="What the dashboard costs here, and the training speed, as ratios measured side by side.",
+)
+@click.option(
+    "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each program.")
+@click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn.")
+@click.option(
+    "--starts", type=click.IntRange(1, 100), default=6, help="Starts that share the turns."
+)
+def bench_command(preset: str, rounds: int, seconds: float, starts: int) -> None:
+    """Measure and print."""
+    from ganterm.bench import bench
+
+    bench(preset, rounds, seconds, starts)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    interrupts.take()
+    streams.fill()
+    streams.guard()
+    try:
+        _check_folder()
+        code = cli.main(standalone_mode=False) or 0
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except Interrupted as interrupted:
+        code = interrupted.code
+    except Exception as error:  # noqa: BLE001 - no traceback without --debug
+        code = _told(error)
+    trouble = streams.trouble_with_stdout()
+    if trouble:
+        code = code or 1
+        # Whoever closes a pipe has read what it wanted to.
+        if trouble != os.strerror(errno.EPIPE):
+            tell(f"the output cannot be written: {trouble}")
+    sys.exit(code)
+
+
+def _check_folder() -> None:
+    """UserError where the current folder was removed: every relative path would lead nowhere."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(
+            f"the current folder is gone or closed ({error.strerror}); change to another one first"
+        ) from None
+
+
+def _warn(serving: bool = False) -> None:
+    """Say what is wrong with the places where live runs are reached; ``serving`` one of our own."""
+    for line in address.warnings(make=serving):
+        tell(line)
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if "--debug" in sys.argv:
+        show("".join(traceback.format_exception(error)))
+    if isinstance(error, UserError):
+        tell(str(error))
+        return 2
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        told = clean(error.format_message(), 600).rstrip(".")
+        tell(f"{told}; see {context.command_path} --help" if context else told)
+        return 2
+    why = clean(f"{type(error).__name__}: {error}", 400)
+    tell(f"unexpected {why}; --debug shows where")
+    return 1
+
+
+def _train(values: dict[str, Any]) -> int:
+    from ganterm import presets
+    from ganterm.cli import train
+
+    chosen = values["preset"]
+    if not chosen:
+        folder, color = values["runs_dir"], values["color"]
+        choice, code = train.welcome(values["headless"], color, folder)
+        if choice is None:
+            return code
+        if choice.doing == "attach":
+            run = listing.choose(choice.where, folder)
+            return attach.attach(run, False, color, values["glyphs"])
+        if choice.doing == "resume":
+            listing.refuse_live(Path(choice.where))
+            return _go_on(find.resumption(Path(choice.where), stop_on=_stop_on(values)), values)
+        chosen = choice.name
+    overrides = list(values["overrides"])
+    if values["seed"] is not None:
+        if not 0 <= values["seed"] < 2**63:
+            raise UserError(f"--seed: {clean(values['seed'], 40)} is not from 0 to 2^63 - 1")
+        overrides.append(f"run.seed={values['seed']}")
+    presets.check_once(overrides)
+    named = any(override.partition("=")[0].strip() == "data.folder" for override in overrides)
+    if named and values["data_dir"] is not None:
+        raise UserError("--data-dir and --set data.folder name two folders; give one of them")
+    name, preset = presets.load(chosen, overrides)
+    launch = Launch(
+        name,
+        preset,
+        values["device"],
+        values["steps"],
+        values["data_dir"],
+        values["runs_dir"],
+        values["run_name"],
+        options.alarms(values["stop_on"]),
+        options.command(values["on_alarm"]),
+    )
+    return _go(launch, values)
+
+
+def _go_on(resumed: Launch, values: dict[str, Any]) -> int:
+    """Train on, with the command that the options say is to be run with an alarm."""
+    told = health.of_resumption(resumed)
+    if told:
+        tell(told)
+    return _go(replace(resumed, on_alarm=options.command(values["on_alarm"])), values)
+
+
+def _stop_on(values: dict[str, Any]) -> tuple[str, ...] | None:
+    """The alarms that a resumed run is to end by; None where nothing is said of them."""
+    return options.alarms(values["stop_on"]) if values["stop_on"] else None
+
+
+def _go(launch: Launch, values: dict[str, Any]) -> int:
+    """Train, watched as the options say; the exit code."""
+    from ganterm.cli import train
+
+    _warn(serving=True)
+    if values["as_json"] and not values["headless"]:
+        raise UserError("--json is for --headless: ganterm --headless --json ...")
+    if values["detach"] and values["headless"]:
+        raise UserError("--detach or --headless, not both: detached, a run needs no screen either")
+    if values["detach"]:
+        return train.detach(launch)
+    if values["headless"]:
+        return train.headless(launch, values["as_json"], values["debug"])
+    return train.dashboard(launch, values["color"], values["glyphs"], values["debug"])

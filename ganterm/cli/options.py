@@ -1,0 +1,163 @@
+"""What commands have in common: options, and the types of their values."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganterm.core.errors import UserError
+from ganterm.core.text import clean, nearest
+from ganterm.diagnosis.rule import alarm_names
+
+MOST_BYTES = 4096
+MOST_BYTES_OF_A_NAME = 255
+
+
+class _Word(click.ParamType):
+    """A text that can be written to files and asked the file system for."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text itself; BadParameter where it is none."""
+        if not isinstance(value, str):
+            return value
+        problem = _problem(value)
+        if problem:
+            self.fail(f"'{clean(value, 60)}' {problem}", param, ctx)
+        return value
+
+
+class _Path(_Word):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if value == "":
+            self.fail("a path is needed, as in ./runs", param, ctx)
+        return Path(super().convert(value, param, ctx))
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, which NaN is not."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; BadParameter where it is none."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"'{clean(value, 20)}' is not a number of seconds", param, ctx)
+        return number
+
+
+def _problem(text: str) -> str:
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8 text"
+    if "\0" in text or len(content) > MOST_BYTES:
+        return f"is too long; at most {MOST_BYTES:,} bytes" if "\0" not in text else "holds a NUL"
+    if any(len(part) > MOST_BYTES_OF_A_NAME for part in content.split(os.sep.encode())):
+        return f"is too long; a name has at most {MOST_BYTES_OF_A_NAME} bytes"
+    return ""
+
+
+NONE = "none"
+"""What stands for no alarm, as a resume has use for."""
+
+WORD = _Word()
+PATH = _Path()
+
+colors = click.option(
+    "--color",
+    type=click.Choice(["auto", "truecolor", "256", "16", "none"]),
+    default="auto",
+    help="How many colours; auto looks at NO_COLOR, COLORTERM and TERM.",
+)
+glyphs = click.option(
+    "--glyphs",
+    type=click.Choice(["auto", "half", "quadrant", "ascii", "kitty", "sixel"]),
+    default="auto",
+    help="Pictures in half blocks, in finer quadrants, in letters, or in the terminal's own pixels "
+    "by Kitty's protocol or Sixel; auto asks the terminal.",
+)
+runs_dir = click.option(
+    "--runs-dir", type=PATH, default=Path("runs"), help="Where runs lie; default: ./runs"
+)
+
+
+def watching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of how a run is watched."""
+    options = (
+        click.option(
+            "--headless",
+            is_flag=True,
+            help="No dashboard: progress on a tty, else lines. Output that is lost ends nothing; "
+            "exit code 1 where its end is missing.",
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
+        ),
+        click.option("--detach", is_flag=True, help="Train in the background; attach any time."),
+        click.option(
+            "--stop-on",
+            multiple=True,
+            type=WORD,
+            metavar="ALARM",
+            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable; "
+            "kept for a resume, where 'none' drops it.",
+        ),
+        click.option(
+            "--on-alarm",
+            default="",
+            type=WORD,
+            metavar="CMD",
+            help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
+        ),
+        colors,
+        glyphs,
+        click.option("--debug", is_flag=True, help="Show the traceback of a failure."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def alarms(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of alarms; UserError for one that is none. NONE stands for no alarm at all."""
+    if names == (NONE,):
+        return ()
+    if NONE in names:
+        raise UserError(f"--stop-on {NONE}: it stands alone, and once")
+    known = alarm_names()
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"--stop-on '{clean(name, 40)}': there is no such alarm; "
+                f"{nearest(name, known)} (all: {', '.join(known)})"
+            )
+    return names
+
+
+def command(text: str) -> tuple[str, ...]:
+    """A command and its arguments; UserError where it is none that could be run."""
+    try:
+        parts = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"--on-alarm {clean(text, 60)}: {error}") from None
+    if text and not parts:
+        raise UserError("--on-alarm: a command is needed, as in --on-alarm 'notify-send ganterm'")
+    if parts and shutil.which(parts[0]) is None:
+        raise UserError(
+            f"--on-alarm: there is no program '{clean(parts[0], 60)}' here; it is run without a "
+            "shell, so for pipes give a script or sh -c '...'"
+        )
+    return parts

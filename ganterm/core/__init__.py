@@ -1,0 +1,1 @@
+"""The words that all rooms share. No torch, no I/O."""

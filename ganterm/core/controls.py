@@ -1,0 +1,419 @@
+"""What is known of one live hyperparameter: its values, its keys, and how it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ganterm import losses
+from ganterm.core.text import clean, nearest
+
+Value = float | int | str
+
+
+class ControlError(ValueError):
+    """A control's name or value that cannot be; the message says what would be right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """What is known of one control beside its value.
+
+    ``low`` and ``high`` are inclusive. A key press multiplies by ``factor`` where there is one
+    and adds ``increment`` otherwise; a control with ``choices`` walks through them. One with
+    ``only_with`` is read only while any of those controls is above 0; one with ``only_for`` where D
+    has that option.
+    """
+
+    name: str = ""
+    label: str
+    help: str
+    low: float = 0.0
+    high: float = 0.0
+    factor: float | None = None
+    increment: float = 1
+    whole: bool = False
+    choices: tuple[str, ...] = ()
+    keys: tuple[str, str] | None = None
+    for_all_losses: bool = True
+    only_with: tuple[str, ...] = ()
+    only_for: str = ""
+
+    @property
+    def range(self) -> str:
+        """The valid values, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        kind = "a whole number" if self.whole else "a number"
+        return f"{kind} from {self.low:g} to {self.high:g}"
+
+    def check(self, value: object) -> Value:
+        """The value in its own type; ControlError for a wrong type, NaN or one out of range."""
+        if self.choices:
+            if isinstance(value, str) and value in self.choices:
+                return value
+            raise ControlError(
+                f"{self.name}: '{clean(value, 40)}' is not known; "
+                f"{nearest(str(value), self.choices)}"
+            )
+        wrong = isinstance(value, bool) or not isinstance(value, int | float)
+        if not wrong and isinstance(value, int):
+            wrong = abs(value) > 10**9
+        if wrong or not math.isfinite(value) or not self.low <= value <= self.high:  # type: ignore[arg-type, operator]
+            shown = f"{value:g}" if isinstance(value, float) else clean(value, 40)
+            raise ControlError(f"{self.name}: {shown} is not {self.range}")
+        if self.whole:
+            if value != int(value):  # type: ignore[call-overload]
+                raise ControlError(f"{self.name}: {clean(value, 40)} is not {self.range}")
+            return int(value)  # type: ignore[call-overload]
+        return float(value)  # type: ignore[arg-type]
+
+    def parse(self, text: str) -> Value:
+        """The value that a user typed; ControlError where it is none."""
+        text = text.strip()
+        if self.choices:
+            return self.check(text)
+        try:
+            number: object = int(text[:64]) if self.whole else float(text[:64])
+        except ValueError:
+            number = text
+        return self.check(number)
+
+    def nudge(self, value: Value, direction: int, choices: tuple[str, ...] | None = None) -> Value:
+        """The next value down (-1) or up (+1), held inside the range.
+
+        Choices go round: all of them, or those given.
+        """
+        if self.choices:
+            choices = choices or self.choices
+            return choices[(choices.index(str(value)) + direction) % len(choices)]
+        number = float(value)
+        if self.factor is not None and number > 0:
+            number *= self.factor**direction
+        else:
+            number += direction * self.increment
+        number = min(max(number, self.low), self.high)
+        # Six digits, so that down and up again is the same number.
+        return int(number) if self.whole else float(f"{number:.6g}")
+
+    def show(self, value: Value) -> str:
+        """The value as panels, logs and messages print it."""
+        if isinstance(value, str):
+            return value
+        if self.whole:
+            return str(int(value))
+        if self.factor is not None and 0 < value < 0.01:
+            mantissa, exponent = f"{value:.2e}".split("e")
+            return f"{mantissa}e{int(exponent)}"
+        return f"{value:.4g}"
+
+
+# The live hyperparameters: what keys, the `:` prompt, presets and schedules change.
+#
+# One frozen dataclass; each field carries its range, step, keys and help. The trainer, the panel,
+# the command line, the event log and the help screen all read this table, so a new knob is one
+# row. A change swaps the whole object, hence one iteration always sees one consistent set.
+
+
+def _knob(default: Value, **known: Any) -> Any:
+    return field(default=default, metadata={"knob": Knob(**known)})
+
+
+@dataclass(frozen=True)
+class Controls:
+    """One consistent set of the live hyperparameters, as one iteration uses it."""
+
+    loss: str = _knob(
+        "non_saturating",
+        label="loss",
+        help="The adversarial loss. Networks and optimizer moments stay when it changes.",
+        choices=tuple(losses.LOSSES),
+        keys=("o", "O"),
+    )
+    k: int = _knob(
+        1,
+        label="k",
+        help="D updates per step, each on a fresh real batch and fresh noise.",
+        low=1,
+        high=100,
+        whole=True,
+        keys=("k", "K"),
+    )
+    l: int = _knob(  # noqa: E741 (the field's own letter)
+        1,
+        label="l",
+        help="G updates per step, each on fresh noise.",
+        low=1,
+        high=100,
+        whole=True,
+        keys=("l", "L"),
+    )
+    lr_d: float = _knob(
+        2e-4,
+        label="lr D",
+        help="Learning rate of D. The optimizer's moments stay when it changes.",
+        low=1e-8,
+        high=1.0,
+        factor=1.25,
+        keys=("d", "D"),
+    )
+    lr_g: float = _knob(
+        2e-4,
+        label="lr G",
+        help="Learning rate of G. The optimizer's moments stay when it changes.",
+        low=1e-8,
+        high=1.0,
+        factor=1.25,
+        keys=("g", "G"),
+    )
+    clip: float = _knob(
+        0.01,
+        label="clip",
+        help="WGAN: D's weights are held in -clip..clip after each D update.",
+        low=1e-5,
+        high=10.0,
+        factor=1.25,
+        for_all_losses=False,
+    )
+    penalty_weight: float = _knob(
+        10.0,
+        label="penalty weight",
+        help="Weight of the loss's own gradient penalty (lambda, or gamma).",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.1,
+        for_all_losses=False,
+    )
+    r1: float = _knob(
+        0.0,
+        label="R1",
+        help="Adds gamma/2 times the mean squared gradient of D at real samples to any loss.",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.01,
+    )
+    r2: float = _knob(
+        0.0,
+        label="R2",
+        help="Adds gamma/2 times the mean squared gradient of D at fake samples to any loss.",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.01,
+    )
+    r_every: int = _knob(
+        1,
+        label="R1, R2 every",
+        help="R1 and R2 act in every n-th D update only, with n times the weight.",
+        low=1,
+        high=64,
+        whole=True,
+        only_with=("r1", "r2"),
+    )
+    label_smoothing: float = _knob(
+        0.0,
+        label="label smoothing",
+        help="One-sided: the target of real samples is lowered by this much.",
+        low=0.0,
+        high=0.5,
+        increment=0.05,
+        for_all_losses=False,
+    )
+    label_noise: float = _knob(
+        0.0,
+        label="label noise",
+        help="Each sample's target is moved towards the other side by 0 to this much.",
+        low=0.0,
+        high=0.5,
+        increment=0.05,
+        for_all_losses=False,
+    )
+    label_flips: float = _knob(
+        0.0,
+        label="label flips",
+        help="Share of D's real and fake samples that swap sides, drawn for each batch.",
+        low=0.0,
+        high=0.5,
+        increment=0.01,
+    )
+    instance_noise: float = _knob(
+        0.0,
+        label="instance noise",
+        help="Standard deviation of Gaussian noise on everything D sees (data span -1..1).",
+        low=0.0,
+        high=2.0,
+        increment=0.05,
+    )
+    noise_steps: int = _knob(
+        0,
+        label="noise ends at",
+        help="The instance noise falls evenly to 0 at this step; 0: it stays.",
+        low=0,
+        high=100_000_000,
+        whole=True,
+        increment=1000,
+        only_with=("instance_noise",),
+    )
+    d_input_dropout: float = _knob(
+        0.0,
+        label="D input dropout",
+        help="Share of D's inputs set to zero, on real and fake alike, against co-adaptation.",
+        low=0.0,
+        high=0.9,
+        increment=0.05,
+    )
+    top_k: float = _knob(
+        1.0,
+        label="top k",
+        help="G learns from this share of its samples only: those that D scores highest.",
+        low=0.05,
+        high=1.0,
+        increment=0.05,
+    )
+    grad_clip: float = _knob(
+        0.0,
+        label="gradient clip",
+        help="Longest gradient of D and of G; a longer one is scaled down to it. 0: no limit.",
+        low=0.0,
+        high=10_000.0,
+        factor=1.25,
+        increment=1,
+    )
+    ema: float = _knob(
+        0.999,
+        label="averaging",
+        help="Share of the averaged generator that stays in each step; 0: no averaging.",
+        low=0.0,
+        high=0.99999,
+        increment=0.01,
+    )
+    aux_d: float = _knob(
+        1.0,
+        label="label weight D",
+        only_for="auxiliary",
+        help="ACGAN, InfoGAN: weight of telling the label in D's loss.",
+        low=0.0,
+        high=100.0,
+        factor=1.25,
+        increment=0.1,
+    )
+    aux_g: float = _knob(
+        1.0,
+        label="label weight G",
+        only_for="auxiliary",
+        help="ACGAN, InfoGAN: weight of D telling the label of fakes in G's loss.",
+        low=0.0,
+        high=100.0,
+        factor=1.25,
+        increment=0.1,
+    )
+    margin: float = _knob(
+        1.0,
+        label="margin",
+        help="EBGAN: the error up to which D is rewarded for rebuilding fakes badly.",
+        low=0.0,
+        high=1000.0,
+        factor=1.25,
+        increment=0.1,
+        for_all_losses=False,
+    )
+    pull_away: float = _knob(
+        0.1,
+        label="pull away",
+        help="EBGAN: weight of keeping the codes of G's samples apart.",
+        low=0.0,
+        high=100.0,
+        factor=1.25,
+        increment=0.1,
+        for_all_losses=False,
+    )
+    gamma: float = _knob(
+        0.5,
+        label="gamma",
+        help="BEGAN: D's error on fakes in shares of that on reals; lower: cleaner, less diverse.",
+        low=0.0,
+        high=1.0,
+        increment=0.05,
+        for_all_losses=False,
+    )
+    balance_rate: float = _knob(
+        0.001,
+        label="balance rate",
+        help="BEGAN: how fast the balance k of its loss moves.",
+        low=1e-6,
+        high=1.0,
+        factor=1.25,
+        for_all_losses=False,
+    )
+
+    def __post_init__(self) -> None:
+        for name, knob in KNOBS.items():
+            object.__setattr__(self, name, knob.check(getattr(self, name)))
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, object]) -> Controls:
+        """Controls from a preset's ``[controls]``; ControlError names the wrong key or value."""
+        for name in table:
+            knob_of(name)
+        return cls(**table)  # type: ignore[arg-type]
+
+    def with_(self, name: str, value: object) -> Controls:
+        """These controls with one changed; ControlError for a bad name or value."""
+        checked = knob_of(name).check(value)
+        if checked not in self.choices(name) and self.choices(name):
+            kinds = {"score": "one that gives scores", "autoencoder": "an autoencoder"}
+            needed = kinds[losses.LOSSES[str(checked)].d_kind]
+            raise ControlError(
+                f"{name}: {checked} needs another D, {needed}; this run can have "
+                f"{', '.join(self.choices(name))}"
+            )
+        return replace(self, **{name: checked})  # type: ignore[arg-type]
+
+    def choices(self, name: str) -> tuple[str, ...]:
+        """What a control with choices can be while the run lasts: its D stays of one kind."""
+        kind = losses.LOSSES[self.loss].d_kind
+        return tuple(
+            choice
+            for choice in knob_of(name).choices
+            if name != "loss" or losses.LOSSES[choice].d_kind == kind
+        )
+
+    def value(self, name: str) -> Value:
+        """The value of the control called ``name``."""
+        knob_of(name)
+        return getattr(self, name)
+
+    def table(self) -> dict[str, Value]:
+        """Name to value, in the order of the panel."""
+        return {name: getattr(self, name) for name in KNOBS}
+
+    def in_use(self, name: str) -> bool:
+        """Whether the loss in force reads the control called ``name``."""
+        knob = knob_of(name)
+        wanted = not knob.only_with or any(self.value(other) for other in knob.only_with)
+        return wanted and (knob.for_all_losses or name in losses.LOSSES[self.loss].uses)
+
+
+KNOBS: dict[str, Knob] = {
+    f.name: replace(f.metadata["knob"], name=f.name) for f in fields(Controls)
+}
+
+
+def knob_of(name: str) -> Knob:
+    """The knob called ``name``; ControlError with the nearest name where there is none."""
+    if name not in KNOBS:
+        raise ControlError(f"there is no control '{clean(name, 40)}'; {nearest(name, KNOBS)}")
+    return KNOBS[name]
+
+
+def parse_assignment(text: str) -> tuple[str, Value]:
+    """``lr_d 1e-4`` or ``lr_d=1e-4`` as (name, value); ControlError says what is wrong."""
+    name, _, value = text.strip().replace("=", " ", 1).partition(" ")
+    knob = knob_of(name)
+    if not value.strip():
+        raise ControlError(f"{name} needs a value: {knob.range}")
+    return name, knob.parse(value)

@@ -1,0 +1,1 @@
+"""The classifier that counts the modes of labelled data."""

@@ -1,0 +1,1 @@
+"""Exams: each file holds one measurement of G or D."""

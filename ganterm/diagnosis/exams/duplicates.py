@@ -1,0 +1,101 @@
+"""The birthday test: how often G repeats itself, and how much it can make at all."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from ganterm.core.findings import Measure
+from ganterm.diagnosis.clouds import cloud, distances, neighbours, once, sound
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+
+CLOSE = 0.01
+"""The quantile of the reals' distances to their nearest others below which fakes are near-
+duplicates: of the reals themselves, one in a hundred is."""
+SAME = 1e-6
+"""Reals so close, in the largest distance of any to its nearest, are copies of each other."""
+
+
+class Closeness(NamedTuple):
+    """How close n reals come: the distance of near-duplicates, and pairs that are closer."""
+
+    samples: int
+    within: float
+    pairs: int
+
+
+def closeness(reals: Tensor) -> Closeness | None:
+    """Of reals (n, width), in which copies of one another are passed over.
+
+    None for fewer than two, where one is not finite, and where all are copies.
+    """
+    if len(reals) < 2 or not sound(reals):
+        return None
+    apart = neighbours(reals)
+    own = apart[apart > SAME * apart.max()]
+    if not len(own):
+        return None
+    within = float(own.quantile(CLOSE))
+    return Closeness(len(reals), within, close_pairs(reals, within)[0])
+
+
+def close_pairs(points: Tensor, within: float) -> tuple[int, float]:
+    """Pairs of points (n, width) closer than ``within``, and the share of points in any, 0..1."""
+    close = (distances(points, points) < within).fill_diagonal_(False)
+    return int(close.sum()) // 2, float(close.any(dim=1).double().mean())
+
+
+def support(samples: int, pairs: float) -> float:
+    """How many different samples there seem to be if so many ``pairs`` of them are the same.
+
+    s (s - 1) / 2 pairs each collide with a chance of 1 / N for N equally likely ones, and with a
+    greater one for unequal ones, so that this is the smaller number that counts (the argument of
+    Arora and Zhang 2018, by the number of collisions rather than the chance of any). NaN without
+    any pair.
+    """
+    return samples * (samples - 1) / (2 * pairs) if pairs > 0 else math.nan
+
+
+class Duplicates(Exam):
+    """Near-duplicates among fakes, in feature space; for points, in the plane."""
+
+    measures: ClassVar = {
+        "duplicates": Measure(
+            "near-duplicates",
+            "%",
+            "fakes closer to another one than all but 1 % of as many reals are, in features",
+        ),
+        "support": Measure(
+            "implied support",
+            "",
+            "different samples G seems to make, by its near-duplicates beyond those of the data;"
+            " none told where there are no more than in the data",
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On any data."""
+        return True
+
+    def take(self, look: Look) -> Findings:
+        """Of as many fakes as there are reals."""
+        known, fakes = _known(look.subject), cloud(look.fake_features)
+        if known is None or not sound(fakes):
+            return Findings(dict.fromkeys(self.measures, math.nan))
+        pairs, share = close_pairs(fakes[: known.samples], known.within)
+        return Findings(
+            {
+                "duplicates": 100 * share,
+                "support": support(known.samples, pairs - known.pairs),
+            }
+        )
+
+
+@once
+def _known(subject: Subject) -> Closeness | None:
+    return closeness(cloud(subject.real_features))
+
+
+EXAMS = (Duplicates(),)

@@ -1,0 +1,104 @@
+"""What each layer of G and D gets to learn from, and what of it is dead."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganterm.core.findings import Layer, Measure
+from ganterm.diagnosis.anatomy import described, grouped, layers_of
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exams.dead import Units
+from ganterm.diagnosis.norms import norms
+
+SAMPLES = 128
+"""Reals, and as many fakes, that both losses are taken on."""
+MOST = 24
+"""Layers of a network that are told apart: a panel has no more lines."""
+
+
+class Layers(Exam):
+    """Gradients of the loss in force, as in evaluation mode, and dead units on the same samples."""
+
+    measures: ClassVar = {
+        "grad_ratio": Measure(
+            "gradient G : D", "", "norm of G's gradient over D's, each of its own loss"
+        ),
+        **{
+            f"dead_{network.lower()}": Measure(
+                f"dead units {network}", "%", f"units of {network} that no sample makes active"
+            )
+            for network in "GD"
+        },
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On any data."""
+        return True
+
+    def take(self, look: Look) -> Findings:
+        """One pass forward and back for each network; no ``grad`` is touched."""
+        assert look.stakes is not None
+        g, d, subject = look.generator, look.discriminator, look.subject
+        labels = subject.real_labels
+        with torch.enable_grad(), Units(g) as of_g, Units(d) as of_d:
+            d_loss, g_loss = look.stakes(
+                subject.reals[:SAMPLES], None if labels is None else labels[:SAMPLES]
+            )
+        told_g = layers("G", g, gradients(g_loss, g), of_g)
+        told_d = layers("D", d, gradients(d_loss, d), of_d)
+        whole = [math.hypot(*(layer.grad_norm for layer in told)) for told in (told_g, told_d)]
+        readings = {
+            "grad_ratio": ratio(*whole),
+            "dead_g": 100 * of_g.dead(),
+            "dead_d": 100 * of_d.dead(),
+        }
+        return Findings(readings, layers=(*told_g, *told_d))
+
+
+def ratio(of_g: float, of_d: float) -> float:
+    """Of two norms: inf where D alone has no gradient, NaN where neither has."""
+    if of_d == 0:
+        return math.inf if of_g > 0 else math.nan
+    return of_g / of_d
+
+
+def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
+    """The gradient of ``loss`` for each parameter, zeros for those it does not reach."""
+    return list(torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True))
+
+
+def layers(
+    network: Literal["G", "D"], module: nn.Module, gradients: list[Tensor], units: Units
+) -> list[Layer]:
+    """Norms of each layer's gradient and weights; at most MOST, small ones together.
+
+    ``gradients`` as ``module.parameters()``. Weights are as they are trained: of a spectrally
+    normalised layer, before it is divided.
+    """
+    own = list(module.parameters())
+    of_gradients, of_weights = (
+        dict(zip(own, norms(tensors).tolist(), strict=True))
+        for tensors in (gradients, [parameter.detach() for parameter in own])
+    )
+    parts = layers_of(module)
+    told = []
+    for group, names in grouped(list(parts), MOST).items():
+        parameters = [parameter for name in names for parameter in parts[name]]
+        one = names[0] if len(names) == 1 else None
+        told.append(
+            Layer(
+                network,
+                described(module, one) if one is not None else f"{group} ({len(names)} layers)",
+                math.hypot(*(of_gradients[parameter] for parameter in parameters)),
+                math.hypot(*(of_weights[parameter] for parameter in parameters)),
+                units.dead(names),
+            )
+        )
+    return told
+
+
+EXAMS = (Layers(),)

@@ -1,0 +1,123 @@
+"""What D's scores say: how reals and fakes lie apart, and whether D knows reals by heart."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganterm.core.findings import Measure, Scores
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.scores import auc
+from ganterm.losses import LOSSES
+
+JUDGED = 256
+"""Samples of each kind that D judges: as many as are held out."""
+BINS = 24
+TAILS = (0.01, 0.99)
+"""Quantiles that a histogram's ends lie at: a stray score must not flatten all others."""
+SURE = 2.0
+"""Standard errors that reals must score above fakes by before a share of that says anything."""
+
+
+class Verdicts(Exam):
+    """Histograms of D's raw scores, and what they say about D."""
+
+    measures: ClassVar = {
+        "sign_rate": Measure(
+            "sign rate r_t", "", "mean sign of D on reals, -1..1; above 0.6 D begins to overfit"
+        ),
+        "d_error": Measure(
+            "D error", "%", "reals and fakes that D takes for the other; 50 is chance"
+        ),
+        "held_out_gap": Measure(
+            "held-out gap r_v",
+            "",
+            "how far D tells reals it never saw from those it trains on: 0 not at all, 1 as fakes",
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On any data."""
+        return True
+
+    def take(self, look: Look) -> Findings:
+        """Of at most JUDGED samples of each kind; packs count as one."""
+        subject, loss = look.subject, LOSSES[look.controls.loss]
+        real = look.judge(subject.reals[:JUDGED], _some(subject.real_labels)).float()
+        fake = look.judge(look.fakes[:JUDGED], _some(look.labels)).float()
+        held_out = None
+        if subject.held_out is not None:
+            held_out = look.judge(subject.held_out[:JUDGED], _some(subject.held_out_labels)).float()
+        rank = auc(real, fake)
+        both = torch.stack(loss.accuracy(real, fake, rank))
+        whole = bool(torch.isfinite(real).all() and torch.isfinite(fake).all())
+        readings = {
+            "sign_rate": sign_rate(real, fake, loss.boundary(real, fake)),
+            "d_error": 100 * float(1 - both.mean()) if whole else math.nan,
+        }
+        if held_out is not None:
+            readings["held_out_gap"] = held_out_gap(real, held_out, fake)
+        return Findings(readings, scores=histograms(look.step, real, fake, held_out))
+
+
+def sign_rate(real: Tensor, fake: Tensor, boundary: float | None) -> float:
+    """ADA's r_t = E[sign(D(real) - boundary)] (Karras et al. 2020), -1..1; scores (n,), (m,).
+
+    Without a boundary E[sign(D(real) - D(fake))] over all pairs, as R3GAN logs it (Huang et al.
+    2024). Both are 0 by chance and 1 for a D that is always right. NaN where a score is none.
+    """
+    if not (torch.isfinite(real).all() and torch.isfinite(fake).all()) or not len(real):
+        return math.nan
+    if boundary is None:
+        return 2 * float(auc(real, fake)) - 1
+    return float((real - boundary).sign().mean())
+
+
+def held_out_gap(real: Tensor, held_out: Tensor, fake: Tensor) -> float:
+    """ADA's r_v = (E D(real) - E D(held out)) / (E D(real) - E D(fake)) (Karras et al. 2020).
+
+    0: D tells the reals it trains on no better than others; 1: others are fakes to it. It may lie
+    a little outside by chance. NaN where D scores its reals no clearly higher than fakes (by SURE
+    standard errors), since then there is nothing to take a share of.
+    """
+    if min(len(real), len(fake)) < 2:
+        return math.nan
+    lead = float(real.mean() - fake.mean())
+    error = float((real.var() / len(real) + fake.var() / len(fake)).sqrt())
+    if not lead > SURE * error:
+        return math.nan
+    return float(real.mean() - held_out.mean()) / lead
+
+
+def histograms(step: int, real: Tensor, fake: Tensor, held_out: Tensor | None) -> Scores | None:
+    """Counts of scores in BINS equal bins between the TAILS of all; what lies beyond is in the end
+    bins. What is not finite is left out; None where nothing is left."""
+    parts = [_finite(part) for part in (real, fake, held_out) if part is not None]
+    pooled = np.concatenate(parts)
+    if not len(pooled):
+        return None
+    low, high = np.quantile(pooled, TAILS)
+    # Bins narrower than float32 can tell apart would be none.
+    least = 1e-4 * max(abs(low), abs(high)) or 1.0
+    if high - low < least:
+        low, high = low - least / 2, high + least / 2
+    edges = np.linspace(low, high, BINS + 1).astype(np.float32)
+    counts = [np.histogram(part.clip(edges[0], edges[-1]), edges)[0] for part in parts]
+    return Scores(step, edges, counts[0], counts[1], counts[2] if held_out is not None else None)
+
+
+def _finite(scores: Tensor) -> np.ndarray:
+    # Not every accelerator has float64.
+    values = scores.cpu().double().numpy()
+    return values[np.isfinite(values)]
+
+
+def _some(labels: Tensor | None) -> Tensor | None:
+    return None if labels is None else labels[:JUDGED]
+
+
+EXAMS = (Verdicts(),)

@@ -1,0 +1,119 @@
+"""Checkerboards: a pattern with the period of an upsampling, found in the pictures' spectrum."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganterm.core.findings import Measure
+from ganterm.diagnosis.clouds import once, sound
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+
+SAMPLES = 128
+"""Fakes, and as many reals."""
+LEAST = 8
+"""Pixels along a side from which a peak can be told from its neighbours."""
+FREQUENCIES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)
+"""In cycles a pixel: those of patterns with a period of two pixels and of four, which one and two
+upsamplings by 2 leave (Odena et al. 2016), and between them those that they are compared with."""
+ROUNDING = (2 / 255) ** 2 / 12
+"""Power that rounding to 8 bits has at every frequency; less cannot be seen in any picture."""
+
+
+def line_spectrum(pictures: Tensor) -> Tensor:
+    """Mean power at FREQUENCIES along columns and along rows of pictures (n, c, h, w), (2, 4).
+
+    Of each line by itself, so that a pattern counts wherever it is and whatever it does across,
+    and at any side, also where the discrete transform has no such frequency. Under a Hann window:
+    else the jump between a line's ends would leak into all frequencies. White noise of variance v
+    has the power v.
+    """
+    return torch.stack([_along_rows(pictures.mT), _along_rows(pictures)])
+
+
+def _along_rows(pictures: Tensor) -> Tensor:
+    side = pictures.shape[-1]
+    lines = pictures.flatten(0, -2).cpu().double()
+    window = torch.hann_window(side + 2, periodic=False, dtype=torch.float64)[1:-1]
+    window /= window.square().sum().sqrt()
+    place = torch.arange(side, dtype=torch.float64)
+    turns = 2 * math.pi * place[:, None] * torch.tensor(FREQUENCIES, dtype=torch.float64)
+    waves = torch.cat([turns.cos(), turns.sin()], dim=1)
+    # The window's own mean is no pattern: without it a bright line leaks where the window is short.
+    waves = window[:, None] * (waves - window @ waves / window.sum())
+    parts = (lines @ waves).square().mean(dim=0)
+    return parts[: len(FREQUENCIES)] + parts[len(FREQUENCIES) :]
+
+
+class Pattern(NamedTuple):
+    """How strong patterns of four and of two pixels are down and across, each (2, 2).
+
+    ``beside``: their power in that of the frequencies beside; 1 for noise, which has all alike.
+    ``whole``: in the power of all frequencies.
+    """
+
+    beside: Tensor
+    whole: Tensor
+
+
+def pattern(pictures: Tensor) -> Pattern:
+    """Of pictures (n, c, h, w) in -1..1 that are not blank."""
+    eighth, quarter, between, half = (line_spectrum(pictures) + ROUNDING).unbind(dim=1)
+    beside = torch.stack([quarter / (eighth * between).sqrt(), half / between], dim=1)
+    variance = pictures.cpu().double().flatten(2).var(dim=2, unbiased=False).mean()
+    return Pattern(beside, torch.stack([quarter, half], dim=1) / (variance + ROUNDING))
+
+
+def usable(pictures: Tensor) -> bool:
+    """Whether there is anything in pictures (n, c, h, w) to have a spectrum of."""
+    flat = pictures.flatten(2)
+    return bool(len(flat)) and sound(flat) and bool((flat != flat[..., :1]).any())
+
+
+def checkerboard(fakes: Tensor, reals: Pattern) -> float:
+    """How much the strongest pattern of fakes (n, c, h, w) exceeds that of reals; 1 is none.
+
+    By what it exceeds less in, the frequencies beside it or the whole: noise raises all
+    frequencies alike, and blur may take more from those beside. NaN of blank pictures.
+    """
+    if not usable(fakes):
+        return math.nan
+    ours = pattern(fakes)
+    return float(torch.minimum(ours.beside / reals.beside, ours.whole / reals.whole).max())
+
+
+class Checkerboard(Exam):
+    """How much a pattern of two or four pixels stands out in the fakes' spectrum."""
+
+    measures: ClassVar = {
+        "checkerboard": Measure(
+            "checkerboard",
+            "",
+            "how much patterns that repeat every 2 or 4 pixels stand out in fakes, by how much they"
+            " do in reals: 1 is as the data, from about 4 on a checkerboard can be seen",
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On pictures that are not tiny."""
+        return not subject.plane and min(subject.reals.shape[-2:]) >= LEAST
+
+    def take(self, look: Look) -> Findings:
+        """Of the first fakes."""
+        reals = _of_reals(look.subject)
+        # Clamped as a screen does: what lies outside is shown as white or black.
+        fakes = look.fakes[:SAMPLES].clamp(-1, 1)
+        value = math.nan if reals is None else checkerboard(fakes, reals)
+        return Findings({"checkerboard": value})
+
+
+@once
+def _of_reals(subject: Subject) -> Pattern | None:
+    reals = subject.reals[:SAMPLES]
+    return pattern(reals) if usable(reals) else None
+
+
+EXAMS = (Checkerboard(),)

@@ -1,0 +1,61 @@
+"""D's scores over the plane, where samples are points."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganterm.core.findings import Surface
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.losses import LOSSES
+
+SIDE = 64
+"""Points of the grid in each direction; a terminal shows no more."""
+MARGIN = 0.25
+"""What is shown beyond the data on each side, as a share of their width and height."""
+
+
+class DecisionSurface(Exam):
+    """What D makes of every place of the plane; in every round, as it costs a few milliseconds."""
+
+    first = True
+    measures: ClassVar = {}
+
+    def fits(self, subject: Subject) -> bool:
+        """On points, where a score does not depend on a label as well."""
+        return subject.plane and subject.real_labels is None
+
+    def take(self, look: Look) -> Findings:
+        """One pass of D; where it judges packs, of the same point as often as a pack holds."""
+        subject = look.subject
+        extent = extent_of(subject.reals)
+        points = grid(extent, SIDE).to(subject.reals.device)
+        scores = look.judge(points.repeat_interleave(subject.pack, dim=0), None)
+        boundary = LOSSES[look.controls.loss].boundary(
+            look.judge(subject.reals, None), look.judge(look.fakes, None)
+        )
+        whole = scores.float().view(SIDE, SIDE).cpu().numpy().astype(np.float32)
+        return Findings(surface=Surface(look.step, whole, extent, boundary))
+
+
+def extent_of(points: Tensor) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top of points (n, 2), with MARGIN on each side; never without area."""
+    low, high = points.amin(dim=0), points.amax(dim=0)
+    size = high - low
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    (left, bottom), (right, top) = (low - MARGIN * size).tolist(), (high + MARGIN * size).tolist()
+    return left, right, bottom, top
+
+
+def grid(extent: tuple[float, float, float, float], side: int) -> Tensor:
+    """Points (side * side, 2) over ``extent``, ends included, row by row from the top left."""
+    left, right, bottom, top = extent
+    x, y = torch.linspace(left, right, side), torch.linspace(top, bottom, side)
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([columns, rows], dim=-1).view(-1, 2)
+
+
+EXAMS = (DecisionSurface(),)

@@ -1,0 +1,68 @@
+"""How fast the weights of G and D move, compared with how large they are."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganterm.core.findings import Measure
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+
+
+class _Kept(NamedTuple):
+    step: int
+    g: Tensor
+    d: Tensor
+
+
+class UpdateRatios(Exam):
+    """Movement of the weights in a step, as a share of their norm, between two takes of this.
+
+    About 1e-3 is usual for one update (Karpathy, Stanford CS231n notes, 2015). Steps that go to
+    and fro cancel, so that this is at most the mean of the single steps, and less the longer ago
+    the take before was.
+    """
+
+    measures: ClassVar = {
+        f"update_ratio_{network.lower()}": Measure(
+            f"update ratio {network}",
+            "",
+            f"{network}'s weights moved by this share of their norm a step; 1e-3 is usual",
+        )
+        for network in "GD"
+    }
+
+    def __init__(self) -> None:
+        self._kept: _Kept | None = None
+
+    def fits(self, subject: Subject) -> bool:
+        """On any data."""
+        return True
+
+    def take(self, look: Look) -> Findings:
+        """Since the last take; nothing where there was none."""
+        now = _Kept(look.step, _flat(look.generator), _flat(look.discriminator))
+        before, self._kept = self._kept, now
+        if before is None or now.step <= before.step:
+            return Findings()
+        steps = now.step - before.step
+        return Findings(
+            {
+                "update_ratio_g": update_ratio(before.g, now.g, steps),
+                "update_ratio_d": update_ratio(before.d, now.d, steps),
+            }
+        )
+
+
+def update_ratio(before: Tensor, after: Tensor, steps: int) -> float:
+    """|after - before| / |after| / steps of two weight vectors (n,), ``steps`` apart."""
+    return float((after - before).norm() / after.norm()) / steps
+
+
+def _flat(network: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+EXAMS = (UpdateRatios(),)

@@ -1,0 +1,121 @@
+"""How many different samples there are, in effect: the Vendi score."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganterm.core.findings import Measure
+from ganterm.diagnosis.clouds import cloud, distances, once, sound
+from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+
+SAMPLES = 192
+"""Fakes, and as many reals: the eigenvalues cost the cube of it."""
+NEAR = 0.5
+"""The kernel's width, in median distances of the reals: two reals are exp(-2) = 14 % alike in the
+median, so that samples count as others where reals do, and alike only where they nearly are."""
+
+
+def vendi_score(kernel: Tensor) -> float:
+    """The effective number of different samples, 1..n, of a kernel (n, n) with ones as diagonal.
+
+    exp of the entropy of the eigenvalues of kernel / n (Friedman and Dieng 2023): 1 where all are
+    alike, n where no two are.
+    """
+    values = torch.linalg.eigvalsh(kernel / len(kernel)).clamp(min=0)
+    return math.exp(float(torch.special.entr(values).sum()))
+
+
+def alike(points: Tensor, width: float) -> Tensor:
+    """exp(-d^2 / 2 width^2) of all pairs of points (n, d): 1 for the same, 0 for far away ones."""
+    return distances(points, points).div_(width).square_().mul_(-0.5).exp_()
+
+
+def median_distance(points: Tensor) -> float:
+    """Of all pairs of two or more points; NaN of fewer."""
+    apart = distances(points, points)
+    return float(apart[tuple(torch.triu_indices(len(points), len(points), 1))].median())
+
+
+class Known(NamedTuple):
+    """What there is to know of n reals: the kernel's width, and their own score."""
+
+    samples: int
+    width: float
+    score: float
+
+
+def known(reals: Tensor) -> Known | None:
+    """Of reals (n, width); None where they are fewer than two, not finite or mostly the same."""
+    if len(reals) < 2 or not sound(reals):
+        return None
+    width = NEAR * median_distance(reals)
+    return Known(len(reals), width, vendi_score(alike(reals, width))) if width > 0 else None
+
+
+def relative_vendi(fakes: Tensor, reals: Known | None) -> float:
+    """The Vendi score of fakes (n, width) in % of that of as many reals.
+
+    The kernel is as wide for the fakes as for the reals. NaN where the reals say nothing, where
+    there are fewer fakes than they were, and where a fake is not finite.
+    """
+    if reals is None or len(fakes) < reals.samples or not sound(fakes):
+        return math.nan
+    return 100 * vendi_score(alike(fakes[: reals.samples], reals.width)) / reals.score
+
+
+@once
+def _pixels(subject: Subject) -> Known | None:
+    return known(cloud(subject.reals[:SAMPLES]))
+
+
+@once
+def _features(subject: Subject) -> Known | None:
+    return known(cloud(subject.real_features[:SAMPLES]))
+
+
+class Vendi(Exam):
+    """The Vendi score in data space, in % of that of reals."""
+
+    first = True
+    measures: ClassVar = {
+        "vendi_pixels": Measure(
+            "Vendi score",
+            "%",
+            f"effective number of different samples among {SAMPLES}, in % of that of reals",
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On any data."""
+        return True
+
+    def take(self, look: Look) -> Findings:
+        """Of SAMPLES fakes."""
+        fakes = cloud(look.fakes[:SAMPLES])
+        return Findings({"vendi_pixels": relative_vendi(fakes, _pixels(look.subject))})
+
+
+class VendiOfFeatures(Exam):
+    """The Vendi score in feature space, in % of that of reals."""
+
+    measures: ClassVar = {
+        "vendi_features": Measure(
+            "Vendi score, features", "%", "the same of their features in a fixed network"
+        ),
+    }
+
+    def fits(self, subject: Subject) -> bool:
+        """On pictures: points are their own features."""
+        return not subject.plane
+
+    def take(self, look: Look) -> Findings:
+        """Of SAMPLES fakes."""
+        fakes = cloud(look.fake_features[:SAMPLES])
+        return Findings({"vendi_features": relative_vendi(fakes, _features(look.subject))})
+
+
+EXAMS = (Vendi(), VendiOfFeatures())

@@ -1,0 +1,1 @@
+"""Files and folders, opened so that nobody can lead a program astray."""

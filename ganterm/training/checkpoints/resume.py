@@ -1,0 +1,147 @@
+"""Where a sitting begins: at the first step, or where a checkpoint of the run was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ganterm.core.controls import Controls
+from ganterm.core.errors import UserError
+from ganterm.core.findings import Alarm
+from ganterm.core.history import History
+from ganterm.core.protocol import ENDED, Counters, Event, SetControl
+from ganterm.core.text import clean
+from ganterm.presets import Preset
+from ganterm.rundir import find, health, reader
+from ganterm.rundir.columns import read_history
+from ganterm.rundir.find import CheckpointName
+from ganterm.session.board import now
+from ganterm.training.checkpoints import contents, restore
+from ganterm.training.checkpoints.restore import Checkpoint, Unusable
+from ganterm.training.game import Game
+from ganterm.training.sampler import Sampler
+
+LARGER = 8
+"""Times that a checkpoint may be larger than one of these networks, to be read at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """What a trainer starts with; the defaults are those of a new run.
+
+    ``scheduled``: the last step whose scheduled changes are in ``controls``; ``pending``: changes
+    that were asked for and act next. ``history`` and ``events``: what the newest branch holds of
+    earlier sittings. ``checkpoint`` is the one resumed from; ``differs`` says why what comes will
+    not be the same bit for bit.
+    """
+
+    controls: Controls
+    history: History
+    step: int = 0
+    branch: int = 0
+    scheduled: int = 0
+    counters: Counters = field(default_factory=Counters)
+    pending: tuple[SetControl, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    streaks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    checkpoint: CheckpointName | None = None
+    differs: tuple[str, ...] = ()
+
+    @property
+    def discards(self) -> bool:
+        """Whether steps that were done are given up."""
+        return self.checkpoint is not None and self.branch != self.checkpoint.branch
+
+
+def from_checkpoint(
+    run: Path,
+    name: CheckpointName,
+    preset: Preset,
+    device: torch.device,
+    game: Game,
+    sampler: Sampler,
+    data_differs: tuple[str, ...] = (),
+) -> Beginning:
+    """Bring ``game`` and ``sampler`` to where a checkpoint was taken; nothing is written.
+
+    ``data_differs``: in what the data may not be as they were. UserError, naming the newest good
+    checkpoint, where this one cannot be used; then ``game`` and ``sampler`` are as they were.
+    """
+    known = find.about(run)
+    # Of other networks it is told how they differ, as long as they are not far larger.
+    most = LARGER * contents.size(game, sampler) + (1 << 26)
+
+    def usable(candidate: CheckpointName) -> Checkpoint:
+        found = restore.read(run, candidate, known.id, most)
+        restore.check(found, game, sampler, preset.discriminator.d_kind)
+        return found
+
+    try:
+        found = usable(name)
+    except Unusable as error:
+        raise UserError(_refusal(run, name, str(error), usable)) from None
+    held = found.state
+    contents.put_back(game, sampler, found.tensors, held, preset.run.seed + held.step)
+    ended = known.state in ENDED and (known.step, known.branch) == (held.step, held.branch)
+    branch = held.branch
+    if not ended:
+        there = [checkpoint.branch for checkpoint in find.checkpoints(run)]
+        branch = 1 + max([known.branch, reader.newest_number(run), *there])
+    begun = Event(held.step, branch, now(), "resume")
+    *events, _ = reader.newest_branch([*reader.read_events(run), begun])
+    # A key that this ganterm has and that one had not is no change of the file.
+    presets = {contents.checksum(preset.toml()), contents.checksum(find.preset_content(run))}
+    differs = contents.differences(held, device, preset.run, presets)
+    return Beginning(
+        Controls.from_table(held.controls),
+        read_history(run, preset.run.record_every, held.step),
+        held.step,
+        branch,
+        held.scheduled,
+        held.counters,
+        tuple(held.pending),
+        tuple(held.alarms),
+        held.streaks,
+        tuple(events),
+        name,
+        tuple(clean(difference) for difference in (*differs, *data_differs)),
+    )
+
+
+def _refusal(
+    run: Path, name: CheckpointName, reason: str, usable: Callable[[CheckpointName], Checkpoint]
+) -> str:
+    refused = f"checkpoint {name} of run '{clean(run.name)}' cannot be used: {reason}"
+    # One that no alarm speaks against is better than a newer one that is only sound.
+    for other in dict.fromkeys([*health.healthy(run), *find.checkpoints(run)]):
+        if other == name:
+            continue
+        try:
+            usable(other)
+        except Unusable:
+            continue
+        return f"{refused}\nthe newest good one: {find.command_from(run, other)}"
+    return f"{refused}\nno other checkpoint of this run can be used"
+
+
+# Going back to a healthy checkpoint while the run lives: what it held, read whole before use.
+
+
+def first_usable(
+    run: Path, names: Iterable[CheckpointName], game: Game, sampler: Sampler, d_kind: str
+) -> Checkpoint:
+    """The first of some checkpoints that is sound and fits; Unusable where none is, and why."""
+    reason = "there is no healthy checkpoint to go back to"
+    for name in names:
+        try:
+            found = restore.read(run, name, find.about(run).id)
+            restore.check(found, game, sampler, d_kind)
+        except Unusable as error:
+            reason = f"checkpoint {name} cannot be used: {error}"
+        else:
+            return found
+    raise Unusable(reason)

@@ -1,0 +1,213 @@
+"""Which checkpoints stay."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from ganterm.core.findings import Alarm, Diagnosis, Remedy
+from ganterm.diagnosis.exams.frechet import CFID
+from ganterm.rundir.directory import RunDirectory
+from ganterm.rundir.find import CheckpointName, checkpoints_in
+from ganterm.rundir.health import HEALTHY, Health, Spell, leading_to
+from ganterm.rundir.jsonfile import MAX_BYTES, validated
+from ganterm.system.files import Folder
+from ganterm.training.checkpoints.resume import Beginning
+from ganterm.training.checkpoints.storage import MANIFEST, Manifest
+from ganterm.training.progress import Standing
+
+NEWEST = 3
+"""Automatic checkpoints that stay where there is room."""
+BEST = "BEST"
+"""The file that names the best checkpoint."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    name: CheckpointName
+    own: bool
+    cfid: float | None
+    bytes: int
+
+
+def best_cfid(folder: Folder) -> float | None:
+    """That of the best checkpoint so far, whichever branch it is of; None where there is none."""
+    name = CheckpointName.parse(_pointed(folder, BEST) or "")
+    known = None if name is None else _looked_at(folder, name)
+    return None if known is None else known.cfid
+
+
+def prune(
+    folder: Folder, megabytes: int, healthy: CheckpointName | None = None
+) -> list[CheckpointName]:
+    """Remove automatic checkpoints that are not among the newest three, nor the best one, and then
+    the oldest ones until all take no more than ``megabytes``. Returns what was removed.
+
+    Those that LATEST and HEALTHY name, the newest, the user's own and ``healthy``, which HEALTHY
+    is about to name, always stay, and so does what is damaged: it is not ours to judge. OSError
+    where something cannot be removed.
+    """
+    there = checkpoints_in(folder)
+    kept = [known for name in there if (known := _looked_at(folder, name)) is not None]
+    pointed = {_pointed(folder, "LATEST"), _pointed(folder, HEALTHY), str(healthy)}
+    pointed |= {str(known.name) for known in kept[:1]}
+    best = _pointed(folder, BEST)
+    automatic = [known for known in kept if not known.own]
+    surplus = [known for known in automatic[NEWEST:] if str(known.name) not in {*pointed, best}]
+    staying = [known for known in kept if known not in surplus]
+    removable = [k for k in staying if not k.own and str(k.name) not in pointed]
+    # Oldest first, and the best one last of all.
+    removable.sort(key=lambda known: (str(known.name) == best, known.name))
+    size = sum(known.bytes for known in staying)
+    while size > megabytes * 2**20 and removable:
+        surplus.append(removable.pop(0))
+        size -= surplus[-1].bytes
+    for known in surplus:
+        _remove(folder, known.name)
+    return [known.name for known in surplus]
+
+
+def _remove(folder: Folder, name: CheckpointName) -> None:
+    # Under a name that is swept away at the next start, if this is cut off half-way.
+    gone = f".{name}.{os.getpid()}.tmp"
+    folder.rename(str(name), gone)
+    folder.remove_tree(gone)
+
+
+def _looked_at(folder: Folder, name: CheckpointName) -> _Kept | None:
+    try:
+        with folder.folder(str(name)) as held:
+            manifest = validated(Manifest, held.read(MANIFEST, MAX_BYTES))
+    except (OSError, ValueError):
+        return None
+    size = sum(entry.bytes for entry in manifest.files.values())
+    return _Kept(name, manifest.own, manifest.cfid, size)
+
+
+def _pointed(folder: Folder, pointer: str) -> str | None:
+    try:
+        return folder.read(pointer, MAX_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return None
+
+
+# Whether G is at its best, by the classifier-FID, and a checkpoint of it can be afforded.
+
+MARGIN = 0.1
+"""Share by which a value must lie below the best one, twice what chance makes of it: rounds of one
+and the same G spread by up to 5 % (standard deviation; mnist_mlp after 50 to 1,500 steps)."""
+PERIOD = 0.5
+"""Of the time between two automatic checkpoints, what must pass before another best one."""
+
+
+class Best:
+    """Knows the lowest cFID that a checkpoint was kept of; lower is better.
+
+    ``known``: that of earlier sittings, or None. ``minutes``: between two automatic checkpoints, 0
+    for none, and then none is kept for being the best. What is best but comes too soon after the
+    last one is let go: had it been noted, nothing that follows could be kept before it is better
+    than what nobody has. So early on, when every round is better than the one before, a checkpoint
+    is written once in a while, and the one that is kept may lag behind by that while.
+    """
+
+    def __init__(self, known: float | None, minutes: float) -> None:
+        self._known = known
+        self._every = PERIOD * 60 * minutes
+        self._not_before = time.monotonic() + self._every
+
+    def value(self, found: Diagnosis) -> float | None:
+        """The cFID of the round ``found`` if it is to be kept, else None."""
+        reading = found.readings.get(CFID)
+        if not self._every or reading is None or reading.step != found.step:
+            return None
+        # A comparison with NaN is false.
+        better = reading.value < float("inf")
+        if self._known is not None:
+            better = reading.value < (1 - MARGIN) * self._known
+        return reading.value if better and time.monotonic() >= self._not_before else None
+
+    def asked(self) -> None:
+        """Note that a checkpoint was asked for: the next one has to wait."""
+        self._not_before = time.monotonic() + self._every
+
+    def kept(self, value: float) -> None:
+        """Note what a checkpoint that is on the disk now was kept for."""
+        self._known = value
+
+
+# The healthy checkpoints of a live run: those to go back to, and the file that names one.
+
+REWIND_KEY = "U"
+
+
+class Healthy:
+    """Knows the checkpoints that lead to where the run stands and that no alarm speaks against.
+
+    The file HEALTHY names the newest of them, once the run directory's thread has written it.
+    """
+
+    def __init__(self, directory: RunDirectory, standing: Standing, begin: Beginning) -> None:
+        self._directory = directory
+        self._standing = standing
+        self._health = Health.of(directory.path)
+        origin = begin.checkpoint
+        if origin is not None and begin.discards:
+            self._health.begun[begin.branch] = origin.branch, origin.step
+        self._names = leading_to(directory.path, self._health, begin.branch, begin.step)
+        self._pointed = next(iter(self._names), None)
+        if origin is not None:
+            directory.point(HEALTHY, self._pointed)
+
+    @property
+    def newest(self) -> CheckpointName | None:
+        """The newest one, None where there is none."""
+        return self._pointed
+
+    def candidates(self) -> list[CheckpointName]:
+        """All of them, newest first."""
+        return list(self._names)
+
+    def way_back(self, since: int) -> Remedy | None:
+        """What goes back to before step ``since``; None where there is no such checkpoint."""
+        for name in self._names:
+            if name.step < since:
+                return Remedy(
+                    REWIND_KEY, f"back to the healthy checkpoint of step {name.step:,}, paused"
+                )
+        return None
+
+    def saved(self, name: CheckpointName) -> None:
+        """Note a checkpoint that was taken while no alarm spoke against the training."""
+        if not self._health.against(name):
+            self._names.insert(0, name)
+            self._point()
+
+    def removed(self, names: list[CheckpointName]) -> None:
+        """Note that checkpoints are there no more."""
+        self._names = [name for name in self._names if name not in names]
+        self._point()
+
+    def spoken_against(self, alarm: Alarm) -> None:
+        """Note an alarm about the training that is raised now."""
+        standing = self._standing
+        self._health.spells.append(Spell(alarm.name, standing.branch, alarm.since, standing.step))
+        self._names = [name for name in self._names if not self._health.against(name)]
+        self._point()
+
+    def gone_back(self, name: CheckpointName) -> None:
+        """Note that the run stands at a checkpoint again, on a branch that begins there."""
+        standing = self._standing
+        self._health.begun[standing.branch] = name.branch, name.step
+        self._names = [
+            known
+            for known in self._names
+            if self._health.leads(known, standing.branch, standing.step)
+        ]
+        self._point()
+
+    def _point(self) -> None:
+        newest = next(iter(self._names), None)
+        if newest != self._pointed:
+            self._pointed = newest
+            self._directory.point(HEALTHY, newest)
