@@ -31,7 +31,7 @@ from ganterm.sections import (
     Section,
 )
 from ganterm.system.folders import expanded
-from ganterm.toml import MAX_LINE, content, parse_toml
+from ganterm.system.toml import MAX_LINE, content, parse_toml
 
 M = TypeVar("M", bound=BaseModel)
 

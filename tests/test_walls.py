@@ -16,15 +16,15 @@ LIGHT = [
     "ganterm.sections",
     "ganterm.data",
     "ganterm.networks",
-    "ganterm.core.protocol",
+    "ganterm.core.snapshot",
     "ganterm.core.history",
     "ganterm.session.local",
     "ganterm.session.client",
     "ganterm.cli.background",
     "ganterm.cli.host",
-    "ganterm.rundir.listing",
+    "ganterm.cli.runs",
     "ganterm.session.server",
-    "ganterm.rundir.health",
+    "ganterm.training.checkpoints.health",
     "ganterm.rundir.reader",
     "ganterm.rundir.find",
     "ganterm.dashboard.app",
@@ -81,8 +81,8 @@ def test_a_run_does_not_wait_for_torchs_compiler(tmp_path: Path) -> None:
     """It takes as long to load as torch, and only `run.compile` has a use for it."""
     code = (
         "import sys\n"
-        "from ganterm import cli\n"
-        "try: cli.main()\n"
+        "from ganterm.cli.commands import main\n"
+        "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
         "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
     )

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm import presets, search_path
-from ganterm.cli.signals import ENDING, handle
 from ganterm.core.errors import UserError
 from ganterm.presets import Preset
+from ganterm.system.signals import ENDING, handle
 
 COLUMNS, ROWS = 120, 36
 UNDIAGNOSED = "without diagnosis"

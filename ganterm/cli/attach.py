@@ -8,15 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ganterm.cli.signals import SignalStop
 from ganterm.cli.streams import tell
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import ENDED
+from ganterm.core.snapshot import ENDED
 from ganterm.core.text import clean
-from ganterm.launch import Launch
-from ganterm.rundir import find, health, lock, reader
+from ganterm.launch import Launch, resumption
+from ganterm.rundir import find, lock, reader
 from ganterm.session.address import Pointer
 from ganterm.session.client import RemoteSession
+from ganterm.system.signals import SignalStop
+from ganterm.training.checkpoints import health
 
 
 def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
@@ -82,7 +83,7 @@ def last_words(session: RemoteSession) -> str:
 
 def _again(session: RemoteSession, launches: list[Launch]) -> None:
     """Have a run whose process has failed go on in another one; UserError if it cannot."""
-    launches.append(find.resumption(Path(session.snapshot.info.directory)))
+    launches.append(resumption(Path(session.snapshot.info.directory)))
 
 
 def _resumed(launch: Launch) -> Pointer | int:

@@ -15,12 +15,12 @@ from typing import IO
 import orjson
 
 from ganterm import search_path
-from ganterm.cli.signals import interruptible
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean
 from ganterm.launch import Launch
 from ganterm.session.address import Pointer, places, pointers
 from ganterm.session.peers import is_over
+from ganterm.system.signals import interruptible
 
 _TAIL = 2000
 _LOGIND_SECONDS = 3

@@ -17,19 +17,19 @@ import click
 from click.core import ParameterSource
 
 from ganterm import __version__, interrupts
-from ganterm.cli import attach, options, streams
+from ganterm.cli import attach, options, runs, streams
 from ganterm.cli.options import PATH, WORD, Seconds
-from ganterm.cli.signals import Interrupted
 from ganterm.cli.streams import say, show, tell
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import Stop
+from ganterm.core.snapshot import Stop
 from ganterm.core.text import clean, json_line, nearest
-from ganterm.launch import Launch
-from ganterm.rundir import find, health, listing
+from ganterm.launch import Launch, resumption
 from ganterm.session import address
 from ganterm.session.client import RemoteSession
 from ganterm.session.peers import is_stopped, silence
-from ganterm.toml import content
+from ganterm.system.signals import Interrupted
+from ganterm.system.toml import content
+from ganterm.training.checkpoints import health
 
 
 class _Group(click.Group):
@@ -129,8 +129,8 @@ def presets_command(name: str | None) -> None:
 @click.pass_context
 def resume_command(ctx: click.Context, run: str, **values: Any) -> None:
     """Train on, unless it is trained already."""
-    launch = find.resumption(
-        listing.at_rest(run, values["runs_dir"]),
+    launch = resumption(
+        runs.at_rest(run, values["runs_dir"]),
         values["steps"],
         values["checkpoint"],
         values["device"],
@@ -156,7 +156,7 @@ def attach_command(
 ) -> None:
     """Show a live run in the dashboard."""
     _warn()
-    ctx.exit(attach.attach(listing.choose(run, runs_dir), readonly, color, glyphs))
+    ctx.exit(attach.attach(runs.choose(run, runs_dir), readonly, color, glyphs))
 
 
 @cli.command(
@@ -168,12 +168,12 @@ def attach_command(
 def runs_command(runs_dir: Path, as_json: bool) -> None:
     """List runs, one a line."""
     _warn()
-    found = listing.listed(runs_dir)
+    found = runs.listed(runs_dir)
     if as_json:
         for listed in found:
             click.echo(json_line(listed.table()))
     elif found:
-        for line in listing.lines(found):
+        for line in runs.lines(found):
             say(line)
     else:
         say(f"no runs in {clean(runs_dir)}, and none is live")
@@ -191,7 +191,7 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
 def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: float) -> None:
     """Ask a live run to end, and wait until it has."""
     _warn()
-    found = listing.choose(run, runs_dir)
+    found = runs.choose(run, runs_dir)
     session = RemoteSession(found)
     session.start(timeout)
     session.ask(Stop("stopped"))
@@ -301,11 +301,11 @@ def _train(values: dict[str, Any]) -> int:
         if choice is None:
             return code
         if choice.doing == "attach":
-            run = listing.choose(choice.where, folder)
+            run = runs.choose(choice.where, folder)
             return attach.attach(run, False, color, values["glyphs"])
         if choice.doing == "resume":
-            listing.refuse_live(Path(choice.where))
-            return _go_on(find.resumption(Path(choice.where), stop_on=_stop_on(values)), values)
+            runs.refuse_live(Path(choice.where))
+            return _go_on(resumption(Path(choice.where), stop_on=_stop_on(values)), values)
         chosen = choice.name
     overrides = list(values["overrides"])
     if values["seed"] is not None:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ganterm.cli import streams
 from ganterm.core.metrics import METRICS, WHOLE
-from ganterm.core.protocol import ENDED, Event, RunInfo, Snapshot, Stop
+from ganterm.core.snapshot import ENDED, Event, RunInfo, Snapshot, Stop
 from ganterm.core.text import clean, clean_lines, json_line
 from ganterm.session.local import LocalSession
 

@@ -17,10 +17,10 @@ from typing import Any
 import orjson
 
 from ganterm.cli import headless, streams
-from ganterm.cli.signals import SignalStop
-from ganterm.core.protocol import Snapshot
+from ganterm.core.snapshot import Snapshot
 from ganterm.launch import Launch
 from ganterm.session.local import LocalSession
+from ganterm.system.signals import SignalStop
 
 LOG_SECONDS = 60.0
 

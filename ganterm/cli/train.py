@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganterm import presets
-from ganterm.cli import streams
+from ganterm.cli import runs, streams
 from ganterm.cli.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
-from ganterm.cli.signals import Interrupted, SignalStop
 from ganterm.cli.streams import tell
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import HAND_OVER, HANDED_OVER
+from ganterm.core.snapshot import HAND_OVER, HANDED_OVER
 from ganterm.core.text import clean
-from ganterm.launch import Launch
-from ganterm.rundir import find, health, listing
+from ganterm.launch import Launch, resumption
 from ganterm.session.local import LocalSession
+from ganterm.system.signals import Interrupted, SignalStop
+from ganterm.training.checkpoints import health
 
 if TYPE_CHECKING:
     from ganterm.cli.background import Started
@@ -80,12 +80,12 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
     from ganterm.dashboard.welcome import Choice
 
     recent = 0
-    for run in reversed(listing.listed(runs_dir)):
+    for run in reversed(runs.listed(runs_dir)):
         step, began = f"{run.step:,}", f"steps, {run.when}  {run.preset}"
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
         elif run.state in _CAN_GO_ON and recent < MOST_RECENT:
-            checkpoint = listing.checkpoint_to_resume(Path(run.directory))
+            checkpoint = runs.checkpoint_to_resume(Path(run.directory))
             if checkpoint is not None:
                 recent += 1
                 about = f"{run.state.capitalize()}; checkpoint of step {checkpoint.step:,}"
@@ -234,7 +234,7 @@ def _to_go_on_with(session: LocalSession, launch: Launch) -> Launch:
         return launch
     # The one that was just saved, whatever an alarm says of it.
     saved = session.events()[-1].data["saved"].rpartition("/")[2]
-    resumed = find.resumption(
+    resumed = resumption(
         Path(directory), launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
     )
     kinds = [e.kind for e in session.events() if e.kind in ("start", "resume", "pause", "unpause")]
@@ -259,7 +259,7 @@ def _stay(session: LocalSession, stop: SignalStop, why: str, debug: bool) -> int
 def _again(session: LocalSession, launches: list[Launch]) -> None:
     """Have the failed run of a session go on from its newest checkpoint; UserError if it cannot."""
     launch = launches[-1]
-    resumed = find.resumption(
+    resumed = resumption(
         Path(session.snapshot.info.directory), launch.steps, data_dir=launch.data_dir
     )
     launches.append(replace(resumed, on_alarm=launch.on_alarm))
@@ -312,7 +312,7 @@ def _tell_of_background(started: Started) -> None:
 
 
 def _tell_how_to_reach(pid: int) -> None:
-    for line in listing.how_to_reach(pid):
+    for line in runs.how_to_reach(pid):
         tell(line)
 
 

@@ -16,7 +16,7 @@ from textual.widgets import Input
 from ganterm.core.controls import ControlError, Value
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Remedy
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     Event,
     NewNoise,
     OneStep,

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ganterm.core.controls import Value
 from ganterm.core.history import HistoryView
-from ganterm.core.protocol import DEFAULT_VIEW, Event, Link, Snapshot, View
+from ganterm.core.snapshot import DEFAULT_VIEW, Event, Link, Snapshot, View
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 

@@ -10,7 +10,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
 from ganterm.core.controls import KNOBS
-from ganterm.core.protocol import VIEWS, ViewName
+from ganterm.core.snapshot import VIEWS, ViewName
 
 ACTIONS: tuple[tuple[str, str, str, str], ...] = (
     ("space", "space", "pause", "pause, or go on"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ganterm.core.findings import Alarm, Severity
-from ganterm.core.protocol import Snapshot
+from ganterm.core.snapshot import Snapshot
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganterm.core.protocol import ENDED, Sample, Snapshot
+from ganterm.core.snapshot import ENDED, Sample, Snapshot
 from ganterm.dashboard.budget import Budget
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.terminal.line import Line

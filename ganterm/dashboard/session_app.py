@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganterm.core.protocol import ENDED, Command, Session, Stop
+from ganterm.core.snapshot import ENDED, Command, Session, Stop
 from ganterm.core.text import clean
 from ganterm.dashboard.pace import Pace
 from ganterm.dashboard.screens.quit import Answer, QuitScreen

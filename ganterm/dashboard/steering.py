@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from ganterm.core.controls import KNOBS, ControlError, Value, parse_assignment
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     ENDED,
     Command,
     Event,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ganterm.core.protocol import DEFAULT_VIEW, Painter, Sample, ViewName
+from ganterm.core.snapshot import DEFAULT_VIEW, Painter, Sample, ViewName
 
 PAINTERS: tuple[Painter, ...] = ("raw", "averaged", "both")
 

@@ -25,17 +25,16 @@ from numpy.typing import NDArray
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Diagnosis
 from ganterm.core.metrics import METRICS, WHOLE
-from ganterm.core.protocol import Event, Sample, View
+from ganterm.core.snapshot import Event, Sample, View
 from ganterm.core.text import clean
-from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.find import CheckpointName, point
 from ganterm.rundir.jsonfile import FORMAT, MAX_BYTES
 from ganterm.rundir.lock import RunLock
+from ganterm.rundir.pictures import sample_png
 from ganterm.rundir.repair import LOGS, mend
 from ganterm.rundir.writer import Writer
 from ganterm.system.files import AppendOnly, Folder, in_words
-from ganterm.toml import MAX_BYTES as MAX_PRESET
-from ganterm.training.checkpoints import storage
-from ganterm.training.pictures import sample_png
+from ganterm.system.toml import MAX_BYTES as MAX_PRESET
 
 MOST_WAITING = 20_000
 """Batches of rows in line behind a disk that takes nothing, above an hour's; then rows are lost."""
@@ -217,7 +216,7 @@ class RunDirectory:
         def write() -> None:
             with self.folder.folder("checkpoints", make=True) as folder:
                 if name is not None:
-                    storage.point(folder, name, pointer)
+                    point(folder, name, pointer)
                 elif folder.has(pointer):
                     folder.remove(pointer)
 

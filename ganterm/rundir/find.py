@@ -1,9 +1,8 @@
-"""Run directories that are there: found, read and started from again. No torch."""
+"""Run directories that are there: found, and what their small files say. No torch."""
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 import shlex
 from pathlib import Path
@@ -13,14 +12,15 @@ from msgspec import Struct
 
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean, nearest
-from ganterm.launch import NAME, Launch
 from ganterm.rundir.jsonfile import MAX_BYTES, Natural, Positive, RunId, validated
 from ganterm.system.files import Folder, in_words
 from ganterm.system.folders import expanded
-from ganterm.toml import MAX_BYTES as MAX_PRESET
-from ganterm.toml import parse_toml
+from ganterm.system.toml import MAX_BYTES as MAX_PRESET
+from ganterm.system.toml import parse_toml
 
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a run's name must be."""
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
 
 
@@ -212,110 +212,11 @@ def preset_table(run: Path) -> dict[str, Any]:
     return parse_toml(preset_content(run), clean(run / "preset.toml"))
 
 
-def resumption(
-    run: Path,
-    steps: int | None = None,
-    checkpoint: str | None = None,
-    device: str | None = None,
-    data_dir: Path | None = None,
-    stop_on: tuple[str, ...] | None = None,
-) -> Launch:
-    """A launch that goes on with a run from the checkpoint named, or from its newest one; from its
-    newest healthy one where an update was not finite at the newest (``health.to_resume``).
-
-    What is not given is as it was, but no command is run with an alarm, for a run directory, which
-    may come from anywhere, names none. UserError where there is no such checkpoint, where no step
-    is left to be done, or where the run's files cannot be used.
-    """
-    known = about(run)
-    name, passed_over = _chosen(run, checkpoint)
-    goal = steps or known.steps
-    command = f"ganterm resume {shlex.quote(str(run))}"
-    if goal is not None and goal <= name.step:
-        raise UserError(
-            f"run '{clean(run.name)}' is at step {name.step:,} and is to end at {goal:,}: nothing "
-            f"is left to do; to go on: {clean(command)} --steps {2 * name.step}"
-        )
-    # Who only lists or watches runs needs no networks' and data sets' options.
-    from ganterm.diagnosis.rule import alarm_names
-    from ganterm.presets import Preset
-
-    for alarm in known.stop_on if stop_on is None else ():
-        if alarm not in alarm_names():
-            raise UserError(
-                f"{clean(run / 'run.json')}: stop_on: there is no alarm '{clean(alarm, 40)}'; "
-                f"{nearest(alarm, alarm_names())}"
-            )
-    source = clean(run / "preset.toml")
-    table = preset_table(run)
-    if isinstance(table.get("data"), dict):
-        # A run that says nothing of it was begun when files were read in the first way.
-        table["data"].setdefault("reading", 1)
-    preset = Preset.from_table(table, source)
-    folder = Path(known.data.folder) if known.data.folder else None
-    if preset.data.name == "folder":
-        data_dir = data_dir or _pictures(run, known.data, preset.data.folder)
-    return Launch(
-        preset_name=clean(known.preset, 64),
-        preset=preset,
-        device=device or known.device,
-        steps=goal,
-        data_dir=data_dir or (folder if folder and folder.is_dir() else None),
-        runs_dir=run.parent,
-        run_name=run.name,
-        stop_on=tuple(known.stop_on) if stop_on is None else stop_on,
-        checkpoint=str(name),
-        passed_over=str(passed_over or ""),
-    )
-
-
-def _pictures(run: Path, data: DataOfRun, named: str) -> Path:
-    """The folder of a run's pictures: where they were last, or where they have moved with it.
-
-    ``named``: as its preset says. UserError, naming the places looked at, where they are in none.
-    """
-    places = [Path(data.folder)] if data.folder else []
-    if data.from_run:
-        places.append(run / data.from_run)
-    if named:
-        folder = expanded(named)
-        # Runs of before kept a relative path; they lay in "runs" of the folder it starts from.
-        starts = [run.parent.parent, run.parent, run, Path()]
-        places += [start / folder for start in ([Path()] if folder.is_absolute() else starts)]
-    # What ".." means depends on links only after the run has moved, and then it means nothing.
-    tried = [Path(os.path.normpath(place.absolute())) for place in places]
-    tried = list(dict.fromkeys(tried))
-    for place in tried:
-        if place.is_dir():
-            return place
-    looked = ", ".join(clean(place, 100) for place in tried[:4]) or "nothing says where"
-    raise UserError(
-        f"the pictures of run '{clean(run.name)}' are not where they were; looked at: {looked}\n"
-        f"Say where they are: ganterm resume {shlex.quote(clean(run))} --data-dir FOLDER"
-    )
-
-
 def command_from(run: Path, name: CheckpointName) -> str:
     """What to type to go on from a certain checkpoint."""
     return f"ganterm resume {shlex.quote(clean(run))} --from {name}"
 
 
-def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, CheckpointName | None]:
-    """The checkpoint to go on from, and a newer one that is passed over."""
-    # It knows this room's names.
-    from ganterm.rundir import health
-
-    if checkpoint is None:
-        name, passed_over = health.to_resume(run)
-        if name is None:
-            raise UserError(
-                f"run '{clean(run.name)}' has no checkpoint yet; to start the same anew: "
-                f"ganterm --preset {shlex.quote(clean(run / 'preset.toml'))}"
-            )
-        return name, passed_over
-    there = [str(name) for name in checkpoints(run)]
-    chosen = CheckpointName.parse(checkpoint)
-    if chosen is None or checkpoint not in there:
-        hint = nearest(checkpoint, there) if there else "there is none"
-        raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
-    return chosen, None
+def point(folder: Folder, name: CheckpointName, pointer: str = "LATEST") -> None:
+    """Have ``LATEST``, or another pointer, name a checkpoint."""
+    folder.write_atomically(pointer, f"{name}\n".encode())

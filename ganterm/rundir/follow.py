@@ -10,7 +10,7 @@ from ganterm.core.errors import UserError
 from ganterm.core.history import History, HistoryView
 from ganterm.core.limits import MOST_BETWEEN_ROWS
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import Event
+from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.rundir import find, reader
 from ganterm.rundir.columns import ColumnFiles, farthest, read_history

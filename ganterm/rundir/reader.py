@@ -15,7 +15,7 @@ import orjson
 
 from ganterm.core.controls import KNOBS, ControlError
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import Event
+from ganterm.core.snapshot import Event
 from ganterm.core.text import clean, clean_data
 from ganterm.rundir.columns import ColumnFiles
 from ganterm.system.files import Folder, in_words

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ganterm.core.findings import Diagnosis, Modes, ModeTrail, Scores, Surface
 from ganterm.core.limits import MOST_STEPS
-from ganterm.core.protocol import VIEWS, Sample, Snapshot
+from ganterm.core.snapshot import VIEWS, Sample, Snapshot
 from ganterm.session.codec import WireError
 
 MOST_PICTURES = 4096

@@ -17,7 +17,7 @@ from ganterm.core.errors import UserError
 from ganterm.core.findings import Diagnosis
 from ganterm.core.history import HistoryView
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     DEFAULT_VIEW,
     EMPTY,
     ENDED,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.core.controls import KNOBS, ControlError
-from ganterm.core.protocol import Command, SetControl
+from ganterm.core.snapshot import Command, SetControl
 from ganterm.core.text import clean, clean_data
 
 _LONGEST_TEXT = 4000

@@ -10,7 +10,7 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
-from ganterm.core.protocol import Failure, RunInfo, Stop
+from ganterm.core.snapshot import Failure, RunInfo, Stop
 from ganterm.core.text import clean
 from ganterm.launch import Launch
 from ganterm.session.board import Board

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Diagnosis
-from ganterm.core.protocol import Command, Rewind, SetControl, Stop
+from ganterm.core.snapshot import Command, Rewind, SetControl, Stop
 from ganterm.core.text import clean
 from ganterm.session import wire
 from ganterm.session.address import Door

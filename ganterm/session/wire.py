@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import orjson
 
 from ganterm.core.findings import Diagnosis
-from ganterm.core.protocol import DEFAULT_VIEW, Command, Sample, Snapshot, View
+from ganterm.core.snapshot import DEFAULT_VIEW, Command, Sample, Snapshot, View
 from ganterm.session.codec import WireError, packed, reader_of
 
 PROTOCOL = 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ganterm.core.findings import Alarm, Outlook, Remedy, Severity
-from ganterm.core.protocol import Event
+from ganterm.core.snapshot import Event
 from ganterm.diagnosis.rule import Record, illnesses
 from ganterm.rundir.directory import RunDirectory
 from ganterm.session.board import Board, now

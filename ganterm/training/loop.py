@@ -12,7 +12,7 @@ from typing import Any
 from ganterm.core.controls import ControlError, Controls, Value
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Remedy
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     HAND_OVER,
     HANDED_OVER,
     Command,

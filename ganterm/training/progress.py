@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ganterm.core.controls import Controls
-from ganterm.core.protocol import Counters, State
+from ganterm.core.snapshot import Counters, State
 
 
 @dataclass

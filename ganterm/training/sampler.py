@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ganterm.core.protocol import DEFAULT_VIEW, Sample, View, ViewName
+from ganterm.core.snapshot import DEFAULT_VIEW, Sample, View, ViewName
 from ganterm.core.text import clean
 from ganterm.data.source import Dataset
 from ganterm.diagnosis.exams.nearest import as_bytes, nearest

@@ -15,7 +15,7 @@ import torch
 from ganterm.core.errors import UserError
 from ganterm.core.history import History
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import RunInfo
+from ganterm.core.snapshot import RunInfo
 from ganterm.core.text import clean
 from ganterm.data.load import loaded, parted
 from ganterm.data.source import Dataset, Progress, Remark
@@ -24,14 +24,14 @@ from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.rundir import find, reader
 from ganterm.rundir.directory import RunDirectory, check_can_create
-from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.find import CheckpointName, point
 from ganterm.rundir.jsonfile import FORMAT
 from ganterm.rundir.lock import RunLock
 from ganterm.session.board import now
 from ganterm.system.files import Folder, in_words
 from ganterm.system.folders import expanded
 from ganterm.training.batches import Latent
-from ganterm.training.checkpoints import contents, manifest, storage
+from ganterm.training.checkpoints import contents, manifest
 from ganterm.training.checkpoints.resume import Beginning, from_checkpoint
 from ganterm.training.device import (
     DEFAULT_THREADS,
@@ -332,7 +332,7 @@ def _point(path: Path, checkpoint_name: str) -> None:
     """From now on the newest branch goes on from that checkpoint."""
     try:
         with Folder.at(path) as directory, directory.folder("checkpoints") as folder:
-            storage.point(folder, _named(checkpoint_name))
+            point(folder, _named(checkpoint_name))
     except OSError as error:
         raise UserError(clean(in_words(error), 400)) from None
 

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapStyle
 
 from ganterm import search_path
-from ganterm.cli.signals import ENDING
 from ganterm.core.text import clean
 from ganterm.data.source import BrokenSample, Dataset, SourceAway, Stream
+from ganterm.system.signals import ENDING
 from ganterm.training.batches import Batches, Position, RealBatches, SourceFault
 
 REPLACEMENTS = 100

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import replace
 
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import Failure, Stop
+from ganterm.core.snapshot import Failure, Stop
 from ganterm.core.text import clean
 from ganterm.launch import Launch
 from ganterm.session.board import Board

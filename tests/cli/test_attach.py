@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from ganterm import presets
-from ganterm.cli import background
-from ganterm.core.protocol import Pause
+from ganterm.cli import background, runs
+from ganterm.core.snapshot import Pause
 from ganterm.launch import Launch
-from ganterm.rundir import find, listing
+from ganterm.rundir import find
 from ganterm.session.address import Pointer, pointers
 from ganterm.session.client import RemoteSession
 from ganterm.session.local import LocalSession
@@ -50,8 +50,8 @@ def events(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def goes_on(run: Path, steps: int = 3) -> None:
-    before = listing._newest_step(run)
-    until(lambda: listing._newest_step(run) >= before + steps)
+    before = runs._newest_step(run)
+    until(lambda: runs._newest_step(run) >= before + steps)
 
 
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
@@ -98,7 +98,7 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
         stderr=subprocess.DEVNULL,
     )
     ended.append(host.pid)
-    until(lambda: pointers() and listing._newest_step(run))
+    until(lambda: pointers() and runs._newest_step(run))
     assert listed(tmp_path)["a"]["state"] == "live"
 
     # The first thing that plain ganterm offers is the run that lives.
@@ -167,7 +167,7 @@ def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
     assert session.link.state == "ended" and session.snapshot.state == "failed"
     assert "crashed" in session.snapshot.failure.message
     state = listed(tmp_path)["night"]
-    assert state["state"] == "crashed" and state["step"] == listing._newest_step(run)
+    assert state["state"] == "crashed" and state["step"] == runs._newest_step(run)
     assert pointers() == [] and not Path(pointer.socket).exists()
     columns = ganterm(tmp_path, "runs").stdout.splitlines()
     assert columns[0].split() == ["NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY"]
@@ -211,7 +211,7 @@ def test_a_run_in_the_background_that_failed_goes_on_from_an_attached_dashboard(
     ended.append(second.pid)
     assert second.pid != first.pid
     terminal.until(lambda t: "attached" in t.text and "running" in t.text)
-    until(lambda: listing._newest_step(run) > failed["step"])
+    until(lambda: runs._newest_step(run) > failed["step"])
     assert resume["from_step"] <= failed["step"]
     terminal.press("K")
     (change,) = until(lambda: events(run, "change"))

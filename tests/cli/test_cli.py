@@ -22,7 +22,7 @@ from ganterm import presets
 from ganterm.bench.turns import interval
 from ganterm.cli.commands import cli
 from ganterm.core.metrics import METRICS
-from ganterm.rundir import find
+from ganterm.launch import resumption
 from tests.conftest import TINY
 from tests.helpers.terminal import GANTERM
 
@@ -179,10 +179,10 @@ def test_an_alarm_ends_a_resumed_run_as_it_would_have_ended_the_first(tmp_path: 
     assert done.returncode == 3
     assert "alarm nonfinite" in done.stdout
     (run,) = (tmp_path / "runs").iterdir()
-    assert find.resumption(run, 4000).stop_on == ("nonfinite",)
+    assert resumption(run, 4000).stop_on == ("nonfinite",)
     done = ganterm(tmp_path, "resume", "r", "--headless", "--steps", "4000", "--stop-on", "none")
     assert done.returncode == 1
-    assert find.resumption(run, 5000).stop_on == ()
+    assert resumption(run, 5000).stop_on == ()
 
 
 def test_a_command_is_run_with_an_alarm(tmp_path: Path) -> None:

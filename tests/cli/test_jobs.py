@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ganterm.core.protocol import Unpause
-from ganterm.rundir import find, listing
+from ganterm.cli import runs
+from ganterm.core.snapshot import Unpause
+from ganterm.rundir import find
 from ganterm.rundir.lock import is_live
 from ganterm.session.address import Pointer, pointers
 from ganterm.session.client import RemoteSession
@@ -76,7 +77,7 @@ def typed(*command: str) -> str:
 
 
 def steps(folder: Path) -> int:
-    return listing._newest_step(folder / "runs" / "r")
+    return runs._newest_step(folder / "runs" / "r")
 
 
 def trains(folder: Path) -> Callable[[Terminal], bool]:

@@ -16,7 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganterm.rundir import find, listing
+from ganterm.cli import runs
+from ganterm.rundir import find
 from ganterm.session import address, wire
 from ganterm.session.client import RemoteSession
 from tests.cli.test_attach import pointed, until
@@ -69,7 +70,7 @@ def look(folder: Path, name: str, process: psutil.Process, began: float) -> Look
         process.memory_info().rss / 1e6,
         process.num_fds(),
         process.num_threads(),
-        listing._newest_step(folder / "runs" / name),
+        runs._newest_step(folder / "runs" / name),
     )
 
 

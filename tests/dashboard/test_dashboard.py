@@ -21,7 +21,7 @@ from ganterm.core.controls import KNOBS, Controls
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Alarm
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     Command,
     Event,
     Failure,

@@ -22,7 +22,7 @@ from ganterm.core.findings import (
     Surface,
 )
 from ganterm.core.history import Envelope
-from ganterm.core.protocol import RunInfo
+from ganterm.core.snapshot import RunInfo
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.bars import bar, draw_modes, upright
 from ganterm.dashboard.draw.cells import Cells

@@ -11,7 +11,7 @@ from textual.widgets import OptionList
 
 from ganterm.core.controls import Controls
 from ganterm.core.findings import Alarm, Diagnosis, Outlook, Remedy
-from ganterm.core.protocol import Event, Pause, Sample, SetControl, View
+from ganterm.core.snapshot import Event, Pause, Sample, SetControl, View
 from ganterm.dashboard import palette
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.cells import Cells

@@ -269,7 +269,7 @@ from ganterm.dashboard.terminal.line import Line
 from ganterm.dashboard.terminal.capabilities import choose_glyphs
 from ganterm.session.board import Board
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import Sample
+from ganterm.core.snapshot import Sample
 
 board = Board()
 board.recording.append(np.ones((3, len(METRICS)), np.float32))

@@ -16,7 +16,7 @@ from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.sections import READ_BY, OptimizerOptions
 from ganterm.session.local import LocalSession
-from ganterm.toml import parse_toml
+from ganterm.system.toml import parse_toml
 from ganterm.training.optim import GuardedOptimizer, Weights
 from tests.conftest import Train
 from tests.dashboard.test_dashboard import screen_text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ganterm import presets
 from ganterm.core.errors import UserError
 from ganterm.presets import Preset
-from ganterm.toml import parse_toml
+from ganterm.system.toml import parse_toml
 
 
 @pytest.mark.parametrize("name", presets.names())

@@ -17,11 +17,11 @@ import orjson
 import psutil
 import pytest
 
-from ganterm.cli import train
+from ganterm.cli import runs, train
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import Pause, SaveCheckpoint
+from ganterm.core.snapshot import Pause, SaveCheckpoint
 from ganterm.launch import Launch
-from ganterm.rundir import find, listing
+from ganterm.rundir import find
 from ganterm.session import peers
 from ganterm.session.address import Door, pointers
 from ganterm.session.local import LocalSession
@@ -149,11 +149,11 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     folder = tmp_path / "runs"
     laid_out(folder, "good")
     broken(laid_out(folder, "bad"))
-    states = {run.name: run for run in listing.listed(folder)}
+    states = {run.name: run for run in runs.listed(folder)}
     assert states["good"].state == "finished" and states["good"].problem == ""
     assert states["bad"].state == "unreadable"
     assert "run.json" in states["bad"].problem and states["bad"].problem.isprintable()
-    _, *rows = listing.lines(list(states.values()))
+    _, *rows = runs.lines(list(states.values()))
     (row,) = [row for row in rows if row.startswith("bad")]
     assert states["bad"].problem in row and len(rows) == 2
     tables = [json.loads(orjson.dumps(run.table())) for run in states.values()]
@@ -163,7 +163,7 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     }
     for name in ("bad", "bad "):
         with pytest.raises(UserError) as raised:
-            listing.choose(name, folder)
+            runs.choose(name, folder)
         assert len(str(raised.value).splitlines()) == 1
     with pytest.raises(UserError, match="did you mean 'good'"):
         find.find("godo", folder)
@@ -195,11 +195,11 @@ def test_a_run_that_the_file_system_does_not_show_is_a_line_in_the_list(
 
     monkeypatch.setattr(Path, "lstat", closed_lstat)
     monkeypatch.setattr(Folder, "read", closed_read)
-    found = {run.name: run for run in listing.listed(folder)}
+    found = {run.name: run for run in runs.listed(folder)}
     assert found["bad"].state == "unreadable" and os.strerror(number) in found["bad"].problem
     assert found["good"].state == "stopped"
     with pytest.raises(UserError, match=os.strerror(number)):
-        listing.choose("bad", folder)
+        runs.choose("bad", folder)
     assert find.find("goo", folder).name == "good"
 
 
@@ -234,7 +234,7 @@ def test_a_folder_of_runs_that_cannot_be_read_is_one_error(
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"--runs-dir .*: cannot be read: Input/output error"):
-        listing.listed(tmp_path)
+        runs.listed(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         find.find("x", tmp_path)
 
@@ -247,7 +247,7 @@ def test_what_is_no_row_leads_to_no_step(content: bytes | None, tmp_path: Path) 
         os.mkfifo(run / "history" / "step.i8")
     else:
         (run / "history" / "step.i8").write_bytes(content)
-    (found,) = listing.listed(tmp_path)
+    (found,) = runs.listed(tmp_path)
     assert (found.state, found.step) == ("crashed", 0)
 
 
@@ -260,9 +260,9 @@ def test_a_pointer_to_what_is_no_run_is_a_line_too(tmp_path: Path) -> None:
             )
         )
     (tmp_path / "loop").symlink_to("loop")
-    found = listing.listed(tmp_path)
+    found = runs.listed(tmp_path)
     assert len(found) == 3 and {run.state for run in found} == {"unreadable"}
-    assert len(list(listing.lines(found))) == 4
+    assert len(list(runs.lines(found))) == 4
 
 
 def test_a_run_is_meant_by_its_name_its_path_or_the_only_beginning(tmp_path: Path) -> None:
@@ -312,10 +312,10 @@ def test_a_live_run_is_not_resumed_but_said_to_live(resting: LocalSession, tmp_p
         assert where == f"ganterm: run 'run' is live, in {run} (process {os.getpid()})"
         assert how == "to watch and steer it: ganterm attach run"
     with pytest.raises(UserError, match="is live, in"):
-        listing.at_rest("run", run.parent)
+        runs.at_rest("run", run.parent)
     (pointer,) = pointers()
     for called in (None, "run", "r", str(run), pointer.id[:4]):
-        assert listing.choose(called, tmp_path / "elsewhere") == pointer
+        assert runs.choose(called, tmp_path / "elsewhere") == pointer
 
 
 def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert "has ended" in peers.silence(process.pid)
     process.wait()
-    assert listing.how_to_reach(process.pid) == ("it has ended already; `ganterm runs` shows how",)
+    assert runs.how_to_reach(process.pid) == ("it has ended already; `ganterm runs` shows how",)
     assert "is gone" in peers.silence(process.pid) and not peers.is_stopped(process.pid)
 
 
@@ -341,7 +341,7 @@ def test_stop_says_in_which_state_a_process_is_that_does_not_obey(tmp_path: Path
     )
     try:
         run = tmp_path / "runs" / "a"
-        until(lambda: pointers() and listing._newest_step(run))
+        until(lambda: pointers() and runs._newest_step(run))
         host.send_signal(signal.SIGSTOP)
         until(lambda: psutil.Process(host.pid).status() == psutil.STATUS_STOPPED)
         done = ganterm(tmp_path, "stop", "a")

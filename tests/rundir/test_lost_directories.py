@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import Event, Sample
+from ganterm.core.snapshot import Event, Sample
 from ganterm.launch import Launch
 from ganterm.rundir import find, writer
 from ganterm.rundir.directory import RunDirectory

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from ganterm.cli import commands
+from ganterm.cli import commands, runs
 from ganterm.core.errors import UserError
-from ganterm.rundir import find, listing, reader
+from ganterm.launch import resumption
+from ganterm.rundir import find, reader
 from ganterm.rundir.columns import read_history
 from ganterm.rundir.follow import Follower
 from tests.helpers.payloads import PAYLOADS, harm
@@ -96,9 +97,9 @@ MUTATIONS: list[Mutation] = [
 
 def looked_at(run: Path) -> str:
     """Do what `runs`, `attach` and `resume` do before a process is reached or torch is loaded."""
-    told = list(listing.lines(listing.listed(run.parent)))
+    told = list(runs.lines(runs.listed(run.parent)))
     assert len(told) == 1 + os.path.lexists(run / "run.json") and not harm("\n".join(told), 2000)
-    told_json = [found.table() for found in listing.listed(run.parent)]
+    told_json = [found.table() for found in runs.listed(run.parent)]
     assert json.loads(json.dumps(told_json)) == told_json
     try:
         follower = Follower(run)
@@ -108,7 +109,7 @@ def looked_at(run: Path) -> str:
         read_history(run, 1, 4)
         reader.read_diagnosis(run, 4)
         reader.newest_number(run)
-        launch = find.resumption(run, 6)
+        launch = resumption(run, 6)
         assert launch.checkpoint.startswith("step_")
         return "goes on"
     except UserError as error:
@@ -213,11 +214,11 @@ def test_a_run_by_a_link_and_by_a_path_is_found_and_others_are_not(
     (tmp_path / "runs" / "linked").symlink_to(trained)
     assert find.find("linked", tmp_path / "runs") == tmp_path / "runs" / "linked"
     assert find.find(str(trained), tmp_path) == trained
-    (found,) = listing.listed(tmp_path / "runs")
+    (found,) = runs.listed(tmp_path / "runs")
     assert found.directory == str(trained)
     (tmp_path / "runs" / "nowhere").symlink_to(tmp_path / "gone")
     (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs" / "loop")
     for name in ("nowhere", "loop", "..", "", "gone"):
         with pytest.raises(UserError):
             find.find(name, tmp_path / "runs")
-    assert len(listing.listed(tmp_path / "runs")) == 1
+    assert len(runs.listed(tmp_path / "runs")) == 1

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ganterm.core.errors import UserError
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import Event, Sample
+from ganterm.core.snapshot import Event, Sample
 from ganterm.rundir import directory, writer
 from ganterm.rundir.directory import RunDirectory, check_can_create, json_rows
 from ganterm.system import files

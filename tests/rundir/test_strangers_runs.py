@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ganterm.cli import runs
 from ganterm.core.errors import UserError
-from ganterm.rundir import find, listing, reader
+from ganterm.launch import resumption
+from ganterm.rundir import find, reader
 from ganterm.rundir.columns import read_history
 from ganterm.rundir.follow import Follower
 from tests.training.test_mutated_checkpoints import NEWEST, there, trained
@@ -81,7 +83,7 @@ def look(run: Path) -> list[str]:
         lambda: reader.read_diagnosis(run, 4),
         lambda: reader.newest_number(run),
         lambda: find.newest(run),
-        lambda: find.resumption(run, 6),
+        lambda: resumption(run, 6),
     ):
         try:
             read()
@@ -111,7 +113,7 @@ def test_the_readers_refuse_what_is_no_file_of_ours(
     spoil(run / file, kind, outside)
     before = content_of(outside)
     began = time.thread_time()
-    told = list(listing.lines(listing.listed(run.parent)))
+    told = list(runs.lines(runs.listed(run.parent)))
     refusals = look(run)
     assert time.thread_time() - began < SECONDS
     assert len(told) == 2

@@ -29,7 +29,7 @@ from ganterm.core.findings import (
     Series,
     Surface,
 )
-from ganterm.core.protocol import Event, Pause, Refusal, RunInfo, Sample, SetControl, Snapshot
+from ganterm.core.snapshot import Event, Pause, Refusal, RunInfo, Sample, SetControl, Snapshot
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame

@@ -24,7 +24,7 @@ from ganterm import presets
 from ganterm.cli import commands, headless, streams
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Remedy
-from ganterm.core.protocol import Event, Failure
+from ganterm.core.snapshot import Event, Failure
 from ganterm.core.text import clean, clean_data
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.screens.prompt import PromptScreen

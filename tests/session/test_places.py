@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from ganterm.cli import runs
 from ganterm.core.errors import UserError
 from ganterm.data.download import data_folder
 from ganterm.diagnosis.classifier import classifier
 from ganterm.launch import Launch
-from ganterm.rundir import listing
 from ganterm.session import address
 from ganterm.session.address import Door, pointers, warnings
 from ganterm.session.local import LocalSession
@@ -193,7 +193,7 @@ def test_where_no_place_is_safe_training_goes_on_and_says_so(
     unsafe(shared)
     (line,) = warnings(make=True)
     assert line.startswith(address.OUT_OF_REACH) and line.count(";") == 2
-    assert pointers() == [] and listing.live() == []
+    assert pointers() == [] and runs.live() == []
     with pytest.raises(UserError, match=address.OUT_OF_REACH):
         Door.open(ID, shared.parent)
     session = LocalSession(launch(steps=20))
@@ -201,7 +201,7 @@ def test_where_no_place_is_safe_training_goes_on_and_says_so(
     assert session.ended.wait(60) and session.snapshot.state == "finished"
     alarms = [e.data["name"] for e in session.events() if e.kind == "alarm"]
     assert alarms == ["attach"]
-    assert listing.how_to_reach(os.getpid()) == (
+    assert runs.how_to_reach(os.getpid()) == (
         f"it cannot be attached to; to save and end it: kill -TERM {os.getpid()}",
     )
     assert list(shared.parent.rglob("*.sock")) == []
@@ -214,7 +214,7 @@ def test_how_to_reach_a_run_is_told_by_what_is_its_own(number: int, tmp_path: Pa
         run = tmp_path / f"folder {n}" / "same"
         run.mkdir(parents=True)
         doors.append(Door.open(f"{n}{ID[1:]}", run))
-    attach, stop = listing.how_to_reach(os.getpid())
+    attach, stop = runs.how_to_reach(os.getpid())
     called = "same" if number == 1 else doors[0].pointer.id[:8]
     assert attach.endswith(f": ganterm attach {called}")
     assert stop.endswith(f": ganterm stop {called}")

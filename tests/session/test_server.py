@@ -20,11 +20,11 @@ import orjson
 import psutil
 import pytest
 
+from ganterm.cli import runs
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import DEFAULT_VIEW, NewNoise, Pause, Session, SetControl, Unpause, View
+from ganterm.core.snapshot import DEFAULT_VIEW, NewNoise, Pause, Session, SetControl, Unpause, View
 from ganterm.dashboard.app import Dashboard
 from ganterm.launch import Launch
-from ganterm.rundir import listing
 from ganterm.session import address, peers, server, wire
 from ganterm.session import client as client_module
 from ganterm.session.address import Door, pointers
@@ -290,7 +290,7 @@ def test_15_seconds_of_nonsense_cost_a_run_of_its_own_process_little(
     )
 
     def steps_during(send: bool) -> int:
-        before, end, sent = listing._newest_step(run), time.monotonic() + FUZZ_SECONDS, 0
+        before, end, sent = runs._newest_step(run), time.monotonic() + FUZZ_SECONDS, 0
         while time.monotonic() < end:
             content = hostile(dice)
             if not send:
@@ -303,7 +303,7 @@ def test_15_seconds_of_nonsense_cost_a_run_of_its_own_process_little(
                 if dice.random() < 0.3:
                     connection.recv(1 << 16)
         counts.append(sent)
-        return listing._newest_step(run) - before
+        return runs._newest_step(run) - before
 
     try:
         steps_during(False)  # In which training comes to the memory that it needs.

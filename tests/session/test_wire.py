@@ -29,7 +29,7 @@ from ganterm.core.findings import (
     Surface,
 )
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     EMPTY,
     Command,
     Counters,

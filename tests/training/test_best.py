@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from ganterm.core.findings import Diagnosis, Measure, Reading
-from ganterm.core.protocol import Event, SaveCheckpoint
+from ganterm.core.snapshot import Event, SaveCheckpoint
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
 from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.launch import Launch
+from ganterm.launch import Launch, resumption
 from ganterm.rundir import find
 from ganterm.rundir.reader import read_events
 from ganterm.session.local import LocalSession
@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     run = Path(session.snapshot.info.directory)
     (before,) = best_ones(session)
     exam.value = 28.0
-    again = LocalSession(find.resumption(run, None))
+    again = LocalSession(resumption(run, None))
     again.start()
     more_steps(again)
     assert best_ones(again) == [before]

@@ -31,10 +31,10 @@ from safetensors.torch import save as pack
 from torch import Tensor
 
 from ganterm.core.findings import Alarm, Remedy
-from ganterm.core.protocol import Counters, SaveCheckpoint, SetControl
-from ganterm.launch import Launch
+from ganterm.core.snapshot import Counters, SaveCheckpoint, SetControl
+from ganterm.launch import Launch, resumption
 from ganterm.rundir import find, writer
-from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.find import CheckpointName, point
 from ganterm.session.local import LocalSession
 from ganterm.system.files import Folder
 from ganterm.training.checkpoints import restore, retention, schedule, storage
@@ -498,7 +498,7 @@ def test_the_newest_three_the_users_own_and_the_best_stay(run: Path) -> None:
     for step in range(1, 9):
         save(run, step, own=step in (2, 7))
         if step == 3:
-            storage.point(held(run), CheckpointName(0, 3), retention.BEST)
+            point(held(run), CheckpointName(0, 3), retention.BEST)
         retention.prune(held(run), 1000)
     assert steps_kept(run) == [2, 3, 5, 6, 7, 8]
     assert not list(run.rglob("*.tmp"))
@@ -508,14 +508,14 @@ def test_over_the_budget_the_oldest_automatic_ones_go_first(run: Path) -> None:
     size = 2**20 // 4 // 2
     for step in (1, 2, 3, 4):
         save(run, step, own=step == 1, size=size)
-    storage.point(held(run), CheckpointName(0, 2), retention.BEST)
+    point(held(run), CheckpointName(0, 2), retention.BEST)
     retention.prune(held(run), 10)
     assert steps_kept(run) == [1, 2, 3, 4], "half a megabyte each"
     assert [name.step for name in retention.prune(held(run), 2)] == [3]
     assert [name.step for name in retention.prune(held(run), 1)] == [2]
     assert steps_kept(run) == [1, 4], "the user's own and the newest stay whatever they take"
     save(run, 5, own=True, size=size)
-    storage.point(held(run), CheckpointName(0, 4))
+    point(held(run), CheckpointName(0, 4))
     assert retention.prune(held(run), 1) == []
     assert steps_kept(run) == [1, 4, 5], "LATEST is never left without what it names"
 
@@ -688,7 +688,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     for name in find.checkpoints(run):
         restore.read(run, name, run_id(run))
     assert not list(run.rglob("*.tmp"))
-    again = LocalSession(find.resumption(run, last + 2))
+    again = LocalSession(resumption(run, last + 2))
     again.start()
     assert again.ended.wait(60) and again.snapshot.state == "finished"
 

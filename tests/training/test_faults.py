@@ -12,7 +12,7 @@ import torch
 from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Measure
-from ganterm.core.protocol import Stop, View
+from ganterm.core.snapshot import Stop, View
 from ganterm.diagnosis.alarms.exploding import Exploding
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.exam import Exam, Findings, Look, Subject

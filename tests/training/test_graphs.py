@@ -20,7 +20,7 @@ from ganterm import presets
 from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
 from ganterm.core.metrics import ON_DEVICE
-from ganterm.core.protocol import SetControl
+from ganterm.core.snapshot import SetControl
 from ganterm.launch import Launch
 from ganterm.losses import LOSSES
 from ganterm.session.local import LocalSession

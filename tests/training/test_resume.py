@@ -23,11 +23,11 @@ from safetensors.torch import load_file
 from ganterm import presets
 from ganterm.core.errors import UserError
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
+from ganterm.core.snapshot import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.launch import Launch
+from ganterm.launch import Launch, resumption
 from ganterm.rundir import find
 from ganterm.rundir.columns import read_history
 from ganterm.rundir.reader import event_of, read_events
@@ -64,7 +64,7 @@ def resumed(
     run: Path, steps: int | None, *commands: SetControl | NewNoise, **options: Any
 ) -> LocalSession:
     """Go on with a run to its end."""
-    session = LocalSession(find.resumption(run, steps, **options))
+    session = LocalSession(resumption(run, steps, **options))
     for command in commands:
         session.submit(command)
     session.start()
@@ -354,7 +354,7 @@ def test_a_resume_from_an_older_checkpoint_is_what_the_next_one_goes_on_from(
 ) -> None:
     run = folder_of(train(steps=6))
     folder_of(resumed(run, 10))
-    session = LocalSession(find.resumption(run, 20, checkpoint="step_0000000006-b0"))
+    session = LocalSession(resumption(run, 20, checkpoint="step_0000000006-b0"))
     session.stop("at once")
     session.start()
     assert session.ended.wait(60)
@@ -472,7 +472,7 @@ def test_a_live_run_is_refused(launch: Make) -> None:
     session.submit(SaveCheckpoint())
     run = Path(session.snapshot.info.directory)
     until(lambda: find.newest(run) is not None)
-    second = LocalSession(find.resumption(run, 10**6))
+    second = LocalSession(resumption(run, 10**6))
     second.start()
     assert second.ended.wait(60)
     failure = second.snapshot.failure
@@ -568,13 +568,13 @@ def test_a_run_that_paused_over_a_value_goes_on(
 def test_what_cannot_be_resumed_is_told(train: Train, tmp_path: Path) -> None:
     run = folder_of(train(steps=4))
     with pytest.raises(UserError, match=r"at step 4 .* is to end at 4.*resume .*run --steps 8"):
-        find.resumption(run)
+        resumption(run)
     with pytest.raises(UserError, match="is to end at 3"):
-        find.resumption(run, 3)
+        resumption(run, 3)
     with pytest.raises(UserError, match=r"--from 'step_0000000003-b0'.*did you mean '.*4-b0'"):
-        find.resumption(run, 9, "step_0000000003-b0")
+        resumption(run, 9, "step_0000000003-b0")
     with pytest.raises(UserError, match=r"--from '\.\./\.\./x'"):
-        find.resumption(run, 9, "../../x")
+        resumption(run, 9, "../../x")
     with pytest.raises(UserError, match=r"there is no run 'rum'.*did you mean 'run'"):
         find.find("rum", run.parent)
     with pytest.raises(UserError, match="there is none yet"):
@@ -583,10 +583,10 @@ def test_what_cannot_be_resumed_is_told(train: Train, tmp_path: Path) -> None:
     about = (run / "run.json").read_text()
     (run / "run.json").write_text(about.replace('"format": 1', '"format": 7'))
     with pytest.raises(UserError, match="format 7, of a newer ganterm; this one reads format 1"):
-        find.resumption(run, 9)
+        resumption(run, 9)
     (run / "run.json").write_text("{}")
     with pytest.raises(UserError, match=r"run\.json: object missing required field `format`"):
-        find.resumption(run, 9)
+        resumption(run, 9)
     for wrong, told in (
         ({"id": "./../../victim/settings"}, r"run\.json: id: expected `str` matching regex"),
         ({"format": 10**30}, r"run\.json: format: expected `int` <"),
@@ -594,18 +594,18 @@ def test_what_cannot_be_resumed_is_told(train: Train, tmp_path: Path) -> None:
     ):
         (run / "run.json").write_text(json.dumps(json.loads(about) | wrong))
         with pytest.raises(UserError, match=told) as caught:
-            find.resumption(run, 9)
+            resumption(run, 9)
         assert len(str(caught.value)) < 500
-    assert find.resumption(run, 9, stop_on=("nonfinite",)).stop_on == ("nonfinite",)
+    assert resumption(run, 9, stop_on=("nonfinite",)).stop_on == ("nonfinite",)
     for content, told in ((b'{"format": 1, "id": "\xff"}', "not UTF"), (b"{]", "JSON is ")):
         (run / "run.json").write_bytes(content)
         with pytest.raises(UserError, match=rf"run\.json: {told}"):
-            find.resumption(run, 9)
+            resumption(run, 9)
     (run / "run.json").write_text(about)
     for path in (run / "checkpoints").iterdir():
         path.rename(run / path.name)
     with pytest.raises(UserError, match=r"no checkpoint yet.*--preset .*run/preset\.toml"):
-        find.resumption(run, 9)
+        resumption(run, 9)
 
 
 OFTEN = ["--set", "run.checkpoint_minutes=0.002"]

@@ -15,20 +15,20 @@ import torch
 from ganterm.core.findings import Alarm
 from ganterm.core.history import History
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import Rewind, SaveCheckpoint, SetControl, Unpause
+from ganterm.core.snapshot import Rewind, SaveCheckpoint, SetControl, Unpause
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
-from ganterm.launch import Launch
+from ganterm.launch import Launch, resumption
 from ganterm.losses.logistic import NonSaturating
-from ganterm.rundir import find, health, reader
+from ganterm.rundir import find, reader
 from ganterm.rundir.columns import read_history
-from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.find import CheckpointName, point
 from ganterm.session.address import pointers
 from ganterm.session.client import RemoteSession
 from ganterm.session.local import LocalSession
 from ganterm.training import recorder
-from ganterm.training.checkpoints import retention, schedule, storage
+from ganterm.training.checkpoints import health, retention, schedule, storage
 from tests.cli.test_cli import ganterm
 from tests.conftest import Train
 from tests.training.test_checkpoint import held, some_state, some_tensors
@@ -129,7 +129,7 @@ def test_without_a_healthy_one_the_newest_is_taken(run: Path) -> None:
 @pytest.mark.parametrize("megabytes", [1, 1000])
 def test_the_healthy_one_is_never_pruned(run: Path, megabytes: int) -> None:
     good = put(run, 10)
-    storage.point(held(run), good, health.HEALTHY)
+    point(held(run), good, health.HEALTHY)
     for step in range(20, 90, 10):
         put(run, step, alarm("collapse", 15, 18))
     about_to_be = CheckpointName(0, 20)
@@ -380,9 +380,9 @@ def test_a_run_that_blew_up_says_where_it_was_good_and_resumes_there(tmp_path: P
     good, ruin = CheckpointName(0, 149), find.newest(run)
     assert (run / "checkpoints" / "HEALTHY").read_text().strip() == str(good)
     assert f"the last good one, of step 149: ganterm resume runs/r --from {good}" in done.stderr
-    launch = find.resumption(run)
+    launch = resumption(run)
     assert (launch.checkpoint, launch.passed_over) == (str(good), str(ruin))
-    assert find.resumption(run, checkpoint=str(ruin)).checkpoint == str(ruin)
+    assert resumption(run, checkpoint=str(ruin)).checkpoint == str(ruin)
     again = ganterm(tmp_path, "resume", "r", "--headless")
     assert f"goes on from {good}, the newest healthy checkpoint" in again.stderr
     assert f"--from {ruin}" in again.stderr
@@ -394,7 +394,7 @@ def test_an_old_directory_without_the_pointer_is_understood(tmp_path: Path) -> N
     ganterm(tmp_path, *BLOW_UP)
     (run,) = (tmp_path / "runs").iterdir()
     (run / "checkpoints" / "HEALTHY").unlink()
-    assert find.resumption(run).checkpoint == str(CheckpointName(0, 149))
+    assert resumption(run).checkpoint == str(CheckpointName(0, 149))
     session = resumed(run, 149 + 1)
     assert (run / "checkpoints" / "HEALTHY").exists()
     assert session.snapshot.branch == 1

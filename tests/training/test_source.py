@@ -18,9 +18,9 @@ import pytest
 from ganterm import presets
 from ganterm.cli import attach, headless
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import EMPTY, Failure, RunInfo, Snapshot, Stop, Unpause
+from ganterm.core.snapshot import EMPTY, Failure, RunInfo, Snapshot, Stop, Unpause
 from ganterm.data.source import Files
-from ganterm.launch import Launch
+from ganterm.launch import Launch, resumption
 from ganterm.rundir import find
 from ganterm.rundir.lock import RunLock
 from ganterm.session.client import RemoteSession
@@ -125,7 +125,7 @@ def test_an_explicit_folder_wins(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"(?s)are not where they were; looked at: .*--data-dir FOLDER"
     ):
-        find.resumption(run, 99)
+        resumption(run, 99)
     assert told(run, data_dir=tmp_path / "gone")
     # On a start it goes before what the preset says.
     other = launch_of(tmp_path, *FEW, f"data.folder={tmp_path}/no", steps=1, name="other")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from ganterm.core.metrics import METRICS
-from ganterm.core.protocol import NewNoise, OneStep, Pause, SetControl, Stop, Unpause
+from ganterm.core.snapshot import NewNoise, OneStep, Pause, SetControl, Stop, Unpause
 from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.session.local import LocalSession
@@ -354,7 +354,7 @@ def test_the_last_snapshot_shows_the_last_step(launch: Callable[..., Launch]) ->
 
 
 def test_new_noise_is_another_picture_of_the_same_step(launch: Callable[..., Launch]) -> None:
-    from ganterm.core.protocol import SaveSamples
+    from ganterm.core.snapshot import SaveSamples
 
     session = LocalSession(launch(steps=None))
     session.start()

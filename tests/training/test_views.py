@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganterm.core.protocol import (
+from ganterm.core.snapshot import (
     VIEWS,
     OneStep,
     Pause,
@@ -27,9 +27,9 @@ from ganterm.core.protocol import (
 from ganterm.data.source import Dataset
 from ganterm.diagnosis.exams.nearest import nearest
 from ganterm.launch import Launch
+from ganterm.rundir.pictures import sample_png
 from ganterm.session.local import LocalSession
 from ganterm.training.batches import Latent
-from ganterm.training.pictures import sample_png
 from ganterm.training.sampler import COLUMNS, PAIRS, STEPS, Sampler
 from tests.training.test_trainer import until, weights
 

@@ -13,12 +13,11 @@ import tomli_w
 import torch
 
 from ganterm import presets
-from ganterm.core.protocol import Snapshot
+from ganterm.core.snapshot import Snapshot
 from ganterm.data import DATASETS
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, Progress
-from ganterm.launch import Launch
-from ganterm.rundir import find
+from ganterm.launch import Launch, resumption
 from ganterm.session.local import LocalSession
 from ganterm.training import setup
 
@@ -107,7 +106,7 @@ def test_every_preset_trains_and_resumes_its_counters(
     assert state["counters"]["g_updates"] == 3 * l
     assert state["counters"]["samples_seen"] == 3 * k * 8
     assert state["controls"] == preset.controls.table()
-    session = LocalSession(find.resumption(folder, 4))
+    session = LocalSession(resumption(folder, 4))
     session.start()
     assert session.ended.wait(120)
     last = session.snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from textwrap import wrap
 
-from ganterm.core.protocol import Snapshot
+from ganterm.core.snapshot import Snapshot
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import DIM, heading, style

@@ -8,7 +8,7 @@ from typing import Any
 from rich.style import Style
 
 from ganterm.core.controls import KNOBS
-from ganterm.core.protocol import Event
+from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells

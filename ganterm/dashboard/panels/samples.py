@@ -9,7 +9,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from ganterm.core.findings import Surface
-from ganterm.core.protocol import Sample, Snapshot, ViewName
+from ganterm.core.snapshot import Sample, Snapshot, ViewName
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells

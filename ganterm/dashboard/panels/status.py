@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from rich.style import Style
 
-from ganterm.core.protocol import Link, State
+from ganterm.core.snapshot import Link, State
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.numbers import clock, short, size

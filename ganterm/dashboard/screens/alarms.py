@@ -15,7 +15,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from ganterm.core.findings import Alarm, Remedy
-from ganterm.core.protocol import Event
+from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.glyphs import Glyphs

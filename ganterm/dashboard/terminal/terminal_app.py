@@ -18,7 +18,6 @@ from textual.color import Color
 from textual.filter import LineFilter, Monochrome
 from textual.geometry import Offset
 
-from ganterm.cli.signals import handlers_kept
 from ganterm.core.text import clean_lines
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
@@ -28,6 +27,7 @@ from ganterm.dashboard.terminal.graphics import Graphics
 from ganterm.dashboard.terminal.line import Line
 from ganterm.dashboard.terminal.overlay import OverCells
 from ganterm.dashboard.terminal.painter import Change, Painter
+from ganterm.system.signals import handlers_kept
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganterm import __version__
 from ganterm.core.findings import Alarm
-from ganterm.core.protocol import Counters, SetControl
+from ganterm.core.snapshot import Counters, SetControl
 from ganterm.rundir.jsonfile import Natural, RunId
 from ganterm.sections import RunSection
 from ganterm.training.batches import Position

@@ -12,14 +12,14 @@ from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
 from ganterm.core.findings import Alarm
 from ganterm.core.history import History
-from ganterm.core.protocol import ENDED, Counters, Event, SetControl
+from ganterm.core.snapshot import ENDED, Counters, Event, SetControl
 from ganterm.core.text import clean
 from ganterm.presets import Preset
-from ganterm.rundir import find, health, reader
+from ganterm.rundir import find, reader
 from ganterm.rundir.columns import read_history
 from ganterm.rundir.find import CheckpointName
 from ganterm.session.board import now
-from ganterm.training.checkpoints import contents, restore
+from ganterm.training.checkpoints import contents, health, restore
 from ganterm.training.checkpoints.restore import Checkpoint, Unusable
 from ganterm.training.game import Game
 from ganterm.training.sampler import Sampler

@@ -10,9 +10,9 @@ from ganterm.core.findings import Alarm, Diagnosis, Remedy
 from ganterm.diagnosis.exams.frechet import CFID
 from ganterm.rundir.directory import RunDirectory
 from ganterm.rundir.find import CheckpointName, checkpoints_in
-from ganterm.rundir.health import HEALTHY, Health, Spell, leading_to
 from ganterm.rundir.jsonfile import MAX_BYTES, validated
 from ganterm.system.files import Folder
+from ganterm.training.checkpoints.health import HEALTHY, Health, Spell, leading_to
 from ganterm.training.checkpoints.resume import Beginning
 from ganterm.training.checkpoints.storage import MANIFEST, Manifest
 from ganterm.training.progress import Standing

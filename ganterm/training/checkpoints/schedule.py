@@ -16,11 +16,11 @@ from msgspec import structs
 from torch import Tensor
 
 from ganterm.core.findings import Diagnosis
-from ganterm.core.protocol import Command, Failure, SetControl
+from ganterm.core.snapshot import Command, Failure, SetControl
 from ganterm.core.text import clean
 from ganterm.diagnosis.rule import illnesses
 from ganterm.rundir.directory import Place, RunDirectory
-from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.find import CheckpointName, point
 from ganterm.sections import RunSection
 from ganterm.system.files import Folder, in_words
 from ganterm.training.checkpoints import contents as states
@@ -160,7 +160,7 @@ class Keeper:
             with self._run.folder("checkpoints", make=True) as folder:
                 name = storage.save(folder, tensors, state, wish.own, wish.cfid)
                 if wish.cfid is not None:
-                    storage.point(folder, name, BEST)
+                    point(folder, name, BEST)
                     told = wish
                 removed = tuple(prune(folder, self._megabytes, self.healthy))
         except Exception as error:  # noqa: BLE001 - no trouble in here may end the training

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, to_builtins
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
-from ganterm.rundir.find import CheckpointName
+from ganterm.rundir.find import CheckpointName, point
 from ganterm.rundir.jsonfile import FORMAT, validated
 from ganterm.system.files import Folder
 from ganterm.training.checkpoints.contents import RunState
@@ -91,11 +91,6 @@ def save(
     folder.sync()
     point(folder, name)
     return name
-
-
-def point(folder: Folder, name: CheckpointName, pointer: str = "LATEST") -> None:
-    """Have ``LATEST``, or another pointer, name a checkpoint."""
-    folder.write_atomically(pointer, f"{name}\n".encode())
 
 
 def _packed(table: Struct) -> bytes:

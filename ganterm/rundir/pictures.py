@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganterm.core.protocol import Sample
+from ganterm.core.snapshot import Sample
 
 _POINTS_SIZE = 384
 _GAP = 4

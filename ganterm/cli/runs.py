@@ -11,14 +11,15 @@ from datetime import datetime
 from pathlib import Path
 
 from ganterm.core.errors import UserError
-from ganterm.core.protocol import ENDED
+from ganterm.core.snapshot import ENDED
 from ganterm.core.text import clean
-from ganterm.rundir import find, health
+from ganterm.rundir import find
 from ganterm.rundir.columns import ColumnFiles
 from ganterm.rundir.lock import holder, is_live
 from ganterm.session.address import Pointer, pointers, sweep
 from ganterm.session.peers import is_over
 from ganterm.system.folders import expanded
+from ganterm.training.checkpoints import health
 
 _STEP = struct.Struct("<q")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ganterm.core.findings import Alarm
-from ganterm.core.protocol import Event
+from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.diagnosis.rule import NONFINITE, illnesses
 from ganterm.launch import Launch
