@@ -65,7 +65,7 @@ def start(launch: Launch, doing: Callable[[str], None]) -> Started:
         try:
             assert host.stdin is not None
             with host.stdin as stdin:
-                stdin.write(launch.packed())
+                stdin.write(launch.to_json())
             return _outcome(host, told, output, doing)
         except BaseException:
             host.terminate()

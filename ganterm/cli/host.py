@@ -96,7 +96,7 @@ class _Reporter(headless.PlainReporter):
 def main() -> int:
     """Train; the exit code is that of a headless run."""
     streams.guard()
-    session = LocalSession(Launch.unpacked(sys.stdin.buffer.read()))
+    session = LocalSession(Launch.from_json(sys.stdin.buffer.read()))
     reporter = _Reporter(session, int(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = SignalStop(session)

@@ -260,8 +260,8 @@ class Supply:
         self.waits = not self.given_up
 
     @property
-    def told(self) -> str:
-        """When it is tried again, in words."""
+    def outlook(self) -> str:
+        """When the source is tried again, in words."""
         if self.given_up:
             return f"given up after {PATIENCE_SECONDS / 60:.0f} min; unpause tries again"
         return f"tried again every {self._gap:.0f} s; unpause tries at once"

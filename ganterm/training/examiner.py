@@ -332,7 +332,7 @@ class Examiner:
         return self._game.sample(count, self._random)
 
     def _judge(self, samples: Tensor, labels: Tensor | None) -> Tensor:
-        return self._game.judge(samples, labels)
+        return self._game.score(samples, labels)
 
 
 def _longer(series: Series | None, step: int, value: float) -> Series:

@@ -13,9 +13,9 @@ from ganterm.rundir.directory import RunDirectory
 from ganterm.session.board import Board, now
 from ganterm.training.alarms import Alarms, Change, Urgency, as_table
 from ganterm.training.checkpoints.resume import Beginning
-from ganterm.training.checkpoints.retention import Healthy
+from ganterm.training.checkpoints.retention import HealthyCheckpoints
 from ganterm.training.hook import run_hook
-from ganterm.training.progress import Standing
+from ganterm.training.progress import Progress
 
 
 class Teller:
@@ -31,16 +31,16 @@ class Teller:
         self,
         board: Board,
         directory: RunDirectory,
-        standing: Standing,
+        progress: Progress,
         begin: Beginning,
-        healthy: Healthy,
+        healthy: HealthyCheckpoints,
         stop_on: tuple[str, ...],
         on_alarm: tuple[str, ...],
         picture: Callable[[], None],
     ) -> None:
         self._board = board
         self._directory = directory
-        self._standing = standing
+        self._progress = progress
         self._healthy = healthy
         self._alarms = Alarms(self._tell_alarm, begin.alarms, begin.streaks, healthy.way_back)
         self._stop_on = stop_on
@@ -61,8 +61,8 @@ class Teller:
 
     def event(self, kind: str, at: int | None = None, **data: Any) -> None:
         """Log an event of this step, or of step ``at``."""
-        step = self._standing.step if at is None else at
-        event = Event(step, self._standing.branch, now(), kind, data)
+        step = self._progress.step if at is None else at
+        event = Event(step, self._progress.branch, now(), kind, data)
         self._board.pin(event)
         self._directory.event(event)
 
@@ -86,7 +86,7 @@ class Teller:
 
         ``since``: the step it began at, this one by default.
         """
-        step = self._standing.step
+        step = self._progress.step
         began = step if since is None else since
         self._alarms.raise_(
             Alarm(name, title, message, began, step, severity, evidence or {}, remedies)

@@ -396,7 +396,7 @@ def test_a_launch_reaches_the_host_process_as_it_is(tmp_path: Path) -> None:
     for name in presets.names():
         known, preset = presets.load(name, ["lr_g=1.2345678901234567e-4"])
         launch = Launch(known, preset, "cpu", 7, tmp_path, tmp_path, "x", ("collapse",), ("a", "b"))
-        assert Launch.unpacked(launch.packed()) == launch
+        assert Launch.from_json(launch.to_json()) == launch
 
 
 @pytest.mark.parametrize("kills", ["yes", "no"])

@@ -198,8 +198,8 @@ def test_verdicts_are_those_of_the_networks_in_evaluation_mode(loss: str) -> Non
     game, subject = run.game, run.examiner._subject
     judges = game.discriminator.eval()
     with torch.no_grad():
-        real = game.judge(subject.reals, None)
-        held_out = game.judge(subject.held_out, None)
+        real = game.score(subject.reals, None)
+        held_out = game.score(subject.held_out, None)
     judges.train()
     assert found.scores.real.sum() == len(subject.reals) == 30
     assert found.scores.held_out.sum() == len(held_out) == 30
@@ -444,8 +444,8 @@ def test_gradients_are_those_that_an_update_would_take(
     controls = Controls(loss=loss, penalty_weight=3, pull_away=0.5)
     found = run.found(controls)
     monkeypatch.setattr(game.batches, "next", lambda: (subject.reals, None))
-    turn = game.turn(controls)
-    updates = {"D": partial(game._update_d, turn, False), "G": partial(game._update_g, turn)}
+    plan = game.plan(controls)
+    updates = {"D": partial(game._update_d, plan, False), "G": partial(game._update_g, plan)}
     for name, update in updates.items():
         # The exam made one lot of fakes for both, drawn first.
         game.noise.manual_seed(2)
@@ -708,7 +708,7 @@ def test_a_round_of_exams_leaves_nothing_behind(loss: str, kind: str) -> None:
             d=fitting(loss),
         )
     for _ in range(2):
-        run.game.play(controls)
+        run.game.train_step(controls)
     before = state(run)
     first = run.found(controls, 2)
     run.found(controls, 3)

@@ -14,7 +14,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.modules.shells import Judged
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions
-from ganterm.training.optim import BufferGuard, Weights, flattened
+from ganterm.training.optim import BufferGuard, Weights
+from ganterm.training.torch_internals import flatten
 
 Options = dict[str, Any]
 Case = tuple[str, Options, tuple[int, ...]]
@@ -219,13 +220,13 @@ def test_it_trains_with_its_weights_and_buffers_laid_flat(case: Case, kind: str)
         losses.append(loss)
         with torch.no_grad():
             # Far enough that any network's output changes, too near to blow up.
-            step = flattened(weights.gradients(loss))
+            step = flatten(weights.gradients(loss))
             weights.flat.sub_(0.01 * step / step.norm())
     assert losses[0] != losses[1]
     whole = weights.flat.untyped_storage().data_ptr()
     assert {p.untyped_storage().data_ptr() for p in net.parameters()} == {whole}
     assert float_buffers(net, unlike=before) or not written
-    guard.put_back_where(torch.tensor(1.0))
+    guard.restore_where(torch.tensor(1.0))
     assert not float_buffers(net, unlike=before)
 
 
@@ -238,7 +239,7 @@ def test_gs_batch_norm_and_ds_spectral_norm_share_one_guard() -> None:
     gradients = weights.gradients(d(g(torch.randn(3, 100))).mean())
     assert all(gradient.any() for gradient in gradients)
     assert float_buffers(d, unlike=before)
-    guard.put_back_where(torch.tensor(1.0))
+    guard.restore_where(torch.tensor(1.0))
     assert not float_buffers(d, unlike=before)
 
 

@@ -40,7 +40,7 @@ from ganterm.system.files import Folder
 from ganterm.training.checkpoints import restore, retention, schedule, storage
 from ganterm.training.checkpoints.contents import RunState, architecture
 from ganterm.training.checkpoints.restore import Unusable
-from ganterm.training.checkpoints.schedule import Keeper, News, Wish
+from ganterm.training.checkpoints.schedule import CheckpointThread, Outcome, Request
 from ganterm.training.checkpoints.storage import MANIFEST, STATE, TENSORS
 from tests.conftest import TINY
 from tests.training.test_resume import flip, resumed, trained_twice
@@ -533,13 +533,13 @@ def test_what_is_damaged_or_foreign_is_not_removed(run: Path) -> None:
 # --- the writer ---------------------------------------------------------------------------------
 
 
-def take(the_keeper: Keeper, step: int) -> None:
+def take(the_keeper: CheckpointThread, step: int) -> None:
     the_keeper.take(some_tensors(step), some_state(step), DONE)
 
 
-def told(the_keeper: Keeper) -> News:
+def told(the_keeper: CheckpointThread) -> Outcome:
     the_keeper.wait()
-    news = the_keeper.news()
+    news = the_keeper.outcome()
     assert news is not None
     return news
 
@@ -549,18 +549,21 @@ def test_it_is_time_every_few_minutes_but_not_twice_at_a_step(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(schedule.time, "monotonic", lambda: clock[0])
-    never, every_five = Keeper(Folder.at(run), 0, 1), Keeper(Folder.at(run), 5, 1)
+    never, every_five = (
+        CheckpointThread(Folder.at(run), 0, 1),
+        CheckpointThread(Folder.at(run), 5, 1),
+    )
     clock[0] += 299
     assert not every_five.due(8)
     clock[0] += 1
     assert every_five.due(8)
     assert not never.due(8)
     take(every_five, 8)
-    assert told(every_five) == News(CheckpointName(0, 8), None)
+    assert told(every_five) == Outcome(CheckpointName(0, 8), None)
     clock[0] += 300
     assert not every_five.due(8), "nothing has happened since"
     assert every_five.due(9)
-    never.ask(Wish(own=True))
+    never.ask(Request(own=True))
     assert never.due(8)
 
 
@@ -576,19 +579,19 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
         return plain(*arguments)
 
     monkeypatch.setattr(storage, "save", slow)
-    the_keeper = Keeper(Folder.at(run), 0, 1)
-    the_keeper.ask(Wish(own=True))
+    the_keeper = CheckpointThread(Folder.at(run), 0, 1)
+    the_keeper.ask(Request(own=True))
     take(the_keeper, 1)
     assert writing.wait(30)
-    for wish in (Wish(own=True), Wish(cfid=7.5), Wish(own=True)):
+    for wish in (Request(own=True), Request(cfid=7.5), Request(own=True)):
         the_keeper.ask(wish)
         assert not the_keeper.due(2)
     assert steps_kept(run) == []
     go_on.set()
-    assert told(the_keeper) == News(CheckpointName(0, 1), None, Wish(own=True))
+    assert told(the_keeper) == Outcome(CheckpointName(0, 1), None, Request(own=True))
     assert the_keeper.due(2)
     take(the_keeper, 2)
-    assert told(the_keeper) == News(CheckpointName(0, 2), None, Wish(own=True, cfid=7.5))
+    assert told(the_keeper) == Outcome(CheckpointName(0, 2), None, Request(own=True, cfid=7.5))
     assert not the_keeper.due(3)
     assert (run / "checkpoints" / "BEST").read_text() == "step_0000000002-b0\n"
 

@@ -76,7 +76,7 @@ def test_no_fault_of_an_exam_ends_the_run(
 def test_no_fault_of_diagnosis_at_its_start_ends_the_run(
     train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("ganterm.training.setup.seen_by", raising(error))
+    monkeypatch.setattr("ganterm.training.setup.features_for", raising(error))
     session = train("run.diagnose_every=5", preset="ring8", steps=11)
     assert session.snapshot.state == "finished"
     (told,) = warnings(session)

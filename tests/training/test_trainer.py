@@ -21,7 +21,7 @@ from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.session.local import LocalSession
 from ganterm.training.checkpoints import schedule
-from ganterm.training.checkpoints.schedule import Saving
+from ganterm.training.checkpoints.schedule import Checkpoints
 from tests.conftest import Train
 
 
@@ -381,7 +381,7 @@ def test_a_save_that_fails_is_a_failure(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "WAIT_SECONDS", 0)
-    monkeypatch.setattr(Saving, "into", refused)
+    monkeypatch.setattr(Checkpoints, "save_into", refused)
     session = LocalSession(launch(steps=None))
     session.start()
     until(lambda: session.snapshot.step > 3)
@@ -402,7 +402,7 @@ def test_a_trainer_that_cannot_be_loaded_is_told(
 ) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "ganterm.training.trainer", None)
+    monkeypatch.setitem(sys.modules, "ganterm.training.loop", None)
     session = LocalSession(launch())
     session.start()
     assert session.ended.wait(60)

@@ -91,7 +91,7 @@ def _points(
             fakes, _ = game.sample(count, torch.Generator().manual_seed(VIEW_SEED))
             point: dict[str, Any] = {"step": step, "shares": tell_apart(fakes)}
             if step % ROUND_EVERY == 0:
-                real, fake = (game.judge(some, None).flatten() for some in (reals, fakes))
+                real, fake = (game.score(some, None).flatten() for some in (reals, fakes))
                 both = torch.cat([real, fake])
                 point["auc"] = float(auc(real, fake))
                 point["score_std"], point["score_mean"] = (float(v) for v in torch.std_mean(both))

@@ -24,10 +24,10 @@ from ganterm.system.files import Folder
 from ganterm.training.checkpoints.contents import (
     RunState,
     architecture,
+    copies,
     fits,
     generators,
     live,
-    taken,
 )
 from ganterm.training.checkpoints.storage import MANIFEST, STATE, TENSORS, FileEntry, Manifest
 from ganterm.training.game import Game
@@ -98,7 +98,7 @@ def read(run: Path, name: CheckpointName, run_id: str, most: int = MOST_TENSORS)
 
 def check(found: Checkpoint, game: Game, sampler: Sampler, d_kind: str) -> None:
     """Unusable, with the reason, where a sound checkpoint does not fit these networks."""
-    expected = taken(game, sampler)
+    expected = copies(game, sampler)
     differences = _differences(_shapes(found.tensors), _shapes(expected))
     if differences:
         more = len(differences) - SHOWN

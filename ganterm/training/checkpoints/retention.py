@@ -15,7 +15,7 @@ from ganterm.system.files import Folder
 from ganterm.training.checkpoints.health import HEALTHY, Health, Spell, leading_to
 from ganterm.training.checkpoints.resume import Beginning
 from ganterm.training.checkpoints.storage import MANIFEST, Manifest
-from ganterm.training.progress import Standing
+from ganterm.training.progress import Progress
 
 NEWEST = 3
 """Automatic checkpoints that stay where there is room."""
@@ -101,7 +101,7 @@ PERIOD = 0.5
 """Of the time between two automatic checkpoints, what must pass before another best one."""
 
 
-class Best:
+class BestCheckpoint:
     """Knows the lowest cFID that a checkpoint was kept of; lower is better.
 
     ``known``: that of earlier sittings, or None. ``minutes``: between two automatic checkpoints, 0
@@ -141,15 +141,15 @@ class Best:
 REWIND_KEY = "U"
 
 
-class Healthy:
+class HealthyCheckpoints:
     """Knows the checkpoints that lead to where the run stands and that no alarm speaks against.
 
     The file HEALTHY names the newest of them, once the run directory's thread has written it.
     """
 
-    def __init__(self, directory: RunDirectory, standing: Standing, begin: Beginning) -> None:
+    def __init__(self, directory: RunDirectory, progress: Progress, begin: Beginning) -> None:
         self._directory = directory
-        self._standing = standing
+        self._progress = progress
         self._health = Health.of(directory.path)
         origin = begin.checkpoint
         if origin is not None and begin.discards:
@@ -190,19 +190,19 @@ class Healthy:
 
     def spoken_against(self, alarm: Alarm) -> None:
         """Note an alarm about the training that is raised now."""
-        standing = self._standing
-        self._health.spells.append(Spell(alarm.name, standing.branch, alarm.since, standing.step))
+        progress = self._progress
+        self._health.spells.append(Spell(alarm.name, progress.branch, alarm.since, progress.step))
         self._names = [name for name in self._names if not self._health.against(name)]
         self._point()
 
     def gone_back(self, name: CheckpointName) -> None:
         """Note that the run stands at a checkpoint again, on a branch that begins there."""
-        standing = self._standing
-        self._health.begun[standing.branch] = name.branch, name.step
+        progress = self._progress
+        self._health.begun[progress.branch] = name.branch, name.step
         self._names = [
             known
             for known in self._names
-            if self._health.leads(known, standing.branch, standing.step)
+            if self._health.leads(known, progress.branch, progress.step)
         ]
         self._point()
 
