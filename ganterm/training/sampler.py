@@ -139,9 +139,9 @@ class Sampler:
                 fakes = self._fakes(painters[0], self.noise[:NEIGHBOURS], *labels)
                 return self._nearest(step, view, fakes)
         labels = self._labels(len(self.noise))
-        fakes = [self._fakes(module, self.noise, *labels) for module in painters]
-        beside = self._host(fakes[1]) if len(fakes) > 1 else None
-        return self._sample(step, view, fakes[0], beside=beside)
+        first, *second = [self._fakes(module, self.noise, *labels) for module in painters]
+        beside = self._host(second[0]) if second else None
+        return self._sample(step, view, first, beside=beside)
 
     def _classes(self, step: int, view: View, painter: nn.Module, most: int) -> Sample:
         labels = self._latent.labels

@@ -24,7 +24,7 @@ from ganterm.session.local import LocalSession
 from ganterm.training import examiner
 from ganterm.training.checkpoints import retention as room
 from ganterm.training.checkpoints import schedule, storage
-from ganterm.training.checkpoints.retention import Best
+from ganterm.training.checkpoints.retention import BestCheckpoint
 from ganterm.training.checkpoints.storage import MANIFEST
 from tests.training.test_trainer import events, until
 
@@ -36,7 +36,7 @@ def found(value: float, step: int = 5, read_at: int = 5) -> Diagnosis:
 def test_a_value_is_best_by_a_margin_and_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(room.time, "monotonic", lambda: clock[0])
-    best = Best(None, minutes=4)
+    best = BestCheckpoint(None, minutes=4)
     assert best.value(found(50)) is None, "too soon after the start"
     clock[0] += 120
     assert best.value(Diagnosis()) is None, "nothing was measured"
@@ -52,7 +52,7 @@ def test_a_value_is_best_by_a_margin_and_once_in_a_while(monkeypatch: pytest.Mon
     assert best.value(found(46)) is None, "chance may make such a difference"
     assert best.value(found(float("nan"))) is None
     assert best.value(found(44)) == 44
-    assert Best(None, minutes=0).value(found(1)) is None, "no checkpoint but at the end"
+    assert BestCheckpoint(None, minutes=0).value(found(1)) is None, "no checkpoint but at the end"
 
 
 class Told(Exam):
@@ -190,7 +190,7 @@ def test_one_that_is_best_at_the_very_end_is_told(
     launch: Callable[..., Launch], exam: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exam.value = 30.0
-    monkeypatch.setattr(Best, "value", lambda _, found: 30.0 if found.step == 8 else None)
+    monkeypatch.setattr(BestCheckpoint, "value", lambda _, found: 30.0 if found.step == 8 else None)
     session = LocalSession(launch(*OFTEN[:2], preset="ring8", steps=8))
     session.start()
     assert session.ended.wait(60)

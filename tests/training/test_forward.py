@@ -71,13 +71,13 @@ def test_bf16_lowers_the_passes_and_nothing_else() -> None:
     game, plain = make_game(), make_game(Forwards())
     seen = types_seen(game)
     shown: list[torch.dtype] = []
-    inner = game._fast_passes.shown
+    inner = game._fast_passes.inputs
 
     def spy(samples: Tensor, *more: Any) -> Tensor:
         shown.append(samples.dtype)
         return inner(samples, *more)
 
-    game.passes.shown = game._fast_passes.shown = spy  # type: ignore
+    game.passes.inputs = game._fast_passes.inputs = spy  # type: ignore
     row, full = scalars(game, Controls()), scalars(plain, Controls())
     assert set(seen["G"]) == set(seen["D"]) == {torch.bfloat16}
     assert set(shown) == {torch.float32}

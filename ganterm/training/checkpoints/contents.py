@@ -217,6 +217,6 @@ class GameContents:
         """Copies of all tensors by dotted name, on the host."""
         return copies(self.game, self.sampler)
 
-    def counts(self) -> dict[str, int]:
-        """D's updates, and how far the epoch of the data is."""
-        return {"d_updates": self.game.d_updates, "position": self.game.batches.position.at}
+    def counts(self) -> tuple[int, int]:
+        """D's updates so far, and the samples drawn in this epoch of the data."""
+        return self.game.d_updates, self.game.batches.position.at

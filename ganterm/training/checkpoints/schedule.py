@@ -337,11 +337,10 @@ class Checkpoints:
     def _copies(self) -> tuple[dict[str, Tensor], RunState]:
         """Copies of everything that the run's future depends on, between two iterations."""
         progress = self._progress
-        tensors = self._contents.tensors()
+        tensors, (d_updates, position) = self._contents.tensors(), self._contents.counts()
         pending = [c for c in tuple(self._commands) if isinstance(c, SetControl)]
         state = RunState(
             **self._facts,
-            **self._contents.counts(),
             step=progress.step,
             branch=progress.branch,
             controls=progress.controls.table(),
@@ -350,6 +349,8 @@ class Checkpoints:
             counters=replace(progress.counters, elapsed=progress.clock.seconds),
             alarms=list(self._journal.raised.values()),
             streaks=self._journal.streaks,
+            d_updates=d_updates,
+            position=position,
             architecture=architecture(tensors),
         )
         return tensors, state
@@ -365,8 +366,8 @@ class Contents(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """Copies of all tensors by dotted name, on the host."""
 
-    def counts(self) -> dict[str, int]:
-        """The fields of ``RunState`` that only the networks' owner knows."""
+    def counts(self) -> tuple[int, int]:
+        """D's updates so far, and the samples drawn in this epoch of the data."""
 
 
 WAIT_SECONDS = 20.0
