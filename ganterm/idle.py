@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ganterm.core.controls import KNOBS, Controls
 from ganterm.data.options import FOLDER_ONLY
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, controls_with, in_use
 from ganterm.presets import Preset
 from ganterm.sections import DIAGNOSIS_ONLY, READ_BY, OptimizerOptions, OptimizerSide
 
@@ -32,14 +32,14 @@ def _controls(preset: Preset) -> Iterator[str]:
     for _, changes in sorted(preset.scheduled.items()):
         stage = stages[-1]
         for name, value in changes.items():
-            stage = stage.with_(name, value)
+            stage = controls_with(stage, name, value)
         stages.append(stage)
     default = Controls()
     for name, knob in KNOBS.items():
         values = [stage.value(name) for stage in stages if stage.value(name) != default.value(name)]
         needed = knob.only_for
         missing = needed and not getattr(preset.discriminator, needed)
-        if not values or (any(stage.in_use(name) for stage in stages) and not missing):
+        if not values or (any(in_use(stage, name) for stage in stages) and not missing):
             continue
         if missing:
             why = f"it needs discriminator.{needed} = true"

@@ -19,7 +19,7 @@ from ganterm.core.controls import KNOBS, ControlError, Controls
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean, nearest
 from ganterm.data.options import DataSection
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, controls_with
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
 from ganterm.sections import (
@@ -85,7 +85,7 @@ class Preset(Section):
     def _check_schedule(self) -> None:
         for change in self.schedule:
             for name, value in change.set.items():
-                self.controls.with_(name, value)
+                controls_with(self.controls, name, value)
 
     def _check_together(self, source: str) -> None:
         """What each part allows and the whole does not."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ganterm.core.controls import KNOBS, Controls
 from ganterm.core.findings import Remedy
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, choices_of
 
 R1 = 0.1
 """Weight at which R1 cures both collapse presets."""
@@ -83,6 +83,6 @@ def add_r1(controls: Controls, why: str) -> Remedy | None:
 
 def switch(controls: Controls, loss: str, why: str) -> Remedy | None:
     """Another loss, where D can have it."""
-    if loss == controls.loss or loss not in controls.choices("loss"):
+    if loss == controls.loss or loss not in choices_of(controls, "loss"):
         return None
     return Remedy(f":loss {loss}", why)

@@ -25,7 +25,6 @@ class EnergyBased(_Energy):
     name = "ebgan"
     title = "EBGAN"
     help = "D rebuilds reals well and fakes badly, up to a margin; G makes what D rebuilds well."
-    rank = 11
     uses = frozenset({"margin", "pull_away"})
 
     def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
@@ -51,7 +50,6 @@ class BoundaryEquilibrium(_Energy):
     name = "began"
     title = "BEGAN"
     help = "D's error on fakes is held at gamma times that on reals by a balance of its own."
-    rank = 12
     uses = frozenset({"gamma", "balance_rate"})
 
     def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:

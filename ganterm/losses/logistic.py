@@ -42,7 +42,6 @@ class NonSaturating(_Logistic):
     name = "non_saturating"
     title = "non-saturating"
     help = "G maximises log D(G(z)): its gradient lives on while D is winning."
-    rank = 0
 
     def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
         return softplus(-fake).mean()
@@ -58,7 +57,6 @@ class Minimax(_Logistic):
     name = "minimax"
     title = "minimax (saturating)"
     help = "G minimises log(1 - D(G(z))): its gradient fades once D is winning."
-    rank = 1
 
     def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
         return -softplus(fake).mean()
@@ -74,7 +72,6 @@ class Dragan(NonSaturating):
     name = "dragan"
     title = "DRAGAN"
     help = "Non-saturating; D's gradient is held at norm 1 in a cloud around the real samples."
-    rank = 6
     uses = LABELS | {"penalty_weight"}
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:

@@ -53,14 +53,13 @@ class Play:
 class Loss:
     """An adversarial loss. Scores are float tensors of shape (batch,).
 
-    ``rank`` is its place in the order that a key walks through; ``d_kind`` the kind of D it needs;
-    ``uses`` the controls that it alone reads; ``threshold`` the score between real and fake.
+    ``d_kind`` is the kind of D that it needs; ``uses`` names the controls that are read under this
+    loss but not under every loss; ``threshold`` is the score between real and fake.
     """
 
     name: str
     title: str
     help: str
-    rank: int
     d_kind: DKind = "score"
     uses: frozenset[str] = frozenset()
     clips_weights = False

@@ -18,7 +18,6 @@ class LeastSquares(Loss):
     name = "lsgan"
     title = "LSGAN"
     help = "Squared distance of D's raw scores to 1 for real and 0 for fake."
-    rank = 2
     uses = LABELS
     threshold = 0.5
     accuracy_help = "share on the right side of score 0.5"
@@ -45,7 +44,6 @@ class Hinge(Loss):
     name = "hinge"
     title = "hinge"
     help = "D stops caring about samples beyond a margin of 1; G raises its mean score."
-    rank = 3
 
     def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
         return (1 - real).relu().mean() + (1 + fake).relu().mean()

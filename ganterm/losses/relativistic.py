@@ -20,7 +20,6 @@ class RelativisticAverage(Loss):
     name = "ragan"
     title = "RaGAN"
     help = "Each score is judged against the mean score of the other side."
-    rank = 7
     g_needs_real = True
     accuracy_help = "share on the right side of the other side's mean score"
 
@@ -49,7 +48,6 @@ class RelativisticPairing(Loss):
     name = "rpgan"
     title = "RpGAN"
     help = "Each fake is judged against one real: no mode can be dropped without a cost."
-    rank = 8
     g_needs_real = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"
@@ -71,7 +69,6 @@ class RegularisedPairing(RelativisticPairing):
     name = "rpgan_r1_r2"
     title = "RpGAN + R1 + R2"
     help = "RpGAN with D's gradient kept small on reals and fakes; weight: gamma."
-    rank = 9
     uses = frozenset({"penalty_weight"})
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:

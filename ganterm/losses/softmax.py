@@ -24,7 +24,6 @@ class Softmax(Loss):
     name = "softmax"
     title = "softmax"
     help = "D shares 100 % among the reals of a batch; G wants an equal share for all."
-    rank = 10
     g_needs_real = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"

@@ -19,7 +19,6 @@ class Wasserstein(Loss):
     name = "wgan"
     title = "WGAN (clipped)"
     help = "D is a critic with weights held in -clip..clip; -D loss estimates the distance."
-    rank = 4
     uses = frozenset({"clip"})
     clips_weights = True
     threshold = None
@@ -41,7 +40,6 @@ class WassersteinGP(Wasserstein):
     name = "wgan_gp"
     title = "WGAN-GP"
     help = "A critic whose gradient is held at norm 1 between real and fake samples."
-    rank = 5
     uses = frozenset({"penalty_weight"})
     clips_weights = False
 

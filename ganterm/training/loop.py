@@ -35,6 +35,7 @@ from ganterm.diagnosis.remedies import in_order
 from ganterm.diagnosis.rule import NONFINITE, Record, illnesses
 from ganterm.idle import idle_settings
 from ganterm.launch import Launch
+from ganterm.losses import controls_with
 from ganterm.rundir.columns import read_history
 from ganterm.session.board import Board, now
 from ganterm.training import recorder
@@ -466,7 +467,7 @@ class Training:
     def _change(self, name: str, value: Value, kind: str, by: str) -> None:
         before = self._standing.controls
         try:
-            after = before.with_(name, value)
+            after = controls_with(before, name, value)
         except ControlError as error:
             key, to = clean(name, 40), clean(value, 40)
             self._teller.event("refused", key=key, to=to, by=by, reason=str(error))
