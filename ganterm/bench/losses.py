@@ -78,9 +78,9 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     import torch
 
     from ganterm import presets
-    from ganterm.data.load import loaded
-    from ganterm.diagnosis.classifier import classifier
-    from ganterm.diagnosis.exams.diversity import relative
+    from ganterm.data.load import load_dataset
+    from ganterm.diagnosis.classifier import obtain
+    from ganterm.diagnosis.exams.diversity import pairwise_diversity
     from ganterm.diagnosis.exams.frechet import frechet
     from ganterm.diagnosis.exams.modes import FOUND, SURE, divergence
     from ganterm.training.batches import Latent
@@ -90,9 +90,9 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     _, preset = presets.load(run.preset, run.overrides)
-    dataset = loaded(preset.data, data_dir, silent)
+    dataset = load_dataset(preset.data, data_dir, silent)
     assert dataset.labels is not None
-    judge = classifier.trained(dataset, torch.device("cpu"), silent)
+    judge = obtain.classifier_for(dataset, torch.device("cpu"), silent)
     assert judge is not None
     with trained(run.preset, run.seed, data_dir, run.overrides, run.steps) as done:
         generator = saved_generators(done.folder, dataset.shape)["raw"]
@@ -103,8 +103,8 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
         fakes = torch.cat([generator(part) for part in z.split(500)])
     places = torch.randperm(len(dataset.samples), generator=random)
     reals, others = (dataset.samples[part] for part in places[: 2 * JUDGED].chunk(2))
-    seen = judge.see(fakes)
-    classes, sure = judge.read(seen.logits)
+    seen = judge.output(fakes)
+    classes, sure = judge.prediction(seen.logits)
     counts = torch.bincount(classes[sure >= SURE], minlength=10)
     prior = torch.bincount(dataset.labels, minlength=10) / len(dataset.labels)
     real_features = judge.features(reals)
@@ -116,7 +116,9 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
         "class_kl": divergence(counts, prior),
         "cfid": float(frechet(seen.features, real_features)),
         "cfid_real": float(frechet(judge.features(others), real_features)),
-        "diversity": float(relative(fakes[:1000], reals[:1000].float().mul(2 / 255).sub(1))),
+        "diversity": float(
+            pairwise_diversity(fakes[:1000], reals[:1000].float().mul(2 / 255).sub(1))
+        ),
     }
 
 

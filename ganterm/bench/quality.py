@@ -99,12 +99,12 @@ def judge(name: str, seed: int, data_dir: Path | None, overrides: tuple[str, ...
     """Train a 2-D preset and count the modes that its saved generators cover."""
     import torch
 
-    from ganterm.data.load import loaded
+    from ganterm.data.load import load_dataset
     from ganterm.diagnosis.exams.modes import coverage
     from ganterm.training.batches import Latent
 
     _, preset = presets.load(name, overrides)
-    dataset = loaded(preset.data, data_dir, lambda doing, share: None)
+    dataset = load_dataset(preset.data, data_dir, lambda doing, share: None)
     assert dataset.modes is not None and dataset.sigma is not None
     with trained(name, seed, data_dir, overrides) as run:
         generators = saved_generators(run.folder, dataset.shape)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ganterm import presets
 from ganterm.bench.quality import VIEW_SEED, saved_generators
-from ganterm.data.load import loaded
-from ganterm.diagnosis.classifier import classifier
+from ganterm.data.load import load_dataset
+from ganterm.diagnosis.classifier import obtain
 from ganterm.diagnosis.classifier.model import Classifier, Prediction
 from ganterm.diagnosis.exams.modes import divergence
 from ganterm.training.batches import Latent
@@ -81,10 +81,10 @@ def main() -> None:
         pass
 
     _, preset = presets.load(str(args.runs[0] / "preset.toml"))
-    data = loaded(preset.data, args.data_dir, silent)
+    data = load_dataset(preset.data, args.data_dir, silent)
     if data.stacked != 3:
         parser.error(f"{args.runs[0]} was trained on {data.name}, not on Stacked MNIST")
-    judge = classifier.trained(data, torch.device("cpu"), silent)
+    judge = obtain.classifier_for(data, torch.device("cpu"), silent)
     assert judge is not None
     print(f"| G | modes of 1,000 | sure ({SURE:g}, {OFTEN} samples) | KL |\n|---|---|---|---|")
     places = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(VIEW_SEED))

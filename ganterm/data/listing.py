@@ -14,7 +14,7 @@ from PIL import features
 
 from ganterm.core.text import clean
 from ganterm.data import container
-from ganterm.data.source import Progress
+from ganterm.data.source import ProgressCallback
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Of the first way of reading."""
@@ -68,7 +68,7 @@ class Listing:
         return ", ".join([*named, *([f"{rest:,} of other kinds"] if rest else [])])
 
 
-def listed(root: Path, reading: int, progress: Progress) -> Listing:
+def list_pictures(root: Path, reading: int, progress: ProgressCallback) -> Listing:
     """All that lies below ``root``. What is hidden is left out: copies from a Mac are full of it.
 
     Folders are visited one after the other, so their depth costs no memory of Python's own.

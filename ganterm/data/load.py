@@ -10,7 +10,7 @@ from ganterm import data
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean, nearest
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, ProgressCallback
 
 SPARE = 20
 """Samples are held out only where there are so many times as many: a small set needs them all."""
@@ -18,7 +18,7 @@ HELD_OUT_SEED = 256
 """What is held out is the same in every run, so that runs of several seeds compare."""
 
 
-def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def load_dataset(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """The data set of ``options``; UserError, naming the cause, where it cannot be had."""
     whole = data.DATASETS[options.name].load(options, folder, progress)
     if whole.narrowed:
@@ -26,7 +26,7 @@ def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dat
     return _limited(_filtered(whole, options), options)
 
 
-def parted(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
+def split_held_out(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
     """What is trained on, and ``count`` pictures that never are, drawn at random but always alike.
 
     The second is None, and nothing is taken away, for points, for a stream, and where the set has
@@ -51,7 +51,7 @@ def parted(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
     return kept, held_out
 
 
-def chosen(classes: Sequence[str], options: DataSection) -> list[int]:
+def class_places(classes: Sequence[str], options: DataSection) -> list[int]:
     """The places of the wanted classes among all, in the data set's order; UserError for others.
 
     A class is wanted by its name, or by its number where no class has that name.
@@ -84,7 +84,7 @@ def _filtered(whole: Dataset, options: DataSection) -> Dataset:
 
     if not options.classes:
         return whole
-    kept = chosen(whole.classes, options)
+    kept = class_places(whole.classes, options)
     assert whole.labels is not None
     renumbered = torch.full((len(whole.classes),), -1)
     renumbered[kept] = torch.arange(len(kept))

@@ -28,7 +28,7 @@ _SPLITS = (
 )
 
 
-def of_files(listing: Listing, names: Sequence[str], root: Path) -> list[Remark]:
+def file_remarks(listing: Listing, names: Sequence[str], root: Path) -> list[Remark]:
     """What was left out of a folder of which the pictures ``names`` are used."""
     remarks, used = [], len(names)
     if listing.unread:
@@ -69,7 +69,7 @@ def _splits(names: Sequence[str], root: Path) -> Remark | None:
     )
 
 
-def of_pixels(
+def pixel_remarks(
     samples: NDArray[np.uint8],
     lowest: NDArray[np.uint8],
     highest: NDArray[np.uint8],

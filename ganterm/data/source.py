@@ -13,7 +13,7 @@ from ganterm.data.options import DataSection
 if TYPE_CHECKING:
     from torch import Tensor
 
-Progress = Callable[[str, float | None], None]
+ProgressCallback = Callable[[str, float | None], None]
 """Told what is being done, and the share done (0..1) where that is known."""
 
 
@@ -144,4 +144,4 @@ class DataSource:
     title: str
     kind: Literal["image", "points"]
     size: str
-    load: Callable[[DataSection, Path | None, Progress], Dataset]
+    load: Callable[[DataSection, Path | None, ProgressCallback], Dataset]

@@ -22,7 +22,7 @@ def layers_of(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     return found
 
 
-def described(network: nn.Module, name: str) -> str:
+def layer_title(network: nn.Module, name: str) -> str:
     """A layer in a few words: "body.0 Linear 784x256", "body.3 Conv2d 64x128 4x4"."""
     layer = network.get_submodule(name)
     match layer:
@@ -39,7 +39,7 @@ def described(network: nn.Module, name: str) -> str:
     return f"{name} {kind} {size}".strip()
 
 
-def grouped(names: Sequence[str], most: int) -> dict[str, list[str]]:
+def layer_groups(names: Sequence[str], most: int) -> dict[str, list[str]]:
     """Dotted names in at most ``most`` groups: by the longest beginnings that are few enough.
 
     Where even the first parts are too many, neighbours go together, called "first .. last".

@@ -24,7 +24,7 @@ def cloud(samples: Tensor) -> Tensor:
     return samples.flatten(1).cpu().double()
 
 
-def sound(*clouds: Tensor) -> bool:
+def all_finite(*clouds: Tensor) -> bool:
     """Whether nothing in them is NaN or infinite."""
     return all(bool(points.isfinite().all()) for points in clouds)
 
@@ -36,13 +36,13 @@ def distances(ours: Tensor, theirs: Tensor) -> Tensor:
     return torch.cdist(ours - middle, theirs - middle)
 
 
-def neighbours(points: Tensor, k: int = 1) -> Tensor:
+def neighbour_distances(points: Tensor, k: int = 1) -> Tensor:
     """The distance of each of n points to its k-th nearest other, (n,); n > k >= 1."""
     apart = distances(points, points).fill_diagonal_(math.inf)
     return apart.kthvalue(k, dim=1).values
 
 
-def once(ask: Callable[[Subject], T]) -> Callable[[Subject], T]:
+def once_per_subject(ask: Callable[[Subject], T]) -> Callable[[Subject], T]:
     """``ask``, answered but once for each subject: its samples stay the same throughout a run."""
     known: WeakKeyDictionary[Subject, T] = WeakKeyDictionary()
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ganterm.core.controls import Controls
 from ganterm.core.findings import Layer, Measure, Modes, Scores, Surface
-from ganterm.diagnosis.classifier.model import Classifier, Sight
+from ganterm.diagnosis.classifier.model import Classifier, ClassifierOutput
 
-LOOKED_AT = 512
+EXAM_SAMPLES = 512
 """Fakes, and as many reals, that most exams look at."""
 
 
@@ -32,8 +32,8 @@ class Features(Protocol):
 class Subject:
     """What stays the same throughout a run.
 
-    ``reals``: samples of the data, (LOOKED_AT, ...) in -1..1 or fewer, on the training device, and
-    never the same as ``other_reals``, of the same kind (for what reals are to reals). ``held_out``:
+    ``reals``: samples of the data, (EXAM_SAMPLES, ...) in -1..1 or fewer, on the training device.
+    ``other_reals``: as many others, to compare reals with reals. ``held_out``:
     reals that training never sees, or None. ``real_labels`` and ``held_out_labels``, int64: theirs,
     None where the networks are not told the data's labels. ``pack``: samples that D judges at once.
     ``data``: all samples as they are stored, uint8 or
@@ -72,7 +72,7 @@ class Subject:
         return self.features.features(self.other_reals)
 
 
-class Look:
+class ExamContext:
     """What the exams of one round look at; made when first asked for, then kept for the others.
 
     Networks are in evaluation mode meanwhile, and ``random`` is diagnosis's own, so that nothing
@@ -89,52 +89,52 @@ class Look:
         controls: Controls,
         generator: nn.Module,
         discriminator: nn.Module,
-        make: Callable[[int], tuple[Tensor, Tensor | None]],
-        judge: Callable[[Tensor, Tensor | None], Tensor],
+        generate: Callable[[int], tuple[Tensor, Tensor | None]],
+        score: Callable[[Tensor, Tensor | None], Tensor],
         random: torch.Generator,
-        stakes: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None,
+        losses: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.subject = subject
         self.step = step
         self.controls = controls
         self.generator = generator
         self.discriminator = discriminator
-        self.make = make
-        self.judge = judge
+        self.generate = generate
+        self.score = score
         self.random = random
-        self.stakes = stakes
+        self.losses = losses
 
     @cached_property
-    def _made(self) -> tuple[Tensor, Tensor | None]:
-        made, labels = self.make(LOOKED_AT)
+    def _generated(self) -> tuple[Tensor, Tensor | None]:
+        made, labels = self.generate(EXAM_SAMPLES)
         return made.float().nan_to_num(), labels
 
     @property
     def fakes(self) -> Tensor:
-        """LOOKED_AT fresh fakes; what is not finite is 0."""
-        return self._made[0]
+        """EXAM_SAMPLES fresh fakes; what is not finite is 0."""
+        return self._generated[0]
 
     @property
     def labels(self) -> Tensor | None:
         """What G was told for each of ``fakes``, int64, or None."""
-        return self._made[1]
+        return self._generated[1]
 
     @cached_property
-    def sight(self) -> Sight:
+    def classifier_output(self) -> ClassifierOutput:
         """What the classifier sees in ``fakes``; only where there is one."""
         assert self.subject.classifier is not None
-        return self.subject.classifier.see(self.fakes)
+        return self.subject.classifier.output(self.fakes)
 
     @cached_property
     def fake_features(self) -> Tensor:
         """Of ``fakes``, (n, width)."""
         if self.subject.features is self.subject.classifier:
-            return self.sight.features
+            return self.classifier_output.features
         return self.subject.features.features(self.fakes)
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class ExamResult:
     """What an exam found: values of its measures by name (NaN: could not be told), and pictures."""
 
     readings: Mapping[str, float] = field(default_factory=dict)
@@ -162,6 +162,6 @@ class Exam:
         """Whether it is taken in every round of this run."""
         return self.first
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Measure, between two iterations."""
         raise NotImplementedError

@@ -16,22 +16,22 @@ R1 = 0.1
 """Weight at which R1 cures both collapse presets."""
 
 
-def in_order(*cures: Remedy | None) -> tuple[Remedy, ...]:
+def available(*cures: Remedy | None) -> tuple[Remedy, ...]:
     """The remedies that there are."""
     return tuple(cure for cure in cures if cure is not None)
 
 
 def lower(controls: Controls, name: str, why: str) -> Remedy | None:
     """A press of the key that lowers a control, unless it is as low as it goes."""
-    return _pressed(controls, name, -1, why)
+    return _key_press(controls, name, -1, why)
 
 
 def higher(controls: Controls, name: str, why: str) -> Remedy | None:
     """A press of the key that raises a control, unless it is as high as it goes."""
-    return _pressed(controls, name, +1, why)
+    return _key_press(controls, name, +1, why)
 
 
-def _pressed(controls: Controls, name: str, direction: int, why: str) -> Remedy | None:
+def _key_press(controls: Controls, name: str, direction: int, why: str) -> Remedy | None:
     knob, value = KNOBS[name], controls.value(name)
     assert knob.keys is not None
     if knob.nudge(value, direction) == value:
@@ -48,7 +48,7 @@ def slow_g(controls: Controls) -> Remedy | None:
     return lower(controls, "l", "fewer G updates a step")
 
 
-def put(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
+def set_to(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
     """A command that gives a control another value, held inside its range."""
     knob = KNOBS[name]
     wanted = knob.check(min(max(float(f"{value:.3g}"), knob.low), knob.high))
@@ -57,18 +57,18 @@ def put(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
     return Remedy(f":{name} {wanted:g}", why)
 
 
-def at_least(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
+def raise_to(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
     """A command that raises a control to a value, where it is lower."""
     lower_now = float(controls.value(name)) < value
-    return put(controls, name, value, why) if lower_now else None
+    return set_to(controls, name, value, why) if lower_now else None
 
 
-def divided(controls: Controls, name: str, by: float, why: str) -> Remedy | None:
+def divide(controls: Controls, name: str, by: float, why: str) -> Remedy | None:
     """A command that divides a control."""
-    return put(controls, name, float(controls.value(name)) / by, why)
+    return set_to(controls, name, float(controls.value(name)) / by, why)
 
 
-def penalised(controls: Controls) -> bool:
+def gradient_is_penalised(controls: Controls) -> bool:
     """Whether anything holds D's gradient already."""
     own = "penalty_weight" in LOSSES[controls.loss].uses and controls.penalty_weight > 0
     return own or controls.r1 > 0
@@ -76,9 +76,9 @@ def penalised(controls: Controls) -> bool:
 
 def add_r1(controls: Controls, why: str) -> Remedy | None:
     """R1 where nothing holds D's gradient yet."""
-    if penalised(controls) or LOSSES[controls.loss].d_kind != "score":
+    if gradient_is_penalised(controls) or LOSSES[controls.loss].d_kind != "score":
         return None
-    return put(controls, "r1", R1, why)
+    return set_to(controls, "r1", R1, why)
 
 
 def switch(controls: Controls, loss: str, why: str) -> Remedy | None:

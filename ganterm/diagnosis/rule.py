@@ -21,7 +21,7 @@ from ganterm.core.registry import gathered
 from ganterm.diagnosis.medians import Medians
 
 NONFINITE = "nonfinite"
-OWN = (NONFINITE, "recording")
+TRAINER_ALARMS = (NONFINITE, "recording")
 """Alarms of the trainer itself: an update that was not finite, and a disk that takes nothing."""
 EMPTY = Series(np.empty(0, np.int64), np.empty(0, np.float32))
 
@@ -83,7 +83,7 @@ def rules() -> list[Rule]:
 
 
 @cache
-def illnesses() -> frozenset[str]:
+def network_alarms() -> frozenset[str]:
     """The alarms, by name, that speak against the networks as they are: no warning, and none of
     the trainer's own about disks, sockets and the like."""
     return frozenset({NONFINITE, *(rule.name for rule in rules() if rule.severity == "alarm")})
@@ -91,7 +91,7 @@ def illnesses() -> frozenset[str]:
 
 def alarm_names() -> list[str]:
     """The alarms that a run can be ended on: those of the rules, and the trainer's own."""
-    return sorted([*(rule.name for rule in rules() if rule.severity == "alarm"), *OWN])
+    return sorted([*(rule.name for rule in rules() if rule.severity == "alarm"), *TRAINER_ALARMS])
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from ganterm.diagnosis.rule import Record
 
 ROUNDS = 4
 """Rounds of exams after which a reading is too old to judge by."""
-PACE = 100
+STEPS_PER_ROUND = 100
 """Steps from one round to the next in the runs by which the rules' bounds were chosen. Rounds that
 come at once are closer; what counts rounds back must not become more hasty by it."""
 
 Flags = NDArray[np.bool_]
 
 
-def blocks(record: Record, *metrics: str) -> tuple[Steps, Values]:
+def block_medians(record: Record, *metrics: str) -> tuple[Steps, Values]:
     """Medians of the newest rows of each metric: first steps (b,), and values (metrics, b).
 
     Whole blocks only, counted from the run's first row. NaN for a block less than half of which
@@ -27,7 +27,7 @@ def blocks(record: Record, *metrics: str) -> tuple[Steps, Values]:
     return record.medians.newest(record.history, metrics)
 
 
-def began(flags: Flags, least: int) -> int | None:
+def lasting_since(flags: Flags, least: int) -> int | None:
     """The place where what still lasts began: at least ``least`` flags up to the newest.
 
     A single false one in between does not end it; the newest and the first are true.
@@ -44,14 +44,15 @@ def began(flags: Flags, least: int) -> int | None:
 def rounds_ago(steps: Steps, rounds: int) -> int:
     """The place of the reading ``rounds`` rounds before the newest, counted from the end.
 
-    Where rounds came at once, it is one that is at least as many times PACE steps old; the oldest
-    where none is. ``steps``: those of the readings, rising, not empty.
+    Urgent rounds follow each other closely, so the reading is also at least ``rounds`` times
+    STEPS_PER_ROUND steps old, or the oldest where none is. ``steps`` are those of the readings,
+    rising and not empty.
     """
-    far = int(np.searchsorted(steps, steps[-1] - rounds * PACE, side="right")) - 1
+    far = int(np.searchsorted(steps, steps[-1] - rounds * STEPS_PER_ROUND, side="right")) - 1
     return max(0, min(far, len(steps) - 1 - rounds))
 
 
-def fresh(record: Record, name: str) -> float:
+def recent(record: Record, name: str) -> float:
     """The newest reading of a measure; NaN without one, and where it is too old.
 
     Too old: taken more than ROUNDS rounds before the newest; see ``rounds_ago``. Good to choose by,
@@ -68,7 +69,7 @@ def fresh(record: Record, name: str) -> float:
     return reading.value
 
 
-def taken(record: Record, name: str) -> float:
+def current(record: Record, name: str) -> float:
     """A measure's reading of this very round; NaN where it was not taken in it.
 
     What is judged: one reading must not count twice because nothing newer is there.

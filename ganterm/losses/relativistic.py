@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import Critic, Equilibrium, Loss, Penalty, Play, softplus
+from ganterm.losses.loss import Critic, Equilibrium, Loss, LossContext, Penalty, softplus
 from ganterm.losses.penalties import squared_norms
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ class RelativisticAverage(Loss):
     g_needs_real = True
     accuracy_help = "share on the right side of the other side's mean score"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         assert real is not None
-        return self.d_loss(fake, real, play)
+        return self.d_loss(fake, real, context)
 
     def accuracy(self, real: Tensor, fake: Tensor, auc: Tensor) -> tuple[Tensor, Tensor]:
         above, below = real > fake.mean(), fake < real.mean()
@@ -52,10 +52,10 @@ class RelativisticPairing(Loss):
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return softplus(fake - real).mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         assert real is not None
         return softplus(real - fake).mean()
 
@@ -71,7 +71,7 @@ class RegularisedPairing(RelativisticPairing):
     help = "RpGAN with D's gradient kept small on reals and fakes; weight: gamma."
     uses = frozenset({"penalty_weight"})
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext) -> Penalty:
         """(E|grad D(real)|^2 + E|grad D(fake)|^2) / 2, and the mean norm over both."""
         import torch
 

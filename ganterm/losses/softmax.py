@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import Equilibrium, Loss, Play
+from ganterm.losses.loss import Equilibrium, Loss, LossContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,10 +28,10 @@ class Softmax(Loss):
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return _log_mean_exp(real, fake) - real.mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         assert real is not None
         return _log_mean_exp(real, fake) - (real.mean() + fake.mean()) / 2
 

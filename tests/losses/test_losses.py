@@ -15,7 +15,7 @@ from ganterm.core.controls import KNOBS, LOSS_NAMES, ControlError, Controls
 from ganterm.core.registry import gathered
 from ganterm.losses import LOSSES, choices_of, controls_with, in_use
 from ganterm.losses.autoencoder import pull_away
-from ganterm.losses.loss import Loss, Play
+from ganterm.losses.loss import Loss, LossContext
 from ganterm.losses.wasserstein import WassersteinGP
 
 R = np.array([2.0, -0.5, 0.3, -4.0])
@@ -67,8 +67,8 @@ BALANCE = 0.3
 CODE = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [-1.0, 0.5]])
 
 
-def play(controls: Controls | None = None, balance: float = BALANCE) -> Play:
-    return Play(
+def play(controls: Controls | None = None, balance: float = BALANCE) -> LossContext:
+    return LossContext(
         controls or Controls(margin=MARGIN, pull_away=0.1),
         torch.Generator().manual_seed(5),
         torch.tensor(balance, dtype=torch.float64),
@@ -209,8 +209,8 @@ class Norm3(nn.Module):
         return 1.5 * x.square().sum(dim=1)
 
 
-def seeded(seed: int) -> Play:
-    return Play(Controls(), torch.Generator().manual_seed(seed))
+def seeded(seed: int) -> LossContext:
+    return LossContext(Controls(), torch.Generator().manual_seed(seed))
 
 
 @given(st.integers(2, 6), st.integers(1, 5))
@@ -272,19 +272,19 @@ def test_a_dead_critic_does_not_break_the_penalty() -> None:
 def test_began_moves_its_balance_and_holds_it_between_0_and_1() -> None:
     real, fake = torch.tensor([-2.0, -4.0]), torch.tensor([-1.0, -0.6])
     controls = Controls(gamma=0.5, balance_rate=0.1)
-    state = Play(controls, balance=torch.tensor(0.2))
-    measure = LOSSES["began"].settle(real, fake, state)
+    state = LossContext(controls, balance=torch.tensor(0.2))
+    measure = LOSSES["began"].after_update(real, fake, state)
     # L(real) = 3, L(fake) = 0.8: k <- 0.2 + 0.1 (0.5 * 3 - 0.8), M = 3 + |1.5 - 0.8|.
     assert state.balance is not None and measure is not None
     assert state.balance.item() == pytest.approx(0.27)
     assert measure.item() == pytest.approx(3.7)
     for _ in range(20):
-        LOSSES["began"].settle(real, fake, state)
+        LOSSES["began"].after_update(real, fake, state)
     assert state.balance.item() == 1
     for _ in range(40):
-        LOSSES["began"].settle(fake, real, state)
+        LOSSES["began"].after_update(fake, real, state)
     assert state.balance.item() == 0
-    LOSSES["began"].settle(real, fake * float("nan"), state)
+    LOSSES["began"].after_update(real, fake * float("nan"), state)
     assert state.balance.item() == 0, "a batch that went wrong moves nothing"
 
 

@@ -23,9 +23,9 @@ from ganterm.bench.alarms.settings import Run, controls_at
 from ganterm.bench.alarms.strong import judge
 from ganterm.bench.alarms.truth import PICTURES, SAMPLES
 from ganterm.core.findings import Diagnosis
-from ganterm.data.load import loaded
+from ganterm.data.load import load_dataset
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.ranking import auc
 from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.training.examiner import Examiner
@@ -100,7 +100,7 @@ def _points(
 
 def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
     """Who examines the same networks as if the data had no labels."""
-    dataset = loaded(preset.data, None, lambda doing, share: None)
+    dataset = load_dataset(preset.data, None, lambda doing, share: None)
     unlabelled = replace(dataset, labels=None, classes=(), modes=None, sigma=None)
     features = FixedFeatures(dataset.shape, device)
     subject = subject_of(unlabelled, None, device, preset.run.seed, features, None)
@@ -137,7 +137,7 @@ def _tell_apart(
     run: Run, out: Path, data_dir: Path | None
 ) -> tuple[Callable[[Tensor], list[float]], list[float]]:
     """From samples to the share of each mode, and the data's shares."""
-    dataset = loaded(run.setting.build(0).data, None, lambda doing, share: None)
+    dataset = load_dataset(run.setting.build(0).data, None, lambda doing, share: None)
     if dataset.modes is not None:
         modes = dataset.modes
         count = len(modes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, taken
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, current
 
 SEEN = 4.0
 """Times as strong as in the data from which a checkerboard can be seen."""
@@ -20,12 +20,12 @@ class Checkerboard(Rule):
     name = "checkerboard"
     title = "Checkerboard"
     raise_after = 3
-    apart = PACE
+    apart = STEPS_PER_ROUND
     measures = ("checkerboard",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the exam of the spectrum. What prints it is built in: no control removes it."""
-        strength = taken(record, "checkerboard")
+        strength = current(record, "checkerboard")
         if not math.isfinite(strength) or record.step < WARM_UP:
             return None
         if strength < (CLEAR if raised else SEEN):

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ganterm.core.findings import Modes, Remedy, Series, Steps
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, lower, put, slow_g, switch
+from ganterm.diagnosis.remedies import add_r1, available, divide, lower, set_to, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, began, fresh, rounds_ago
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, lasting_since, recent, rounds_ago
 
 WARM_UP = 500
 """Steps before which an untrained G may be all alike."""
@@ -97,7 +97,7 @@ class Collapse(Rule):
             return False
         if not raised and _still_spreads(steps, values, bounds):
             return None
-        return self._finding(record, seen, int(steps[began(poor, 1) or 0]))
+        return self._finding(record, seen, int(steps[lasting_since(poor, 1) or 0]))
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
         """What slows a G that runs ahead, what acts at once, then what changes the game."""
@@ -105,14 +105,14 @@ class Collapse(Rule):
         g_ahead = controls.l > controls.k
         weight = None
         if controls.loss == "wgan_gp" and record.traits.plane:
-            weight = put(controls, "penalty_weight", 0.1, "the penalty's weight for points")
-        return in_order(
+            weight = set_to(controls, "penalty_weight", 0.1, "the penalty's weight for points")
+        return available(
             slow_g(controls),
-            divided(controls, "lr_g", 2, "half of G's rate") if g_ahead else None,
+            divide(controls, "lr_g", 2, "half of G's rate") if g_ahead else None,
             add_r1(controls, "R1 keeps D from pushing G onto one mode"),
             None if g_ahead else lower(controls, "k", "fewer D updates a step"),
-            divided(controls, "lr_d", 2, "half of D's rate"),
-            None if g_ahead else divided(controls, "lr_g", 2, "half of G's rate"),
+            divide(controls, "lr_d", 2, "half of D's rate"),
+            None if g_ahead else divide(controls, "lr_g", 2, "half of G's rate"),
             switch(controls, "rpgan_r1_r2", "each fake against a real of its own: no mode is free"),
             switch(controls, "wgan_gp", "a critic that tells how far every mode is"),
             weight,
@@ -121,21 +121,21 @@ class Collapse(Rule):
     def _evidence(self, record: Record) -> list[Evidence]:
         """What there is to judge by; nothing where nothing fresh was measured."""
         plane = record.traits.plane
-        if not plane and math.isfinite(fresh(record, "mode_kl")):
+        if not plane and math.isfinite(recent(record, "mode_kl")):
             steps, kl = record.series("mode_kl")
-            floor = fresh(record, "mode_kl_floor")
+            floor = recent(record, "mode_kl_floor")
             above = np.maximum(kl - (floor if math.isfinite(floor) else 0), 0)
             return [Evidence(Series(steps, np.exp(-above)), SHARE_OF_MODES, "share_of_modes")]
         bounds = VARIETY_OF_POINTS if plane else VARIETY_OF_PICTURES
         measures = [("vendi_pixels", bounds)]
         if not plane:
             measures.append(("coverage", COVERED))
-        if not math.isfinite(fresh(record, "vendi_pixels")):
+        if not math.isfinite(recent(record, "vendi_pixels")):
             measures[0] = ("diversity_pixels", DISTANCE)
         return [
             Evidence(record.series(name), bounds, name)
             for name, bounds in measures
-            if math.isfinite(fresh(record, name))
+            if math.isfinite(recent(record, name))
         ]
 
     @staticmethod
@@ -158,11 +158,11 @@ class Collapse(Rule):
             ("vendi_pixels", "variety {:.0f} % of the data's"),
             ("diversity_pixels", "mean distance {:.0f} %"),
         ):
-            reading = fresh(record, name)
+            reading = recent(record, name)
             if math.isfinite(reading):
                 evidence[name] = float(f"{reading:.3g}")
                 told.append(words.format(reading))
-        away = fresh(record, "nearest_ratio")
+        away = recent(record, "nearest_ratio")
         if away >= AWAY:
             evidence["nearest_ratio"] = float(f"{away:.3g}")
             told.append(f"and {away:.1f} times as far from the data as data are: not learnt yet")
@@ -214,11 +214,11 @@ class LostModes(Rule):
     severity = "warning"
     raise_after = 5
     clear_after = 3
-    apart = PACE
+    apart = STEPS_PER_ROUND
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the modes found, where enough samples are sure to be of one."""
-        modes, quality = record.diagnosis.modes, fresh(record, "high_quality")
+        modes, quality = record.diagnosis.modes, recent(record, "high_quality")
         if modes is None or modes.step != record.diagnosis.step or record.step < 2 * WARM_UP:
             return None
         if not quality >= SURE or modes.samples < 10 * len(modes.names):

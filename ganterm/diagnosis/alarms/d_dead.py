@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import add_r1, divided, in_order
+from ganterm.diagnosis.remedies import add_r1, available, divide
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FLAT = 1e-5
 """Standard deviation of all scores, in their mean's size or 1, below which D says nothing."""
@@ -21,19 +21,19 @@ class DeadD(Rule):
 
     name = "d_dead"
     title = "D is dead"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows: flat scores in blocks of steps, five in a row."""
-        steps, (auc, std_real, std_fake, real) = blocks(
+        steps, (auc, std_real, std_fake, real) = block_medians(
             record, "d_auc", "score_real_std", "score_fake_std", "score_real"
         )
         if len(steps) < LASTING or not np.isfinite([auc[-1], std_real[-1], std_fake[-1]]).all():
             return None
         size = FLAT * np.maximum(1, np.abs(real))
         dead = (std_real < size) & (std_fake < size) & (np.abs(auc - 0.5) < CHANCE)
-        first = began(dead, LASTING)
+        first = lasting_since(dead, LASTING)
         if first is None:
             return False
         return Finding(
@@ -51,9 +51,9 @@ class DeadD(Rule):
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
         """What may bring it back; what is dead for good needs an earlier state."""
         controls = record.controls
-        return in_order(
-            divided(controls, "lr_d", 4, "a quarter of D's rate: large steps kill its units"),
-            divided(controls, "r1", 10, "a tenth of R1, which presses D flat"),
+        return available(
+            divide(controls, "lr_d", 4, "a quarter of D's rate: large steps kill its units"),
+            divide(controls, "r1", 10, "a tenth of R1, which presses D flat"),
             add_r1(controls, "R1 keeps D's scores from running off"),
         )
 

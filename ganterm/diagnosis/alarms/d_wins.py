@@ -8,9 +8,9 @@ import numpy as np
 
 from ganterm.core.findings import Remedy
 from ganterm.diagnosis.medians import Values
-from ganterm.diagnosis.remedies import add_r1, at_least, higher, in_order, lower, switch
+from ganterm.diagnosis.remedies import add_r1, available, higher, lower, raise_to, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, Flags, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, Flags, block_medians, lasting_since
 from ganterm.losses import LOSSES
 
 RIGHT = 0.995
@@ -28,13 +28,13 @@ class WinningD(Rule):
 
     name = "d_wins"
     title = "D is overpowering"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows: the AUC; D's errors where the loss has a threshold; G's gradient."""
         metrics = ("d_auc", "d_acc_real", "d_acc_fake", "grad_norm_g", "g_loss")
-        steps, values = blocks(record, *metrics)
+        steps, values = block_medians(record, *metrics)
         if len(steps) < LASTING or not np.isfinite(values[:, -1]).all():
             return None
         auc, gradient = values[0], values[3]
@@ -42,7 +42,7 @@ class WinningD(Rule):
         winning = auc >= (CLEAR if raised else RIGHT)
         if not raised:
             winning &= faded | self._hardly_errs(record, values)
-        first = began(winning, LASTING)
+        first = lasting_since(winning, LASTING)
         if first is None:
             return False
         lately = slice(first, None)
@@ -70,12 +70,12 @@ class WinningD(Rule):
         live = None
         if controls.loss == "minimax":
             live = switch(controls, "non_saturating", "its gradient lives on while D wins")
-        return in_order(
+        return available(
             live,
             lower(controls, "k", "fewer D updates a step"),
             add_r1(controls, "R1 keeps D from becoming too steep"),
             lower(controls, "lr_d", "a slower D"),
-            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
+            raise_to(controls, "instance_noise", 0.1, "noise on all that D sees"),
             higher(controls, "l", "more G updates a step"),
         )
 

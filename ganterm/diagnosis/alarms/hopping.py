@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, slow_g, switch
+from ganterm.diagnosis.remedies import add_r1, available, divide, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, fresh
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, recent
 
 ROUNDS = 8
 HOPS = 3
@@ -26,14 +26,14 @@ class Hopping(Rule):
     name = "mode_hopping"
     title = "Mode hopping"
     severity = "warning"
-    apart = PACE
+    apart = STEPS_PER_ROUND
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the shares of the modes in the newest rounds."""
         trail, modes = record.diagnosis.mode_trail, record.diagnosis.modes
         if trail is None or modes is None or trail.shares.shape[1] < MODES:
             return None
-        if record.traits.plane and not fresh(record, "vendi_pixels") < ALIKE:
+        if record.traits.plane and not recent(record, "vendi_pixels") < ALIKE:
             # Points that miss most modes by a little leave few samples to count.
             return False
         steps, shares = trail.steps[-ROUNDS:], trail.shares[-ROUNDS:]
@@ -56,11 +56,11 @@ class Hopping(Rule):
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
         """Smaller steps, and a D that is not so steep; the average of G's weights meanwhile."""
         controls = record.controls
-        return in_order(
+        return available(
             slow_g(controls),
-            divided(controls, "lr_g", 2, "half of G's rate: it runs past D"),
+            divide(controls, "lr_g", 2, "half of G's rate: it runs past D"),
             add_r1(controls, "R1 takes the push out of D"),
-            divided(controls, "lr_d", 2, "half of D's rate"),
+            divide(controls, "lr_d", 2, "half of D's rate"),
             switch(controls, "rpgan_r1_r2", "each fake against a real of its own"),
         )
 

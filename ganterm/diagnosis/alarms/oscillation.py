@@ -7,9 +7,9 @@ import numpy as np
 from ganterm.core.findings import Remedy
 from ganterm.diagnosis.exams.oscillation import oscillation
 from ganterm.diagnosis.medians import BLOCK, BLOCKS
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, slow_g
+from ganterm.diagnosis.remedies import add_r1, available, divide, slow_g
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians
 
 REGULAR = 0.6
 """Share of a loss's variance in one regular swing."""
@@ -24,12 +24,12 @@ class Oscillation(Rule):
     title = "Losses oscillate"
     severity = "warning"
     raise_after = 3
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """By the rows, in blocks, of the newest 2,000 steps."""
-        steps, losses = blocks(record, "d_loss", "g_loss")
+        steps, losses = block_medians(record, "d_loss", "g_loss")
         if len(steps) < BLOCKS // 2 or not np.isfinite(losses).all():
             return None
         for name, loss in zip("DG", losses, strict=True):
@@ -48,10 +48,10 @@ class Oscillation(Rule):
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
         """Smaller steps; a D that pushes less."""
         controls = record.controls
-        return in_order(
+        return available(
             slow_g(controls) if controls.l > controls.k else None,
-            divided(controls, "lr_g", 2, "half of G's rate"),
-            divided(controls, "lr_d", 2, "half of D's rate"),
+            divide(controls, "lr_g", 2, "half of G's rate"),
+            divide(controls, "lr_d", 2, "half of D's rate"),
             add_r1(controls, "R1 takes the push out of D"),
         )
 

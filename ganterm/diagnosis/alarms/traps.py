@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import in_order, put, switch
+from ganterm.diagnosis.remedies import available, set_to, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.losses import LOSSES
 
@@ -67,10 +67,10 @@ class BatchNormUnderPenalty(Trap):
         without = None
         if "penalty_weight" in LOSSES[controls.loss].uses:
             without = switch(controls, "non_saturating", "a loss without a penalty")
-        return in_order(
+        return available(
             without,
-            put(controls, "r1", 0, "no R1"),
-            put(controls, "r2", 0, "no R2"),
+            set_to(controls, "r1", 0, "no R1"),
+            set_to(controls, "r2", 0, "no R2"),
         )
 
     @staticmethod

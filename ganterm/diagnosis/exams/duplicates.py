@@ -8,8 +8,14 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import cloud, distances, neighbours, once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import (
+    all_finite,
+    cloud,
+    distances,
+    neighbour_distances,
+    once_per_subject,
+)
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 CLOSE = 0.01
 """The quantile of the reals' distances to their nearest others below which fakes are near-
@@ -31,9 +37,9 @@ def closeness(reals: Tensor) -> Closeness | None:
 
     None for fewer than two, where one is not finite, and where all are copies.
     """
-    if len(reals) < 2 or not sound(reals):
+    if len(reals) < 2 or not all_finite(reals):
         return None
-    apart = neighbours(reals)
+    apart = neighbour_distances(reals)
     own = apart[apart > SAME * apart.max()]
     if not len(own):
         return None
@@ -79,13 +85,13 @@ class Duplicates(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of as many fakes as there are reals."""
-        known, fakes = _known(look.subject), cloud(look.fake_features)
-        if known is None or not sound(fakes):
-            return Findings(dict.fromkeys(self.measures, math.nan))
+        known, fakes = _known(context.subject), cloud(context.fake_features)
+        if known is None or not all_finite(fakes):
+            return ExamResult(dict.fromkeys(self.measures, math.nan))
         pairs, share = close_pairs(fakes[: known.samples], known.within)
-        return Findings(
+        return ExamResult(
             {
                 "duplicates": 100 * share,
                 "support": support(known.samples, pairs - known.pairs),
@@ -93,7 +99,7 @@ class Duplicates(Exam):
         )
 
 
-@once
+@once_per_subject
 def _known(subject: Subject) -> Closeness | None:
     return closeness(cloud(subject.real_features))
 

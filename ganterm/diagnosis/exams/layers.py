@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.core.findings import Layer, Measure
-from ganterm.diagnosis.anatomy import described, grouped, layers_of
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.exams.dead import Units
+from ganterm.diagnosis.anatomy import layer_groups, layer_title, layers_of
+from ganterm.diagnosis.dead_units import UnitActivity
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.diagnosis.norms import norms
 
 SAMPLES = 128
@@ -39,13 +39,13 @@ class Layers(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """One pass forward and back for each network; no ``grad`` is touched."""
-        assert look.stakes is not None
-        g, d, subject = look.generator, look.discriminator, look.subject
+        assert context.losses is not None
+        g, d, subject = context.generator, context.discriminator, context.subject
         labels = subject.real_labels
-        with torch.enable_grad(), Units(g) as of_g, Units(d) as of_d:
-            d_loss, g_loss = look.stakes(
+        with torch.enable_grad(), UnitActivity(g) as of_g, UnitActivity(d) as of_d:
+            d_loss, g_loss = context.losses(
                 subject.reals[:SAMPLES], None if labels is None else labels[:SAMPLES]
             )
         told_g = layers("G", g, gradients(g_loss, g), of_g)
@@ -56,7 +56,7 @@ class Layers(Exam):
             "dead_g": 100 * of_g.dead(),
             "dead_d": 100 * of_d.dead(),
         }
-        return Findings(readings, layers=(*told_g, *told_d))
+        return ExamResult(readings, layers=(*told_g, *told_d))
 
 
 def ratio(of_g: float, of_d: float) -> float:
@@ -72,7 +72,7 @@ def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
 
 
 def layers(
-    network: Literal["G", "D"], module: nn.Module, gradients: list[Tensor], units: Units
+    network: Literal["G", "D"], module: nn.Module, gradients: list[Tensor], units: UnitActivity
 ) -> list[Layer]:
     """Norms of each layer's gradient and weights; at most MOST, small ones together.
 
@@ -86,13 +86,13 @@ def layers(
     )
     parts = layers_of(module)
     told = []
-    for group, names in grouped(list(parts), MOST).items():
+    for group, names in layer_groups(list(parts), MOST).items():
         parameters = [parameter for name in names for parameter in parts[name]]
         one = names[0] if len(names) == 1 else None
         told.append(
             Layer(
                 network,
-                described(module, one) if one is not None else f"{group} ({len(names)} layers)",
+                layer_title(module, one) if one is not None else f"{group} ({len(names)} layers)",
                 math.hypot(*(of_gradients[parameter] for parameter in parameters)),
                 math.hypot(*(of_weights[parameter] for parameter in parameters)),
                 units.dead(names),

@@ -8,8 +8,14 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import cloud, distances, neighbours, once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import (
+    all_finite,
+    cloud,
+    distances,
+    neighbour_distances,
+    once_per_subject,
+)
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 K = 5
 """Neighbours, as Naeem et al. 2020 choose."""
@@ -34,7 +40,7 @@ def manifold(fakes: Tensor, reals: Tensor, radii: Tensor, k: int = K) -> Manifol
     """
     apart = distances(fakes, reals)
     of_reals = apart <= radii
-    of_fakes = apart <= neighbours(fakes, k)[:, None]
+    of_fakes = apart <= neighbour_distances(fakes, k)[:, None]
     return Manifold(
         float(of_reals.any(dim=1).double().mean()),
         float(of_fakes.any(dim=0).double().mean()),
@@ -78,14 +84,14 @@ class Covering(Exam):
         """On pictures whose modes nothing else tells: the alarm of collapse goes by it."""
         return subject.classifier is None and not subject.plane
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of as many fakes as there are reals."""
-        reals, radii = _reals(look.subject)
-        fakes = cloud(look.fake_features)[: len(reals)]
-        if radii is None or len(fakes) <= K or not sound(fakes):
-            return Findings(dict.fromkeys(self.measures, math.nan))
+        reals, radii = _reals(context.subject)
+        fakes = cloud(context.fake_features)[: len(reals)]
+        if radii is None or len(fakes) <= K or not all_finite(fakes):
+            return ExamResult(dict.fromkeys(self.measures, math.nan))
         found = manifold(fakes, reals, radii)
-        return Findings(
+        return ExamResult(
             {
                 "precision": 100 * found.precision,
                 "recall": 100 * found.recall,
@@ -95,12 +101,12 @@ class Covering(Exam):
         )
 
 
-@once
+@once_per_subject
 def _reals(subject: Subject) -> tuple[Tensor, Tensor | None]:
     """Reals and their reach; None for too few, not finite, or all of them the same."""
     reals = cloud(subject.real_features)
-    usable = len(reals) > K and sound(reals) and bool((reals != reals[0]).any())
-    return reals, neighbours(reals, K) if usable else None
+    usable = len(reals) > K and all_finite(reals) and bool((reals != reals[0]).any())
+    return reals, neighbour_distances(reals, K) if usable else None
 
 
 EXAMS = (Covering(),)

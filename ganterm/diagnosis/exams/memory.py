@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import once
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.exams.nearest import Near, as_bytes, nearest
+from ganterm.diagnosis.clouds import once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
+from ganterm.diagnosis.nearest import Near, as_bytes, nearest
 
 SAMPLES = 32
 """Fakes looked at; each is compared with every picture."""
@@ -26,7 +26,7 @@ is not done yet, which lie near the data's middle, are not taken for copies: of 
 healthy G on digits none is below 0.77; copies under noise of 0.1 are 0.22, the median."""
 
 
-def copied(near: Near) -> float:
+def share_of_copies(near: Near) -> float:
     """The share of samples that are copies, also of a picture that is there twice, 0..1.
 
     NaN where there are no two pictures to compare.
@@ -36,12 +36,12 @@ def copied(near: Near) -> float:
     return float((near.distances <= COPY * near.seconds).double().mean())
 
 
-def to_others(near: Near) -> Tensor:
+def distances_to_others(near: Near) -> Tensor:
     """How far q samples are from the nearest picture that is not the sample itself, (q,)."""
     return torch.where(near.distances > 0, near.distances, near.seconds)
 
 
-def looked_at(data: Tensor, device: torch.device) -> Tensor:
+def pictures_to_compare(data: Tensor, device: torch.device) -> Tensor:
     """Pictures evenly from all of ``data`` (n, ...), as many as there is time for."""
     most = BYTES if device.type == "cpu" else ACCELERATED * BYTES
     every = math.ceil(data.numel() / most)
@@ -71,27 +71,27 @@ class Memory(Exam):
         """On pictures."""
         return not subject.plane
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of the first fakes."""
-        subject = look.subject
-        fakes = look.fakes[:SAMPLES]
+        subject = context.subject
+        fakes = context.fakes[:SAMPLES]
         device = fakes.device
-        near = nearest(as_bytes(fakes), looked_at(subject.data, device), device)
+        near = nearest(as_bytes(fakes), pictures_to_compare(subject.data, device), device)
         apart = _between_reals(subject)
         ratio = float(near.distances.median()) / apart if 0 < apart < math.inf else math.nan
-        return Findings(
+        return ExamResult(
             {
-                "memorised": 100 * copied(near),
+                "memorised": 100 * share_of_copies(near),
                 "nearest_ratio": ratio,
             }
         )
 
 
-@once
+@once_per_subject
 def _between_reals(subject: Subject) -> float:
     reals = subject.reals[: 2 * SAMPLES]
-    near = nearest(as_bytes(reals), looked_at(subject.data, reals.device), reals.device)
-    return float(to_others(near).median())
+    near = nearest(as_bytes(reals), pictures_to_compare(subject.data, reals.device), reals.device)
+    return float(distances_to_others(near).median())
 
 
 EXAMS = (Memory(),)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure, Scores
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
+from ganterm.diagnosis.ranking import auc
 from ganterm.losses import LOSSES
 
 JUDGED = 256
@@ -23,7 +23,7 @@ SURE = 2.0
 """Standard errors that reals must score above fakes by before a share of that says anything."""
 
 
-class Verdicts(Exam):
+class ScoreExam(Exam):
     """Histograms of D's raw scores, and what they say about D."""
 
     measures: ClassVar = {
@@ -44,14 +44,16 @@ class Verdicts(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of at most JUDGED samples of each kind; packs count as one."""
-        subject, loss = look.subject, LOSSES[look.controls.loss]
-        real = look.judge(subject.reals[:JUDGED], _some(subject.real_labels)).float()
-        fake = look.judge(look.fakes[:JUDGED], _some(look.labels)).float()
+        subject, loss = context.subject, LOSSES[context.controls.loss]
+        real = context.score(subject.reals[:JUDGED], _some(subject.real_labels)).float()
+        fake = context.score(context.fakes[:JUDGED], _some(context.labels)).float()
         held_out = None
         if subject.held_out is not None:
-            held_out = look.judge(subject.held_out[:JUDGED], _some(subject.held_out_labels)).float()
+            held_out = context.score(
+                subject.held_out[:JUDGED], _some(subject.held_out_labels)
+            ).float()
         rank = auc(real, fake)
         both = torch.stack(loss.accuracy(real, fake, rank))
         whole = bool(torch.isfinite(real).all() and torch.isfinite(fake).all())
@@ -61,7 +63,7 @@ class Verdicts(Exam):
         }
         if held_out is not None:
             readings["held_out_gap"] = held_out_gap(real, held_out, fake)
-        return Findings(readings, scores=histograms(look.step, real, fake, held_out))
+        return ExamResult(readings, scores=histograms(context.step, real, fake, held_out))
 
 
 def sign_rate(real: Tensor, fake: Tensor, boundary: float | None) -> float:
@@ -120,4 +122,4 @@ def _some(labels: Tensor | None) -> Tensor | None:
     return None if labels is None else labels[:JUDGED]
 
 
-EXAMS = (Verdicts(),)
+EXAMS = (ScoreExam(),)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import all_finite, once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 128
 """Fakes, and as many reals."""
@@ -70,7 +70,7 @@ def pattern(pictures: Tensor) -> Pattern:
 def usable(pictures: Tensor) -> bool:
     """Whether there is anything in pictures (n, c, h, w) to have a spectrum of."""
     flat = pictures.flatten(2)
-    return bool(len(flat)) and sound(flat) and bool((flat != flat[..., :1]).any())
+    return bool(len(flat)) and all_finite(flat) and bool((flat != flat[..., :1]).any())
 
 
 def checkerboard(fakes: Tensor, reals: Pattern) -> float:
@@ -85,7 +85,7 @@ def checkerboard(fakes: Tensor, reals: Pattern) -> float:
     return float(torch.minimum(ours.beside / reals.beside, ours.whole / reals.whole).max())
 
 
-class Checkerboard(Exam):
+class CheckerboardStrength(Exam):
     """How much a pattern of two or four pixels stands out in the fakes' spectrum."""
 
     measures: ClassVar = {
@@ -101,19 +101,19 @@ class Checkerboard(Exam):
         """On pictures that are not tiny."""
         return not subject.plane and min(subject.reals.shape[-2:]) >= LEAST
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of the first fakes."""
-        reals = _of_reals(look.subject)
+        reals = _of_reals(context.subject)
         # Clamped as a screen does: what lies outside is shown as white or black.
-        fakes = look.fakes[:SAMPLES].clamp(-1, 1)
+        fakes = context.fakes[:SAMPLES].clamp(-1, 1)
         value = math.nan if reals is None else checkerboard(fakes, reals)
-        return Findings({"checkerboard": value})
+        return ExamResult({"checkerboard": value})
 
 
-@once
+@once_per_subject
 def _of_reals(subject: Subject) -> Pattern | None:
     reals = subject.reals[:SAMPLES]
     return pattern(reals) if usable(reals) else None
 
 
-EXAMS = (Checkerboard(),)
+EXAMS = (CheckerboardStrength(),)

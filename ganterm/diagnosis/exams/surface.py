@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Surface
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.losses import LOSSES
 
 SIDE = 64
@@ -28,17 +28,17 @@ class DecisionSurface(Exam):
         """On points, where a score does not depend on a label as well."""
         return subject.plane and subject.real_labels is None
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """One pass of D; where it judges packs, of the same point as often as a pack holds."""
-        subject = look.subject
+        subject = context.subject
         extent = extent_of(subject.reals)
         points = grid(extent, SIDE).to(subject.reals.device)
-        scores = look.judge(points.repeat_interleave(subject.pack, dim=0), None)
-        boundary = LOSSES[look.controls.loss].boundary(
-            look.judge(subject.reals, None), look.judge(look.fakes, None)
+        scores = context.score(points.repeat_interleave(subject.pack, dim=0), None)
+        boundary = LOSSES[context.controls.loss].boundary(
+            context.score(subject.reals, None), context.score(context.fakes, None)
         )
         whole = scores.float().view(SIDE, SIDE).cpu().numpy().astype(np.float32)
-        return Findings(surface=Surface(look.step, whole, extent, boundary))
+        return ExamResult(surface=Surface(context.step, whole, extent, boundary))
 
 
 def extent_of(points: Tensor) -> tuple[float, float, float, float]:

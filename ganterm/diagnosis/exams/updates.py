@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 
-class _Kept(NamedTuple):
+class _Weights(NamedTuple):
     step: int
     g: Tensor
     d: Tensor
@@ -35,20 +35,20 @@ class UpdateRatios(Exam):
     }
 
     def __init__(self) -> None:
-        self._kept: _Kept | None = None
+        self._before: _Weights | None = None
 
     def fits(self, subject: Subject) -> bool:
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Since the last take; nothing where there was none."""
-        now = _Kept(look.step, _flat(look.generator), _flat(look.discriminator))
-        before, self._kept = self._kept, now
+        now = _Weights(context.step, _flat(context.generator), _flat(context.discriminator))
+        before, self._before = self._before, now
         if before is None or now.step <= before.step:
-            return Findings()
+            return ExamResult()
         steps = now.step - before.step
-        return Findings(
+        return ExamResult(
             {
                 "update_ratio_g": update_ratio(before.g, now.g, steps),
                 "update_ratio_d": update_ratio(before.d, now.d, steps),

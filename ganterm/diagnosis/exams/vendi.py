@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import cloud, distances, once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import all_finite, cloud, distances, once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 192
 """Fakes, and as many reals: the eigenvalues cost the cube of it."""
@@ -40,7 +40,7 @@ def median_distance(points: Tensor) -> float:
     return float(apart[tuple(torch.triu_indices(len(points), len(points), 1))].median())
 
 
-class Known(NamedTuple):
+class Reference(NamedTuple):
     """What there is to know of n reals: the kernel's width, and their own score."""
 
     samples: int
@@ -48,33 +48,33 @@ class Known(NamedTuple):
     score: float
 
 
-def known(reals: Tensor) -> Known | None:
+def reference(reals: Tensor) -> Reference | None:
     """Of reals (n, width); None where they are fewer than two, not finite or mostly the same."""
-    if len(reals) < 2 or not sound(reals):
+    if len(reals) < 2 or not all_finite(reals):
         return None
     width = NEAR * median_distance(reals)
-    return Known(len(reals), width, vendi_score(alike(reals, width))) if width > 0 else None
+    return Reference(len(reals), width, vendi_score(alike(reals, width))) if width > 0 else None
 
 
-def relative_vendi(fakes: Tensor, reals: Known | None) -> float:
+def relative_vendi(fakes: Tensor, reals: Reference | None) -> float:
     """The Vendi score of fakes (n, width) in % of that of as many reals.
 
     The kernel is as wide for the fakes as for the reals. NaN where the reals say nothing, where
     there are fewer fakes than they were, and where a fake is not finite.
     """
-    if reals is None or len(fakes) < reals.samples or not sound(fakes):
+    if reals is None or len(fakes) < reals.samples or not all_finite(fakes):
         return math.nan
     return 100 * vendi_score(alike(fakes[: reals.samples], reals.width)) / reals.score
 
 
-@once
-def _pixels(subject: Subject) -> Known | None:
-    return known(cloud(subject.reals[:SAMPLES]))
+@once_per_subject
+def _pixels(subject: Subject) -> Reference | None:
+    return reference(cloud(subject.reals[:SAMPLES]))
 
 
-@once
-def _features(subject: Subject) -> Known | None:
-    return known(cloud(subject.real_features[:SAMPLES]))
+@once_per_subject
+def _features(subject: Subject) -> Reference | None:
+    return reference(cloud(subject.real_features[:SAMPLES]))
 
 
 class Vendi(Exam):
@@ -93,10 +93,10 @@ class Vendi(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of SAMPLES fakes."""
-        fakes = cloud(look.fakes[:SAMPLES])
-        return Findings({"vendi_pixels": relative_vendi(fakes, _pixels(look.subject))})
+        fakes = cloud(context.fakes[:SAMPLES])
+        return ExamResult({"vendi_pixels": relative_vendi(fakes, _pixels(context.subject))})
 
 
 class VendiOfFeatures(Exam):
@@ -112,10 +112,10 @@ class VendiOfFeatures(Exam):
         """On pictures: points are their own features."""
         return not subject.plane
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Of SAMPLES fakes."""
-        fakes = cloud(look.fake_features[:SAMPLES])
-        return Findings({"vendi_features": relative_vendi(fakes, _features(look.subject))})
+        fakes = cloud(context.fake_features[:SAMPLES])
+        return ExamResult({"vendi_features": relative_vendi(fakes, _features(context.subject))})
 
 
 EXAMS = (Vendi(), VendiOfFeatures())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganterm.networks.autoencoder import AutoencoderDiscriminator
 from ganterm.networks.modules.blocks import activation
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.networks.options import Activation
 
 
@@ -29,13 +29,13 @@ class Autoencoder(nn.Module):
             out.append(nn.Tanh())
         self.decoder = nn.Sequential(*_layers(inner_widths, options.activation), *out)
 
-    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Judged:
+    def forward(self, samples: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """Scores (batch,), at most 0, and code (batch, n); ``labels`` are of no use to it."""
         flat = samples.flatten(1)
         code = self.encoder(flat)
         difference = self.decoder(code) - flat
         error = difference.square() if self.error == "mse" else difference.abs()
-        return Judged(-error.mean(1), code=code)
+        return DiscriminatorOutput(-error.mean(1), code=code)
 
 
 def _layers(widths: Sequence[int], name: Activation) -> list[nn.Module]:

@@ -44,7 +44,7 @@ _FILLER = b"\x5a" * 1024
 
 
 @dataclass(frozen=True)
-class Look:
+class PictureOptions:
     """How pictures are read: ``DataSection``'s options, as far as they say so."""
 
     side: int
@@ -53,13 +53,13 @@ class Look:
     reading: int = 2
 
     @classmethod
-    def of(cls, options: DataSection) -> Look:
+    def of(cls, options: DataSection) -> PictureOptions:
         """As the options say; in colour and with all bits where they leave it open."""
         return cls(options.side, options.channels or 3, options.bits or 16, options.reading)
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedPicture:
     """``pixels``: uint8 (channels, side, side). ``grey``: whether its channels are all alike.
 
     ``highest``: the largest value of a 16-bit picture, -1 for any other. ``mark``: of the file's
@@ -86,18 +86,19 @@ def warned(reading: int) -> Iterator[None]:
         yield
 
 
-def read(root: Path, name: str, look: Look) -> Picture:
+def read(root: Path, name: str, decoding: PictureOptions) -> DecodedPicture:
     """The picture ``name`` below ``root`` (resolved).
 
-    Turned as its EXIF says, then the largest square in its middle, resized with Lanczos' filter,
-    which also smooths what gets smaller. RGB or grey, transparency left out, of 16-bit grey the
-    upper 8 of ``look.bits`` bits, the first frame of several. BrokenSample says why there is none;
-    Unreachable where that may not be the file's own fault. Call it within ``warned``.
+    The picture is turned as its EXIF says and cut to the largest square in its middle. A Lanczos
+    filter resizes it, which also smooths what gets smaller. The result is RGB or grey without
+    transparency. A 16-bit grey picture keeps the upper 8 of ``decoding.bits`` bits; an animation
+    keeps its first frame. BrokenSample says why a file gives no picture; Unreachable says that the
+    fault may not be the file's own. Call this function within ``warned``.
     """
     with _opened(root, name) as file:
         about = os.fstat(file.fileno())
         try:
-            if look.reading == 1:
+            if decoding.reading == 1:
                 mark = hashlib.blake2b(digest_size=8)
                 while part := file.read(1 << 20):
                     mark.update(part)
@@ -110,7 +111,7 @@ def read(root: Path, name: str, look: Look) -> Picture:
                 mark = hashlib.blake2b(content.data, digest_size=8)
                 upright = _upright(content)
                 mark.update(b"%d" % upright.info["turned"])
-            square, highest = _square(upright, look)
+            square, highest = _square(upright, decoding)
         except BrokenSample:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -125,9 +126,9 @@ def read(root: Path, name: str, look: Look) -> Picture:
             raise BrokenSample(str(error) or type(error).__name__) from None
     pixels = np.asarray(square).transpose(2, 0, 1)
     grey = bool((pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all())
-    if look.channels == 1:
+    if decoding.channels == 1:
         pixels = np.asarray(square.convert("L"))[None]
-    return Picture(pixels, grey, highest, mark.hexdigest(), about.st_size, about.st_mtime_ns)
+    return DecodedPicture(pixels, grey, highest, mark.hexdigest(), about.st_size, about.st_mtime_ns)
 
 
 def _opened(root: Path, name: str) -> BinaryIO:
@@ -194,7 +195,7 @@ def _check_size(image: Image.Image) -> None:
         raise BrokenSample(_TOO_LARGE)
 
 
-def _square(image: Image.Image, look: Look) -> tuple[Image.Image, int]:
+def _square(image: Image.Image, decoding: PictureOptions) -> tuple[Image.Image, int]:
     """The middle, resized, RGB, and the largest value of a 16-bit picture or -1."""
     width, height = image.size
     cut = min(width, height)
@@ -207,11 +208,11 @@ def _square(image: Image.Image, look: Look) -> tuple[Image.Image, int]:
         if highest > 0xFFFF or values.min() < 0:
             raise BrokenSample("values of 32 bits; save it with 8 or 16")
         # PIL itself would cut 16-bit grey off at 255.
-        shown = np.minimum((values << 8) >> look.bits, 255)
+        shown = np.minimum((values << 8) >> decoding.bits, 255)
         middle = Image.fromarray(shown.astype(np.uint8))
     elif middle.mode == "F":
         raise BrokenSample("values of 32 bits; save it with 8 or 16")
     # A palette with several transparent colours warns on its way to RGB unless alpha comes along.
     middle = middle.convert("RGBA") if middle.mode == "P" else middle
-    square = middle.convert("RGB").resize((look.side, look.side), Image.Resampling.LANCZOS)
+    square = middle.convert("RGB").resize((decoding.side, decoding.side), Image.Resampling.LANCZOS)
     return square, highest
