@@ -150,7 +150,7 @@ def test_a_job_in_the_background_trains_unseen_and_comes_to_the_foreground(
     shell.press("q")
     shell.until(lambda t: "End this run?" in t.text)
     shell.press("s")
-    shell.until(lambda t: "all of it in" in t.text)
+    shell.until(lambda t: b"all of it in" in t.raw[seen:])
     assert shell.say(MODES) == shell.modes
     assert shell.say("jobs -p") == ""
     assert_restored_modes(shell)
