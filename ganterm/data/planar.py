@@ -1,4 +1,4 @@
-"""Points along curves in the plane: no modes to count, but shapes to follow."""
+"""Points along curves in the plane: moons, a spiral and a swiss roll."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layers a network has, and how they are called."""
+"""The layers of a network, and their titles."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 
 def layers_of(network: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The modules with parameters of their own, by dotted name, in order of definition.
+    """The parameters of each module that has its own, by dotted name, in order of definition.
 
-    What a parametrisation (spectral norm) keeps of a weight is its layer's.
+    Parameters of a parametrisation (spectral norm) belong to its layer.
     """
-    found: dict[str, list[nn.Parameter]] = {}
+    layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         owner = re.sub(r"(^|\.)parametrizations\..*", "", name.rpartition(".")[0])
-        found.setdefault(owner, []).append(parameter)
-    return found
+        layers.setdefault(owner, []).append(parameter)
+    return layers
 
 
 def layer_title(network: nn.Module, name: str) -> str:
@@ -40,9 +40,9 @@ def layer_title(network: nn.Module, name: str) -> str:
 
 
 def layer_groups(names: Sequence[str], most: int) -> dict[str, list[str]]:
-    """Dotted names in at most ``most`` groups: by the longest beginnings that are few enough.
+    """Dotted names in at most ``most`` groups, by their longest common beginnings.
 
-    Where even the first parts are too many, neighbours go together, called "first .. last".
+    Where even the first parts are too many, neighbours form a group called "first .. last".
     """
     for depth in range(max((name.count(".") + 1 for name in names), default=0), 0, -1):
         groups: dict[str, list[str]] = {}

@@ -56,8 +56,8 @@ class _Stages(NetworkOptions):
 class R3GANGenerator(_Stages, GeneratorOptions):
     """A learnt 4 x 4 picture (7 x 7 for 28 pixels) that z weights and each later stage doubles.
 
-    ``widths``: channels of each stage, the smallest pictures first. ``blocks``: residual blocks
-    in a stage. ``expansion``: how much wider a block is inside. ``cardinality``: groups of its 3 x 3
+    ``widths``: channels of each stage, the smallest pictures first. ``blocks``: residual blocks in
+    a stage. ``expansion``: how much wider a block is inside. ``cardinality``: groups of its 3 x 3
     convolution, one number for each stage. The defaults are the paper's for CIFAR-10. The output
     has no bounds.
     """

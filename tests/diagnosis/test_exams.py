@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ganterm.core.controls import Controls
+from ganterm.diagnosis.alarms.oscillation import oscillation
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.clouds import cloud, distances, neighbour_distances, once_per_subject
 from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, Subject
@@ -32,7 +33,6 @@ from ganterm.diagnosis.exams.memory import (
     pictures_to_compare,
     share_of_copies,
 )
-from ganterm.diagnosis.exams.oscillation import hopping, oscillation
 from ganterm.diagnosis.exams.spectrum import CheckerboardStrength, line_spectrum
 from ganterm.diagnosis.exams.values import Range, values
 from ganterm.diagnosis.exams.vendi import Vendi, alike, reference, relative_vendi, vendi_score
@@ -536,27 +536,3 @@ def test_what_cannot_swing_does_not() -> None:
     holed[::50] = np.inf
     assert oscillation(holed) > 0.7
     assert oscillation(swing(8).astype(np.float32) * np.float32(1e38)) > 0.9
-
-
-@given(st.integers(2, 12), st.sampled_from([100, 512, 5000]), st.integers(0, 9))
-def test_chance_is_no_hopping(modes: int, samples: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    likely = random.dirichlet(np.ones(modes))
-    shares = random.multinomial(samples, likely, size=60) / samples
-    assert hopping(shares, samples) < 0.02
-
-
-def test_hopping_is_what_moves_from_mode_to_mode() -> None:
-    one, other = np.eye(2)
-    assert hopping(np.array([one, other] * 5), 512) == pytest.approx(1, abs=0.04)
-    assert hopping(np.array([one] * 5), 512) == 0
-    half = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]] * 10)
-    noisy = np.random.default_rng(0).multinomial(512, half) / 512
-    assert hopping(noisy, 512) == pytest.approx(0.5, abs=0.03)
-
-
-def test_rounds_without_a_sample_on_any_mode_say_nothing() -> None:
-    one, none = np.eye(3)[0], np.zeros(3)
-    assert hopping(np.array([one, none, one, none]), 512) == 0
-    assert math.isnan(hopping(np.array([one, none]), 512))
-    assert math.isnan(hopping(np.empty((0, 3)), 512))

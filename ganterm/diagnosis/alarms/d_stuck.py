@@ -1,4 +1,4 @@
-"""A D that takes fakes for reals and does not learn better."""
+"""A D that scores fakes above reals and does not improve."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_sin
 FOOLED = 0.25
 """AUC below which fakes score above reals nearly always."""
 CLEAR = 0.4
+"""AUC from which a raised alarm is cleared."""
 LASTING = 8
+"""Blocks of rows in a row that must be below the bound."""
 
 
 class StuckD(Rule):
-    """D's ranking stays upside down: G fools it, with whatever."""
+    """D ranks fakes above reals for long."""
 
     name = "d_stuck"
     title = "G fools a stuck D"
@@ -24,7 +26,7 @@ class StuckD(Rule):
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the AUC of the rows, which means the same for every loss."""
+        """Judge the AUC of the rows, which means the same for every loss."""
         steps, (auc, g_loss) = block_medians(record, "d_auc", "g_loss")
         if len(steps) < LASTING or not np.isfinite(auc[-1]):
             return None
@@ -40,7 +42,7 @@ class StuckD(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """A G that does not run ahead, a quicker D, then a slower G."""
+        """Stop G from running ahead, speed D up, then slow G down."""
         controls = record.controls
         g_ahead = controls.l > controls.k
         catch_up = None

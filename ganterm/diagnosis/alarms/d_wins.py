@@ -1,4 +1,4 @@
-"""A D that is always right, and a G that gets nothing out of it."""
+"""A D that is always right, so that G has nothing to learn from."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from ganterm.diagnosis.trends import STEPS_PER_ROUND, Flags, block_medians, last
 from ganterm.losses import LOSSES
 
 RIGHT = 0.995
-"""AUC from which D is right about nearly every pair, for any loss."""
+"""AUC from which D ranks nearly every pair rightly, for any loss."""
 CLEAR = 0.98
+"""AUC below which a raised alarm is cleared."""
 ERRORS = 0.01
-"""D's share of errors under which samples are ruined nearly always, where errors mean anything."""
+"""Share of errors below which samples are mostly ruined, where a loss has a threshold."""
 FADED = 0.05
-"""G's gradient in shares of what it was: below it is vanishing."""
+"""Share of its usual size below which G's gradient has vanished."""
 LASTING = 12
+"""Blocks of rows in a row for which D must win."""
 
 
 class WinningD(Rule):
-    """D tells all fakes, and either G's gradient fades or D hardly errs at all, for long."""
+    """D recognises all fakes, and G's gradient fades or D hardly errs, for long."""
 
     name = "d_wins"
     title = "D is overpowering"
@@ -32,7 +34,7 @@ class WinningD(Rule):
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the rows: the AUC; D's errors where the loss has a threshold; G's gradient."""
+        """Judge the rows: the AUC, D's errors where the loss has a threshold, and G's gradient."""
         metrics = ("d_auc", "d_acc_real", "d_acc_fake", "grad_norm_g", "g_loss")
         steps, values = block_medians(record, *metrics)
         if len(steps) < LASTING or not np.isfinite(values[:, -1]).all():
@@ -81,14 +83,14 @@ class WinningD(Rule):
 
     @staticmethod
     def _hardly_errs(record: Record, values: Values) -> Flags:
-        """Where D's share of errors is under ERRORS; nowhere for a loss without a threshold."""
+        """Flags of blocks in which D's errors are below ERRORS; none without a threshold."""
         if LOSSES[record.controls.loss].threshold is None:
             return np.zeros(values.shape[1], bool)
         return 1 - (values[1] + values[2]) / 2 < ERRORS
 
 
 def _usual(gradient: Values) -> float:
-    """What G's gradient was at its better times: the upper quartile of its blocks; NaN without."""
+    """The usual size of G's gradient: the upper quartile of its blocks; NaN without any."""
     known = gradient[np.isfinite(gradient)]
     return float(np.quantile(known, 0.75)) if len(known) else math.nan
 

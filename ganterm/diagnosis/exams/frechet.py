@@ -1,4 +1,4 @@
-"""How far fakes as a whole are from reals, in features: Frechet distance and KID."""
+"""The distance of fakes as a whole from reals, in features: Frechet distance and KID."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganterm.diagnosis.clouds import all_finite, cloud, once_per_subject
 from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, ExamResult, Subject
 
 CFID = "cfid"
-"""The Frechet distance in the features of ganterm's own classifier."""
+"""Name of the Frechet distance in the features of ganterm's own classifier."""
 
 
 class Moments(NamedTuple):
@@ -27,7 +27,7 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor) -> Moments:
-    """Of features (n, width), n >= 2, float64; the covariance over n - 1."""
+    """The moments of features (n, width), n >= 2, float64; the covariance over n - 1."""
     mean = features.mean(dim=0)
     away = features - mean
     covariance = away.T @ away / (len(features) - 1)
@@ -78,13 +78,13 @@ def _kernel(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 class Distance(Exam):
-    """Frechet distance and KID of as many fakes as there are reals; by what features differs."""
+    """Frechet distance and KID of as many fakes as there are reals, in some features."""
 
     names: ClassVar[tuple[str, str, str]]
-    """Of the Frechet distance, of its floor, and of the KID."""
+    """Names of the Frechet distance, of its floor, and of the KID."""
 
     def take(self, context: ExamContext) -> ExamResult:
-        """All three; NaN with fewer than two reals, or where a feature is not finite."""
+        """Measure all three; NaN with fewer than two reals, or where a feature is not finite."""
         known, fakes = _of_reals(context.subject), cloud(context.fake_features)
         if known is None or len(fakes) < 2 or not all_finite(fakes):
             return ExamResult(dict.fromkeys(self.names, math.nan))
@@ -96,8 +96,11 @@ class Distance(Exam):
 
 
 class _RealStatistics(NamedTuple):
-    """``scale``: root mean square of the reals' features, by which the kernel distance has all of
-    them divided, since it would else depend on the network's scale to the sixth power."""
+    """What the exam knows of the reals.
+
+    ``scale``: root mean square of their features. The kernel distance divides all features by it;
+    it would otherwise depend on the network's scale to the sixth power.
+    """
 
     reals: Tensor
     moments: Moments
@@ -136,7 +139,7 @@ def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, 
 
 
 class ByClassifier(Distance):
-    """In the features of ganterm's own classifier."""
+    """Distances in the features of ganterm's own classifier."""
 
     names = (CFID, "cfid_floor", "kid")
     measures: ClassVar = _measures(names, "c", "the features of ganterm's own classifier")
@@ -147,7 +150,7 @@ class ByClassifier(Distance):
 
 
 class ByRandomNetwork(Distance):
-    """In the features of a fixed network of random weights."""
+    """Distances in the features of a fixed network of random weights."""
 
     names = ("rfid", "rfid_floor", "kid")
     measures: ClassVar = _measures(names, "r", "the features of a fixed network of random weights")

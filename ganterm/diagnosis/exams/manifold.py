@@ -1,4 +1,4 @@
-"""How well fakes and reals cover each other, without labels: precision, recall and their heirs."""
+"""How well fakes and reals cover each other, without labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ganterm.diagnosis.clouds import (
 from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 K = 5
-"""Neighbours, as Naeem et al. 2020 choose."""
+"""Number of neighbours, as Naeem et al. 2020 choose it."""
 
 
 class Manifold(NamedTuple):
-    """Shares 0..1, but for the density, which has no upper bound and is 1 for the data's own."""
+    """Shares 0..1, except the density, which has no upper bound and is 1 for the data's own."""
 
     precision: float
     recall: float
@@ -50,16 +50,16 @@ def manifold(fakes: Tensor, reals: Tensor, radii: Tensor, k: int = K) -> Manifol
 
 
 def expected_coverage(fakes: int, reals: int, k: int = K) -> float:
-    """The mean coverage of reals by as good as themselves, whatever they are (Naeem et al. 2020).
+    """The mean coverage of reals by samples of the same distribution (Naeem et al. 2020).
 
-    That not all of a real's k nearest among the others and the fakes are reals; near 1 - 2^-k for
-    as many fakes as reals.
+    It is one minus the chance that all k nearest neighbours of a real, among the other reals and
+    the fakes, are reals; near 1 - 2^-k for as many fakes as reals.
     """
     return 1 - math.prod((reals - i) / (fakes + reals - i) for i in range(1, k + 1))
 
 
 class Covering(Exam):
-    """The four of ``manifold`` in feature space; for points, in the plane."""
+    """The four shares of ``manifold``, in feature space; for points, in the plane."""
 
     measures: ClassVar = {
         "precision": Measure(
@@ -81,11 +81,11 @@ class Covering(Exam):
         return True
 
     def comes_first(self, subject: Subject) -> bool:
-        """On pictures whose modes nothing else tells: the alarm of collapse goes by it."""
+        """On pictures without a classifier, where the alarm of collapse judges by it."""
         return subject.classifier is None and not subject.plane
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Of as many fakes as there are reals."""
+        """Measure as many fakes as there are reals."""
         reals, radii = _reals(context.subject)
         fakes = cloud(context.fake_features)[: len(reals)]
         if radii is None or len(fakes) <= K or not all_finite(fakes):
@@ -103,7 +103,7 @@ class Covering(Exam):
 
 @once_per_subject
 def _reals(subject: Subject) -> tuple[Tensor, Tensor | None]:
-    """Reals and their reach; None for too few, not finite, or all of them the same."""
+    """The reals and their radii; None for too few, not finite, or identical ones."""
     reals = cloud(subject.real_features)
     usable = len(reals) > K and all_finite(reals) and bool((reals != reals[0]).any())
     return reals, neighbour_distances(reals, K) if usable else None

@@ -1,4 +1,4 @@
-"""How well samples cover the modes of the data, where these are known."""
+"""How well samples cover the modes of the data, where the modes are known."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from ganterm.diagnosis.clouds import cloud
 from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, ExamResult, Subject
 
 FOUND = 0.1
-"""A mode counts as found from this share of what the data have of it: the classifier's errors and
-stray points put a sample or two into modes that G never makes."""
+"""Share of the data's share from which a mode counts as found.
+
+Errors of the classifier and stray points put a sample or two into modes that G never produces.
+"""
 SURE = 0.5
-"""Least confidence at which the classifier's word counts (joint, for stacked digits)."""
+"""Least confidence at which the classifier's class counts (joint, for stacked digits)."""
 
 
 class Coverage(NamedTuple):
@@ -61,9 +63,10 @@ def divergence(counts: Tensor, prior: Tensor) -> float:
 
 
 def floor(modes: int, samples: int) -> float:
-    """What ``divergence`` gives for samples of the data themselves, in nats: (m - 1) / 2n.
+    """The ``divergence`` of samples of the data themselves, in nats: (m - 1) / 2n.
 
-    The histogram's noise alone; the mean of the likelihood-ratio statistic (Wilks 1938) over 2n.
+    It comes from the histogram's noise: the mean of the likelihood-ratio statistic (Wilks 1938)
+    over 2n.
     """
     return (modes - 1) / (2 * samples)
 

@@ -15,11 +15,11 @@ from ganterm.losses import LOSSES
 SIDE = 64
 """Points of the grid in each direction; a terminal shows no more."""
 MARGIN = 0.25
-"""What is shown beyond the data on each side, as a share of their width and height."""
+"""Margin around the data on each side, as a share of their width and height."""
 
 
 class DecisionSurface(Exam):
-    """What D makes of every place of the plane; in every round, as it costs a few milliseconds."""
+    """D's scores over the plane, in every round, since they take a few milliseconds."""
 
     first = True
     measures: ClassVar = {}
@@ -29,7 +29,7 @@ class DecisionSurface(Exam):
         return subject.plane and subject.real_labels is None
 
     def take(self, context: ExamContext) -> ExamResult:
-        """One pass of D; where it judges packs, of the same point as often as a pack holds."""
+        """Score a grid in one pass of D; a pack holds copies of one point."""
         subject = context.subject
         extent = extent_of(subject.reals)
         points = grid(extent, SIDE).to(subject.reals.device)

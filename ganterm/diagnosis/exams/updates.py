@@ -18,11 +18,11 @@ class _Weights(NamedTuple):
 
 
 class UpdateRatios(Exam):
-    """Movement of the weights in a step, as a share of their norm, between two takes of this.
+    """Movement of the weights in a step as a share of their norm, since the last measurement.
 
-    About 1e-3 is usual for one update (Karpathy, Stanford CS231n notes, 2015). Steps that go to
-    and fro cancel, so that this is at most the mean of the single steps, and less the longer ago
-    the take before was.
+    About 1e-3 is usual for one update (Karpathy, Stanford CS231n notes, 2015). Steps to and fro
+    cancel, so this is at most the mean of the single steps, and less the longer ago the last
+    measurement was.
     """
 
     measures: ClassVar = {
@@ -42,7 +42,7 @@ class UpdateRatios(Exam):
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Since the last take; nothing where there was none."""
+        """Measure since the last time; nothing the first time."""
         now = _Weights(context.step, _flat(context.generator), _flat(context.discriminator))
         before, self._before = self._before, now
         if before is None or now.step <= before.step:

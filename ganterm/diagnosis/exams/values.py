@@ -1,4 +1,4 @@
-"""What values G's samples have at all: their range, and samples that are blank or not finite."""
+"""The range of G's samples, and samples that are blank or not finite."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ganterm.diagnosis.clouds import once_per_subject
 from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 128
-"""Fakes looked at."""
+"""Number of fakes."""
 BLANK = 1 / 255
-"""A picture whose values, of a range of 2, are closer than half a grey level to one is blank."""
+"""Largest spread of a blank picture's values: half a grey level, for a range of 2."""
 
 
 class ValueSummary(NamedTuple):
@@ -28,7 +28,7 @@ class ValueSummary(NamedTuple):
 
 
 def values(samples: Tensor) -> ValueSummary:
-    """Of samples (n, ...), n >= 1, as G made them; one that is not finite is not blank."""
+    """Summarise samples (n, ...), n >= 1; a sample that is not finite is not blank."""
     flat = samples.flatten(1).float()
     finite = flat.isfinite()
     whole = finite.all(dim=1)
@@ -55,7 +55,7 @@ class Range(Exam):
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Of fakes as G makes them; a point cannot be blank."""
+        """Measure fakes as G returns them; a point cannot be blank."""
         found = values(context.generate(SAMPLES)[0])
         low, high = _range(context.subject)
         readings = {

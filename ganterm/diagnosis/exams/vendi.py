@@ -1,4 +1,4 @@
-"""How many different samples there are, in effect: the Vendi score."""
+"""The effective number of different samples: the Vendi score."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from ganterm.diagnosis.clouds import all_finite, cloud, distances, once_per_subj
 from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 192
-"""Fakes, and as many reals: the eigenvalues cost the cube of it."""
+"""Number of fakes, and of reals: the eigenvalues cost its cube."""
 NEAR = 0.5
-"""The kernel's width, in median distances of the reals: two reals are exp(-2) = 14 % alike in the
-median, so that samples count as others where reals do, and alike only where they nearly are."""
+"""The kernel's width in median distances of the reals.
+
+Two reals at the median distance are then exp(-2) = 14 % alike, so samples count as different where
+reals do.
+"""
 
 
 def vendi_score(kernel: Tensor) -> float:
@@ -30,18 +33,18 @@ def vendi_score(kernel: Tensor) -> float:
 
 
 def alike(points: Tensor, width: float) -> Tensor:
-    """exp(-d^2 / 2 width^2) of all pairs of points (n, d): 1 for the same, 0 for far away ones."""
+    """exp(-d^2 / 2 width^2) of all pairs of points (n, d): 1 for the same, 0 far away."""
     return distances(points, points).div_(width).square_().mul_(-0.5).exp_()
 
 
 def median_distance(points: Tensor) -> float:
-    """Of all pairs of two or more points; NaN of fewer."""
+    """The median distance of all pairs of two or more points; NaN of fewer."""
     apart = distances(points, points)
     return float(apart[tuple(torch.triu_indices(len(points), len(points), 1))].median())
 
 
 class Reference(NamedTuple):
-    """What there is to know of n reals: the kernel's width, and their own score."""
+    """What is known of n reals: the kernel's width, and their own score."""
 
     samples: int
     width: float
@@ -49,7 +52,7 @@ class Reference(NamedTuple):
 
 
 def reference(reals: Tensor) -> Reference | None:
-    """Of reals (n, width); None where they are fewer than two, not finite or mostly the same."""
+    """The reference of reals (n, width); None for fewer than two, not finite, or mostly equal."""
     if len(reals) < 2 or not all_finite(reals):
         return None
     width = NEAR * median_distance(reals)
@@ -59,8 +62,8 @@ def reference(reals: Tensor) -> Reference | None:
 def relative_vendi(fakes: Tensor, reals: Reference | None) -> float:
     """The Vendi score of fakes (n, width) in % of that of as many reals.
 
-    The kernel is as wide for the fakes as for the reals. NaN where the reals say nothing, where
-    there are fewer fakes than they were, and where a fake is not finite.
+    The kernel has the width of the reals. NaN where the reals give no reference, where there are
+    fewer fakes than reals, and where a fake is not finite.
     """
     if reals is None or len(fakes) < reals.samples or not all_finite(fakes):
         return math.nan
@@ -94,7 +97,7 @@ class Vendi(Exam):
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Of SAMPLES fakes."""
+        """Measure SAMPLES fakes."""
         fakes = cloud(context.fakes[:SAMPLES])
         return ExamResult({"vendi_pixels": relative_vendi(fakes, _pixels(context.subject))})
 
@@ -113,7 +116,7 @@ class VendiOfFeatures(Exam):
         return not subject.plane
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Of SAMPLES fakes."""
+        """Measure SAMPLES fakes."""
         fakes = cloud(context.fake_features[:SAMPLES])
         return ExamResult({"vendi_features": relative_vendi(fakes, _features(context.subject))})
 

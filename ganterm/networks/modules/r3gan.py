@@ -1,8 +1,8 @@
 """The layers of R3GAN (Huang et al. 2024, arXiv 2501.05441, section 3 and appendix).
 
-No norm anywhere: first weights are N(0, gain^2 / fan_in) and each block begins as the identity
-(Fixup, Zhang et al. 2019), so that depth does not blow up the variance. The convolutions have a
-bias only where an activation follows.
+There are no norms. First weights are N(0, gain^2 / fan_in) and each block begins as the identity
+(Fixup, Zhang et al. 2019), so that depth does not increase the variance. A convolution has a bias
+only where an activation follows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ L = TypeVar("L", nn.Conv2d, nn.Linear)
 class Stage(NamedTuple):
     """Residual blocks at one picture size.
 
-    ``width``: channels. ``groups``: of each block's 3 x 3 convolution. ``expansion``: how much wider
-    a block is inside. ``blocks``: how many there are.
+    ``width``: channels. ``groups``: of each block's 3 x 3 convolution. ``expansion``: how much
+    wider a block is inside. ``blocks``: how many there are.
     """
 
     width: int
@@ -69,14 +69,14 @@ class Halved(nn.Module):
         self.register_buffer("kernel", torch.outer(line, line)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, channels, n, n) to (batch, channels, n/2, n/2); the border is padded with 0."""
+        """Map (batch, channels, n, n) to (batch, channels, n/2, n/2); the border counts as 0."""
         channels = x.shape[1]
         kernel = self.kernel.expand(channels, -1, -1, -1)
         return functional.conv2d(x, kernel, stride=2, padding=1, groups=channels)
 
 
 class Basis(nn.Module):
-    """A learnt picture of ``start`` x ``start`` whose channels the noise (batch, latent) weights."""
+    """A learnt picture of ``start`` x ``start``; noise (batch, latent) weights its channels."""
 
     def __init__(self, latent: int, width: int, start: int) -> None:
         super().__init__()
