@@ -27,6 +27,8 @@ PAGES = {
     page: page.read_text()
     for page in (
         ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
         ROOT / "presets" / "README.md",
         *sorted((ROOT / "ganterm" / "docs").glob("*.md")),
     )
@@ -123,10 +125,20 @@ def test_every_link_leads_to_a_file_that_is_there() -> None:
     for page, text in PAGES.items():
         links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text.replace("\n", " "))
         for link in links:
+            if link.startswith("https://"):
+                continue
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
     linked = set(re.findall(r"\((ganterm/docs/[a-z]+\.md)\)", README))
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "docs"}
     assert linked == pages
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    """After a move: say the new place in the page."""
+    for page, text in PAGES.items():
+        names = re.findall(r"`((?:ganterm|tests|presets|\.ci)/[\w./]+)`", text)
+        for name in names:
+            assert (ROOT / name).exists(), f"{page.relative_to(ROOT)}: {name}"
 
 
 def test_the_two_commands_stand_on_top_and_ci_calls_the_second() -> None:
