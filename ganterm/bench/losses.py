@@ -1,4 +1,4 @@
-"""Every loss on the full MNIST, measured: ``python -m ganterm.bench.losses --data-dir FOLDER``.
+"""Every loss on the full MNIST, measured: ``ganterm bench losses --data-dir FOLDER``.
 
 The same networks, optimizer and rates for all that judge by scores, tuned for none; what a loss
 cannot do without stands in ``NEEDS``. Losses whose D is an autoencoder run with their preset. Each
@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import statistics
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,9 +154,9 @@ def _spread(values: list[float], form: str) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.losses", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command with these words, or with those of the command line."""
+    parser = argparse.ArgumentParser(prog="ganterm bench losses", description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=sorted(STEPS), default=["mlp", "dcgan"])
     parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES))
     parser.add_argument("--seeds", type=int, help="default: 3 of mlp, 1 of dcgan")
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("loss_table.jsonl"))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: the table alone")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     lines = []
     if args.out.exists():
         lines = [json.loads(line) for line in args.out.read_text().splitlines()]

@@ -9,7 +9,9 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -215,23 +217,58 @@ def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: f
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
-@cli.command(
+def _overhead_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `ganterm bench` and `ganterm bench overhead`."""
+    for option in (
+        click.option("--starts", type=click.IntRange(1, 100), default=6, help="Starts of each."),
+        click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn."),
+        click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each."),
+        click.option("--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE"),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.group(
     "bench",
+    invoke_without_command=True,
     help="What the dashboard costs here, and the training speed, as ratios measured side by side.",
 )
-@click.option(
-    "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
-)
-@click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each program.")
-@click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn.")
-@click.option(
-    "--starts", type=click.IntRange(1, 100), default=6, help="Starts that share the turns."
-)
-def bench_command(preset: str, rounds: int, seconds: float, starts: int) -> None:
+@_overhead_options
+@click.pass_context
+def bench_command(ctx: click.Context, **values: Any) -> None:
+    """Measure what watching costs, unless another bench is named."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(bench_overhead, **values)
+
+
+@bench_command.command("overhead", help="What the dashboard costs here: plain `ganterm bench`.")
+@_overhead_options
+def bench_overhead(preset: str, rounds: int, seconds: float, starts: int) -> None:
     """Measure and print."""
     from ganterm.bench import bench
 
     bench(preset, rounds, seconds, starts)
+
+
+def _add_bench(name: str, module: str, about: str) -> None:
+    """Add a bench whose module parses its own words."""
+
+    @bench_command.command(
+        name,
+        help=about,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:
+        import_module(module).main(words)
+
+
+_add_bench("alarms", "ganterm.bench.alarms.__main__", "How good the alarms are.")
+_add_bench("quality", "ganterm.bench.quality", "How good the presets are.")
+_add_bench("losses", "ganterm.bench.losses", "Every loss on the full MNIST.")
+_add_bench("stacked", "ganterm.bench.stacked", "Modes of Stacked MNIST that runs cover.")
 
 
 def main() -> NoReturn:
