@@ -114,6 +114,17 @@ def presets_command(name: str | None) -> None:
         say(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
 
 
+@cli.command("demo", help="Show the dashboard on a made-up run: nothing is trained or written.")
+@options.colors
+@options.glyphs
+@click.pass_context
+def demo_command(ctx: click.Context, color: Any, glyphs: Any) -> None:
+    """Show the dashboard on a canned session."""
+    from ganterm.dashboard import demo
+
+    ctx.exit(demo.show(color, glyphs))
+
+
 @cli.command(
     "resume",
     help="Go on with RUN (a name, a path, or the beginning of a name or id) from its last "

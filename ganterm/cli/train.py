@@ -52,11 +52,11 @@ def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, 
     except UserError:
         raise unsaid from None
     from ganterm.dashboard.terminal.line import Line
-    from ganterm.dashboard.welcome import Welcome
+    from ganterm.dashboard.welcome import WelcomeApp
 
     choices = [*_runs_to_choose(runs_dir), *_presets_to_choose()]
     line = Line()
-    app = Welcome(choices, line, choose_colors(color, os.environ))
+    app = WelcomeApp(choices, line, choose_colors(color, os.environ))
     stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
     line.lost = stop.hang_up
     chosen = app.run()

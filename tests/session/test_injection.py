@@ -27,13 +27,13 @@ from ganterm.core.findings import Remedy
 from ganterm.core.snapshot import Event, Failure
 from ganterm.core.text import clean, clean_data
 from ganterm.dashboard.app import Dashboard
+from ganterm.dashboard.demo_findings import COLLAPSE, OVERPOWERING, diagnosis
 from ganterm.dashboard.screens.prompt import PromptScreen
-from ganterm.dashboard.welcome import HEADINGS, Choice, Welcome
+from ganterm.dashboard.welcome import HEADINGS, Choice, WelcomeApp
 from ganterm.rundir import reader
 from ganterm.session import wire
 from ganterm.session.board import Board
 from tests.dashboard.test_dashboard import TIME, running, shown, viewed
-from tests.helpers.diagnosed import COLLAPSE, OVERPOWERING, diagnosis
 from tests.helpers.payloads import EVERYTHING, MARK, PAYLOADS, harm, infected, sent_of_data
 from tests.helpers.terminal import GANTERM, Terminal
 
@@ -296,7 +296,7 @@ def board(text: str, view: str = "classes") -> Board:
     return made
 
 
-def assert_harmless(app: Dashboard | Welcome) -> None:
+def assert_harmless(app: Dashboard | WelcomeApp) -> None:
     for strip in app.screen._compositor.render_strips():
         for segment in strip:
             assert not harm(segment.text), segment
@@ -355,7 +355,7 @@ async def test_the_palette_shows_it_harmlessly() -> None:
 
 @payloads
 async def test_the_welcome_screen_shows_it_harmlessly(payload: str) -> None:
-    app = Welcome(
+    app = WelcomeApp(
         [Choice(payload, payload, payload, payload, doing, payload) for doing in HEADINGS]
     )
     async with app.run_test(size=(80, 24)) as pilot:
