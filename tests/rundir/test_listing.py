@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 import psutil
 import pytest
 
@@ -156,7 +156,7 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     _, *rows = runs.lines(list(states.values()))
     (row,) = [row for row in rows if row.startswith("bad")]
     assert states["bad"].problem in row and len(rows) == 2
-    tables = [json.loads(orjson.dumps(run.table())) for run in states.values()]
+    tables = [json.loads(msgspec.json.encode(run.table())) for run in states.values()]
     assert {table["name"]: bool(table["problem"]) for table in tables} == {
         "good": False,
         "bad": True,
@@ -255,8 +255,8 @@ def test_a_pointer_to_what_is_no_run_is_a_line_too(tmp_path: Path) -> None:
     for n, directory in enumerate((tmp_path / "gone", tmp_path / ("x" * 300), tmp_path / "loop")):
         door = Door.open(f"{n}{ID[1:]}", tmp_path)
         door.pointer.file.write_bytes(
-            orjson.dumps(
-                {**orjson.loads(door.pointer.file.read_bytes()), "directory": str(directory)}
+            msgspec.json.encode(
+                {**msgspec.json.decode(door.pointer.file.read_bytes()), "directory": str(directory)}
             )
         )
     (tmp_path / "loop").symlink_to("loop")
@@ -323,7 +323,7 @@ def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
     assert "runs, but does not answer; `kill -TERM" in peers.silence(process.pid)
     process.send_signal(signal.SIGSTOP)
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
-    assert f"`kill -CONT {process.pid}` has it go on" in peers.silence(process.pid)
+    assert f"`kill -CONT {process.pid}` continues it" in peers.silence(process.pid)
     assert peers.is_stopped(process.pid)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
