@@ -59,7 +59,7 @@ class _ServerMessage(Struct, frozen=True, tag=True, eq=False):
     """A trainer's message. Fields that only a newer trainer has are ignored."""
 
 
-class Hello(_ClientMessage):
+class Hello(_ClientMessage, frozen=True):
     """A watcher's first message. ``terminal`` is the one it runs in, "" for none."""
 
     protocol: int
@@ -67,35 +67,35 @@ class Hello(_ClientMessage):
     terminal: str = ""
 
 
-class Do(_ClientMessage):
+class Do(_ClientMessage, frozen=True):
     """A command; its answer carries the same ``number``."""
 
     number: int
     command: Command
 
 
-class _NamedDo(_ClientMessage, tag="Do"):
+class _NamedDo(_ClientMessage, frozen=True, tag="Do"):
     """``Do`` as it travels: the command's class by name, and its fields."""
 
     number: int
     command: tuple[str, dict[str, Any]]
 
 
-class Watch(_ClientMessage):
+class Watch(_ClientMessage, frozen=True):
     """How often the watcher wants sample pictures, and of which view; see ``Session.watch``."""
 
     samples_per_s: float
     view: View = DEFAULT_VIEW
 
 
-class Note(_ClientMessage):
+class Note(_ClientMessage, frozen=True):
     """The watcher comes or goes; recorded in the event log."""
 
     kind: Literal["attach", "detach"]
     data: dict[str, Any] = {}
 
 
-class Greeting(_ServerMessage):
+class Greeting(_ServerMessage, frozen=True):
     """The trainer's first message: the run, its process, and the watcher's name in events."""
 
     protocol: int
@@ -104,29 +104,29 @@ class Greeting(_ServerMessage):
     display_name: str
 
 
-class SnapshotUpdate(_ServerMessage):
+class SnapshotUpdate(_ServerMessage, frozen=True):
     """The newest snapshot without its sample and diagnosis, which change less often."""
 
     snapshot: Snapshot
 
 
-class SampleUpdate(_ServerMessage):
+class SampleUpdate(_ServerMessage, frozen=True):
     """The newest sample."""
 
     sample: Sample | None
 
 
-class DiagnosisUpdate(_ServerMessage):
+class DiagnosisUpdate(_ServerMessage, frozen=True):
     """The newest diagnosis."""
 
     diagnosis: Diagnosis
 
 
-class Heartbeat(_ServerMessage):
+class Heartbeat(_ServerMessage, frozen=True):
     """The process is alive, though nothing has changed."""
 
 
-class Answer(_ServerMessage):
+class Answer(_ServerMessage, frozen=True):
     """The command acts in the iteration that completes as ``step``, unless ``refused`` says why
     it does not."""
 
@@ -135,7 +135,7 @@ class Answer(_ServerMessage):
     refused: str = ""
 
 
-class Goodbye(_ServerMessage):
+class Goodbye(_ServerMessage, frozen=True):
     """The last message. ``ended``: the run is over; otherwise ``why`` the watcher has to leave."""
 
     ended: bool
@@ -210,13 +210,13 @@ def client_message(content: bytes) -> ClientMessage:
         _check_names(View, table.get("view", {}))
     if isinstance(message, _NamedDo):
         return Do(message.number, _command(*message.command))
-    return message  # type: ignore[no-any-return]
+    return message
 
 
 def server_message(content: bytes) -> ServerMessage:
     """The message of a trainer; WireError where it is none."""
     table = _table(content, LONGEST_SERVER_MESSAGE, finite=False)
-    return _converted(table, ServerMessage)  # type: ignore[no-any-return]
+    return _converted(table, ServerMessage)
 
 
 def _encoded(value: Any) -> Any:
@@ -243,7 +243,7 @@ def _table(content: bytes, longest: int, finite: bool) -> dict[str, Any]:
         raise WireError("not msgpack") from None
     if type(value) is not dict:
         raise WireError("no message of this protocol")
-    return _cleaned(value, finite)  # type: ignore[no-any-return]
+    return _cleaned(value, finite)
 
 
 def _cleaned(value: Any, finite: bool, depth: int = 0) -> Any:
