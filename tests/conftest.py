@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ from tests.helpers.terminal import GANTERM, Start, Terminal
 # Before torch is loaded: workers with a thread for each core, on the same cores, wait for each
 # other; a test of half a second takes fifteen.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests may be started in the background, where a shell has these two ignored. Every program that a
+# test starts would inherit that, and ganterm leaves an ignored signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("ganterm", deadline=None)

@@ -32,7 +32,7 @@ SETS = [part for text in TINY for part in ("--set", text)]
 TRAIN = ["--preset", "mnist_mlp", *SETS]
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 240) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -130,7 +130,7 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
 
     done = ganterm(tmp_path, "stop", "a")
     assert done.returncode == 0 and "saved in" in done.stdout
-    assert host.wait(30) == 0
+    assert host.wait(240) == 0
     state = listed(tmp_path)["a"]
     assert state["state"] == "stopped" and find.newest(run).step == state["step"]
     assert pointers() == []
@@ -163,7 +163,7 @@ def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
     session.start()
     host.send_signal(signal.SIGSTOP)
     host.send_signal(signal.SIGKILL)
-    assert session.ended.wait(30)
+    assert session.ended.wait(240)
     assert session.link.state == "ended" and session.snapshot.state == "failed"
     assert "crashed" in session.snapshot.failure.message
     state = listed(tmp_path)["night"]
@@ -365,7 +365,7 @@ def test_a_dashboard_left_training_outlives_its_terminal(tmp_path: Path, ended: 
     terminal.press("q")
     terminal.until(lambda t: "leave it training" in t.text)
     terminal.press("l")
-    assert terminal.wait(120) == 0
+    assert terminal.wait(240) == 0
     assert "ganterm stop a" in terminal.text
     ended.append(pointed("a").pid)
     terminal.hang_up()

@@ -52,7 +52,7 @@ def has_reached(folder: Path, step: int, _: Terminal) -> bool:
     return step_now(folder) >= step
 
 
-def await_that(condition: Callable[[], Any], seconds: float = 60) -> None:
+def await_that(condition: Callable[[], Any], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -309,7 +309,7 @@ def show(tmp_path: Path) -> Iterator[Show]:
         terminal.close()
 
 
-def until(terminal: Terminal, condition: Callable[[bytes], Any], seconds: float = 60) -> None:
+def until(terminal: Terminal, condition: Callable[[bytes], Any], seconds: float = 240) -> None:
     """Read on until what was sent meets a condition."""
     end = time.monotonic() + seconds
     while not condition(terminal.raw):

@@ -110,13 +110,13 @@ def test_dashboard_and_headless_reach_identical_weights(start: Start, tmp_path: 
     watched.press("q")
     assert watched.wait() == 0
     alone = start("--steps", "60", "--seed", "5", "--headless", "--run", "alone")
-    assert alone.wait(60) == 0
+    assert alone.wait(240) == 0
     assert manifest(tmp_path, "r")["sha256"] == manifest(tmp_path, "alone")["sha256"]
 
 
 def test_headless_on_a_terminal_shows_a_bar(start: Start) -> None:
     terminal = start("--steps", "30", "--headless", columns=120)
-    assert terminal.wait(60) == 0
+    assert terminal.wait(240) == 0
     assert "step 30" in terminal.text
     assert "finished at step 30" in terminal.text
 
@@ -132,7 +132,7 @@ def test_a_mistake_found_behind_the_first_screen_restores_it_and_exits_2(
     start: Start, tmp_path: Path, arguments: list[str], told: str
 ) -> None:
     terminal = start(*arguments)
-    assert terminal.wait(60) == 2
+    assert terminal.wait(240) == 2
     assert_restored(terminal)
     after = terminal.raw[terminal.raw.rindex(b"\x1b[?1049l") :]
     assert told.encode() in after

@@ -469,7 +469,7 @@ def test_a_preset_trains_on_a_streamed_folder(classes: Path, tmp_path: Path) -> 
     )
     session = LocalSession(Launch(known, preset, "cpu", 3, None, tmp_path / "runs", "run"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     last = session.snapshot
     assert last.state == "finished", last.failure
     assert last.step == 3

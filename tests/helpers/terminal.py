@@ -104,7 +104,7 @@ class Terminal:
         if select.select([self.master], [], [], 0)[0]:
             self._take(os.read(self.master, count))
 
-    def until(self, condition: Callable[[Terminal], Any], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[Terminal], Any], seconds: float = 240) -> None:
         """Read until the condition holds; fails with the screen where it never does."""
         end = time.monotonic() + seconds
         while not condition(self):
@@ -130,7 +130,7 @@ class Terminal:
             os.close(handle)
         self.master = self.slave = -1
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 240) -> int:
         """Read until the program has ended; returns its exit code."""
         self.until(lambda _: self.process.poll() is not None, seconds)
         self.read(0.2)

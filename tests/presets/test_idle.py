@@ -112,7 +112,7 @@ async def test_it_is_seen_on_a_small_screen(launch: Callable[..., Launch]) -> No
                 break
         assert "label_smoothing = 0.1 has no effect" in screen_text(app)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
 
 
 # --- optimizers of their own ---------------------------------------------------------------------

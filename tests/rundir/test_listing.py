@@ -54,7 +54,7 @@ def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 240) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -292,7 +292,7 @@ def resting(launch: Callable[..., Launch]) -> Iterator[LocalSession]:
     until(lambda: find.newest(Path(session.snapshot.info.directory)) is not None)
     yield session
     session.stop("the test is over")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
 
 
 def test_a_live_run_is_not_resumed_but_said_to_live(resting: LocalSession, tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_stop_says_in_which_state_a_process_is_that_does_not_obey(tmp_path: Path
         host.send_signal(signal.SIGCONT)
         done = ganterm(tmp_path, "stop")
         assert done.returncode == 0 and "a stopped at step" in done.stdout
-        assert host.wait(30) == 0
+        assert host.wait(240) == 0
         again = ganterm(tmp_path, "stop", "a")
         assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
         none = ganterm(tmp_path, "stop")

@@ -253,7 +253,7 @@ def test_a_run_trains_without_locks_and_says_so(
     has_no_locks(monkeypatch)
     session = LocalSession(launch(steps=3))
     session.start()
-    assert session.ended.wait(60) and session.snapshot.state == "finished"
+    assert session.ended.wait(240) and session.snapshot.state == "finished"
     (note,) = [event for event in session.events() if event.kind == "note"]
     assert "no locks" in note.data["text"]
     assert not is_live(Path(session.snapshot.info.directory))

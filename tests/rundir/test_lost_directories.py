@@ -50,7 +50,7 @@ def training(launch: Make) -> LocalSession:
 def stopped(session: LocalSession) -> Path:
     """Stop a run; where it says that it is."""
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     return Path(session.snapshot.info.directory)
 
 
@@ -157,7 +157,7 @@ def test_a_disk_that_has_room_again_in_time_takes_the_last_save(
     assert "No space left" in alarm.message and f"they lie in {second}" in alarm.message
     assert find.newest(second) is not None, "a kill would lose nothing now"
     disk.full = False
-    assert training.ended.wait(60)
+    assert training.ended.wait(240)
     assert training.snapshot.failure is None and training.snapshot.state == "stopped"
     assert find.newest(run) is not None and not second.exists()
     assert goes_on(run)
@@ -251,13 +251,13 @@ def test_a_run_that_breaks_before_its_first_step_leaves_its_name_free(
         patch.setattr(Training, "loop", broken)
         session = LocalSession(launch(steps=2))
         session.start()
-        assert session.ended.wait(60)
+        assert session.ended.wait(240)
     failure = session.snapshot.failure
     assert failure is not None and "no such kernel" in failure.message
     assert list((tmp_path / "runs").iterdir()) == []
     again = LocalSession(launch(steps=2))
     again.start()
-    assert again.ended.wait(60) and again.snapshot.state == "finished"
+    assert again.ended.wait(240) and again.snapshot.state == "finished"
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])

@@ -445,7 +445,7 @@ def test_over_a_real_terminal_no_control_byte_comes_from_data(infested: Path) ->
     wrong = Terminal([*GANTERM, "resume", PAYLOADS["clipboard, BEL"]], infested, 120, 36)
     for program, code in ((listed, 0), (headless_run, 0), (wrong, 2)):
         try:
-            assert program.wait(60) == code, program.text
+            assert program.wait(240) == code, program.text
             assert sent_of_data(program.raw) == []
         finally:
             program.close()

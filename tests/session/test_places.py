@@ -198,7 +198,7 @@ def test_where_no_place_is_safe_training_goes_on_and_says_so(
         Door.open(ID, shared.parent)
     session = LocalSession(launch(steps=20))
     session.start()
-    assert session.ended.wait(60) and session.snapshot.state == "finished"
+    assert session.ended.wait(240) and session.snapshot.state == "finished"
     alarms = [e.data["name"] for e in session.events() if e.kind == "alarm"]
     assert alarms == ["attach"]
     assert runs.how_to_reach(os.getpid()) == (

@@ -116,7 +116,7 @@ def test_the_best_checkpoint_is_of_the_g_that_was_examined_and_stays(
     before = written(session)
     until(lambda: written(session) >= before + 4)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     run = Path(session.snapshot.info.directory)
     (_, first), (_, second) = best_ones(session)
     folder = run / "checkpoints"
@@ -144,7 +144,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     exam.value = 30.0
     until(lambda: bool(best_ones(session)))
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     run = Path(session.snapshot.info.directory)
     (before,) = best_ones(session)
     exam.value = 28.0
@@ -155,7 +155,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     exam.value = 15.0
     until(lambda: len(best_ones(again)) == 2)
     again.stop("test")
-    assert again.ended.wait(60)
+    assert again.ended.wait(240)
     assert best_ones(again)[1][0] == 15.0
     assert (run / "checkpoints" / "BEST").read_text().strip() == best_ones(again)[1][1]
 
@@ -181,7 +181,7 @@ def test_a_best_one_that_the_disk_does_not_take_is_not_called_so_later(
     session.submit(SaveCheckpoint())
     until(lambda: any(e.kind == "checkpoint" and e.data["own"] for e in session.events()))
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     assert best_ones(session) == []
     assert not (Path(session.snapshot.info.directory) / "checkpoints" / "BEST").exists()
 
@@ -193,7 +193,7 @@ def test_one_that_is_best_at_the_very_end_is_told(
     monkeypatch.setattr(Best, "value", lambda _, found: 30.0 if found.step == 8 else None)
     session = LocalSession(launch(*OFTEN[:2], preset="ring8", steps=8))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     assert best_ones(session) == [(30.0, "step_0000000008-b0")]
     assert [event["kind"] for event in events(session)] == ["start", "checkpoint", "stop"]
 
@@ -206,7 +206,7 @@ def test_the_event_is_shown_and_a_foreign_one_passed_over(
     assert text == "checkpoint checkpoints/x, the best so far: cFID 43.22"
     session = LocalSession(launch(preset="ring8", steps=1))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     run = Path(session.snapshot.info.directory)
     evil = {**data, "cfid": "\x1b[2J", "step": 1, "branch": 0, "time": "", "kind": "checkpoint"}
     with (run / "events.jsonl").open("a") as file:

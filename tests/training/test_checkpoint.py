@@ -572,14 +572,14 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
 
     def slow(*arguments: Any) -> CheckpointName:
         writing.set()
-        assert go_on.wait(30)
+        assert go_on.wait(240)
         return plain(*arguments)
 
     monkeypatch.setattr(storage, "save", slow)
     the_keeper = Keeper(Folder.at(run), 0, 1)
     the_keeper.ask(Wish(own=True))
     take(the_keeper, 1)
-    assert writing.wait(30)
+    assert writing.wait(240)
     for wish in (Wish(own=True), Wish(cfid=7.5), Wish(own=True)):
         the_keeper.ask(wish)
         assert not the_keeper.due(2)
@@ -634,7 +634,7 @@ def test_a_full_disk_is_told_tried_again_and_harms_nothing(
     until(lambda: find.newest(run) != before)
     until(lambda: not session.snapshot.alarms)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     kinds = [e["kind"] for e in events(session)]
     assert kinds == ["start", "checkpoint", "alarm", "checkpoint", "alarm", "stop"]
     own = [e["own"] for e in events(session) if e["kind"] == "checkpoint"]
@@ -681,7 +681,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     until(lambda: find.newest(run) != before)
     until(lambda: not session.snapshot.alarms)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     last = session.snapshot.step
     assert [row["step"] for row in rows(session)] == list(range(1, last + 1))
     assert np.fromfile(run / "history" / "step.i8", "<i8").tolist() == list(range(1, last + 1))
@@ -690,7 +690,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     assert not list(run.rglob("*.tmp"))
     again = LocalSession(resumption(run, last + 2))
     again.start()
-    assert again.ended.wait(60) and again.snapshot.state == "finished"
+    assert again.ended.wait(240) and again.snapshot.state == "finished"
 
 
 def test_the_last_bytes_of_a_disk_are_left_to_the_logs(
@@ -712,7 +712,7 @@ def test_checkpoints_are_written_while_training_goes_on(launch: Callable[..., La
 
     until(lambda: len(list(saved())) >= 5)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     run = Path(session.snapshot.info.directory)
     assert all(not event["own"] for event in saved())
     assert len(find.checkpoints(run)) == retention.NEWEST

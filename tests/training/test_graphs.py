@@ -263,7 +263,7 @@ def test_what_cannot_be_captured_any_more_is_played_and_told(
     monkeypatch.setattr(Tape, "capture", capture)
     session.submit(SetControl("k", 2, "test"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     assert session.snapshot.state == "finished"
     raised = [each for each in session.snapshot.alarms if each.name == "graphs"]
     assert "out of memory" in raised[0].message

@@ -237,7 +237,7 @@ def test_new_noise_is_seen_in_every_view() -> None:
 def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch]) -> None:
     alone = LocalSession(launch(*CONDITIONAL, steps=20, name="alone"))
     alone.start()
-    assert alone.ended.wait(60)
+    assert alone.ended.wait(240)
     session = LocalSession(launch(*CONDITIONAL, steps=20, name="watched"))
     session.submit(Pause())
     session.start()
@@ -247,7 +247,7 @@ def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch
         session.submit(OneStep())
         until(partial(seen, session, wish, step))
     session.submit(Unpause())
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     first, second = weights(alone), weights(session)
     assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -273,7 +273,7 @@ def test_a_view_asked_for_in_a_pause_is_there_at_once(launch: Callable[..., Laun
     until(lambda: shown(session).view.painter == "raw")
     assert "ema is 0" in shown(session).note
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
     assert shown(session).view.name == "nearest", "the last picture is of the view last asked for"
 
 
@@ -298,4 +298,4 @@ def test_what_is_costly_is_looked_at_seldom(
     time.sleep(1.2)
     assert looked == [name], "in the time of six publications"
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(240)
