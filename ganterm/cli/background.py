@@ -31,7 +31,7 @@ _CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
-class Started:
+class HostStart:
     """A host process and the run directory that it trains into, or else why it failed.
 
     ``code`` is the exit code of a failure.
@@ -43,7 +43,7 @@ class Started:
     code: int = 0
 
 
-def start(launch: Launch, doing: Callable[[str], None]) -> Started:
+def start(launch: Launch, doing: Callable[[str], None]) -> HostStart:
     """Start a host process, and wait until it trains or fails.
 
     ``doing`` is called with each thing that the host loads.
@@ -91,24 +91,24 @@ def _outcome(
     messages: IO[bytes],
     output: IO[bytes],
     doing: Callable[[str], None],
-) -> Started:
+) -> HostStart:
     for line in messages:
         message = parse_json(line)
         if "doing" in message:
             doing(clean(message["doing"]))
         elif "failed" in message:
             host.wait()
-            return Started(host.pid, failure=message["failed"], code=message["code"])
+            return HostStart(host.pid, failure=message["failed"], code=message["code"])
         else:
-            return Started(host.pid, message["directory"])
+            return HostStart(host.pid, message["directory"])
     code = host.wait()
     output.seek(0)
     last = output.read()[-_TAIL:].decode(errors="replace").strip().splitlines()
     why = clean(last[-1]) if last else "it printed nothing"
-    return Started(host.pid, failure=f"the host process ended with code {code}: {why}", code=1)
+    return HostStart(host.pid, failure=f"the host process ended with code {code}: {why}", code=1)
 
 
-def pointer_to(started: Started) -> Pointer:
+def pointer_to(started: HostStart) -> Pointer:
     """The pointer to the run of a host that trains; UserError where there is none in time."""
     end = time.monotonic() + _REACHED_SECONDS
     # Without a folder for pointers, or a process, none will come.

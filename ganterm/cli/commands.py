@@ -169,7 +169,7 @@ def attach_command(
 def runs_command(runs_dir: Path, as_json: bool) -> None:
     """List runs, one in a line."""
     _warn()
-    listing = runs.listed(runs_dir)
+    listing = runs.all_runs(runs_dir)
     if as_json:
         for run in listing:
             click.echo(json_line(run.table()))

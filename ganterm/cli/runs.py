@@ -25,7 +25,7 @@ _STEP = struct.Struct("<q")
 
 
 @dataclass(frozen=True)
-class Listed:
+class RunEntry:
     """A run in the list.
 
     ``state``: live, finished, stopped, failed, crashed, or unreadable; ``problem`` says why it is
@@ -66,14 +66,14 @@ def live() -> list[Pointer]:
     ]
 
 
-def listed(runs_dir: Path) -> list[Listed]:
+def all_runs(runs_dir: Path) -> list[RunEntry]:
     """The runs in a folder and the live ones, oldest first, broken ones included.
 
     UserError where the folder itself cannot be read.
     """
     pids = {_real(pointer.directory): pointer.pid for pointer in live()}
     folders = {_real(path) for path in find.inside(runs_dir)}
-    listing = [_listed(Path(path), pids.get(path)) for path in folders | pids.keys()]
+    listing = [_entry(Path(path), pids.get(path)) for path in folders | pids.keys()]
     return sorted(listing, key=lambda run: (run.created, run.name))
 
 
@@ -85,15 +85,15 @@ def _real(path: str | Path) -> str:
         return os.path.abspath(path)  # noqa: PTH100 - it needs no file system
 
 
-def _listed(run: Path, pid: int | None) -> Listed:
+def _entry(run: Path, pid: int | None) -> RunEntry:
     try:
         about = find.about(run)
     except UserError as error:
-        return Listed(run.name, "unreadable", 0, "", "", str(run), pid=pid, problem=str(error))
+        return RunEntry(run.name, "unreadable", 0, "", "", str(run), pid=pid, problem=str(error))
     alive = pid is not None or is_live(run)
     state = "live" if alive else about.state if about.state in ENDED else "crashed"
     step = about.step if state in ENDED and about.step is not None else _newest_step(run)
-    return Listed(run.name, state, step, about.preset, about.created, str(run), about.id, pid)
+    return RunEntry(run.name, state, step, about.preset, about.created, str(run), about.id, pid)
 
 
 def _newest_step(run: Path) -> int:
@@ -104,7 +104,7 @@ def _newest_step(run: Path) -> int:
         return 0
 
 
-def lines(listing: list[Listed]) -> Iterator[str]:
+def lines(listing: list[RunEntry]) -> Iterator[str]:
     """The list in aligned columns below a header."""
     rows = [("NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY")]
     rows += [
@@ -140,7 +140,7 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
     if not matching:
         # `find` raises where there is no such run. This one exists and is not live.
         there = find.find(run, runs_dir)
-        about = _listed(there, None)
+        about = _entry(there, None)
         if about.problem:
             raise UserError(about.problem)
         why = f"is not live: {about.state} at step {about.step:,}"

@@ -29,7 +29,7 @@ from ganterm.system.signals import Interrupted
 from ganterm.training.checkpoints import health
 
 if TYPE_CHECKING:
-    from ganterm.cli.background import Started
+    from ganterm.cli.background import HostStart
     from ganterm.dashboard.welcome import Choice
 
 SWITCH_SECONDS = 0.0001
@@ -83,7 +83,7 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
     from ganterm.dashboard.welcome import Choice
 
     recent = 0
-    for run in reversed(runs.listed(runs_dir)):
+    for run in reversed(runs.all_runs(runs_dir)):
         step, began = f"{run.step:,}", f"steps, {run.when}  {run.preset}"
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
@@ -306,7 +306,7 @@ def _warn_of_logout() -> None:
         )
 
 
-def _tell_of_background(started: Started) -> None:
+def _tell_of_background(started: HostStart) -> None:
     from ganterm.cli import background
 
     tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")

@@ -221,7 +221,7 @@ def _read(path: Path) -> Pointer | None:
         return None
 
 
-def connected(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
+def connect_to(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
     """A connection to the run's process; OSError where nobody listens any more."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
@@ -248,7 +248,7 @@ def sweep(pointer: Pointer) -> bool:
     well, its process must have ended.
     """
     try:
-        connected(pointer, 1.0).close()
+        connect_to(pointer, 1.0).close()
         return False
     except OSError as error:
         if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):

@@ -34,8 +34,8 @@ from ganterm.core.text import clean
 from ganterm.rundir import find, lock, reader
 from ganterm.rundir.follow import Follower
 from ganterm.session import bounds, wire
-from ganterm.session.address import Pointer, connected, pointers
-from ganterm.session.peers import is_stopped, my_terminal, silence, trusted
+from ganterm.session.address import Pointer, connect_to, pointers
+from ganterm.session.peers import is_stopped, my_terminal, own_peer, silence
 from ganterm.session.wire import PROTOCOL, Answer
 
 LOOK_SECONDS = 0.2
@@ -205,8 +205,8 @@ class RemoteSession:
                 f"run '{clean(self._run.name)}' speaks protocol {pointer.protocol}, this ganterm "
                 f"{PROTOCOL}; attach with the ganterm that trains it"
             )
-        connection = connected(pointer)
-        peer = trusted(connection)
+        connection = connect_to(pointer)
+        peer = own_peer(connection)
         if peer is None:
             connection.close()
             raise UserError(f"{clean(pointer.socket)} is served by another user")

@@ -31,7 +31,7 @@ class Peer(NamedTuple):
     uid: int
 
 
-def trusted(connection: socket.socket) -> Peer | None:
+def own_peer(connection: socket.socket) -> Peer | None:
     """The process at the other end, by the kernel's word; None for another user's."""
     try:
         peer = _peer(connection)

@@ -24,7 +24,7 @@ from ganterm.core.text import clean
 from ganterm.session import wire
 from ganterm.session.address import Door
 from ganterm.session.board import Board
-from ganterm.session.peers import display_name, trusted
+from ganterm.session.peers import display_name, own_peer
 
 TICK_SECONDS = 0.1
 """Time between two looks at the board and at each connection."""
@@ -146,7 +146,7 @@ class Server:
                 # For example no file descriptor is left. Present connections stay.
                 await asyncio.sleep(BEAT_SECONDS)
                 continue
-            peer = trusted(connection)
+            peer = own_peer(connection)
             if peer is None or len(self.watchers) >= MOST_WATCHERS:
                 connection.close()
             else:

@@ -149,7 +149,7 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     folder = tmp_path / "runs"
     laid_out(folder, "good")
     broken(laid_out(folder, "bad"))
-    states = {run.name: run for run in runs.listed(folder)}
+    states = {run.name: run for run in runs.all_runs(folder)}
     assert states["good"].state == "finished" and states["good"].problem == ""
     assert states["bad"].state == "unreadable"
     assert "run.json" in states["bad"].problem and states["bad"].problem.isprintable()
@@ -195,7 +195,7 @@ def test_a_run_that_the_file_system_does_not_show_is_a_line_in_the_list(
 
     monkeypatch.setattr(Path, "lstat", closed_lstat)
     monkeypatch.setattr(Folder, "read", closed_read)
-    found = {run.name: run for run in runs.listed(folder)}
+    found = {run.name: run for run in runs.all_runs(folder)}
     assert found["bad"].state == "unreadable" and os.strerror(number) in found["bad"].problem
     assert found["good"].state == "stopped"
     with pytest.raises(UserError, match=os.strerror(number)):
@@ -234,7 +234,7 @@ def test_a_folder_of_runs_that_cannot_be_read_is_one_error(
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"--runs-dir .*: cannot be read: Input/output error"):
-        runs.listed(tmp_path)
+        runs.all_runs(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         find.find("x", tmp_path)
 
@@ -247,7 +247,7 @@ def test_what_is_no_row_leads_to_no_step(content: bytes | None, tmp_path: Path) 
         os.mkfifo(run / "history" / "step.i8")
     else:
         (run / "history" / "step.i8").write_bytes(content)
-    (found,) = runs.listed(tmp_path)
+    (found,) = runs.all_runs(tmp_path)
     assert (found.state, found.step) == ("crashed", 0)
 
 
@@ -260,7 +260,7 @@ def test_a_pointer_to_what_is_no_run_is_a_line_too(tmp_path: Path) -> None:
             )
         )
     (tmp_path / "loop").symlink_to("loop")
-    found = runs.listed(tmp_path)
+    found = runs.all_runs(tmp_path)
     assert len(found) == 3 and {run.state for run in found} == {"unreadable"}
     assert len(list(runs.lines(found))) == 4
 

@@ -60,7 +60,7 @@ def attached(readonly: bool = False) -> Iterator[RemoteSession]:
 def plain() -> socket.socket:
     """A connection with nothing said yet."""
     (found,) = pointers()
-    return address.connected(found)
+    return address.connect_to(found)
 
 
 def goes_on(session: Session, steps: int = 5) -> None:
