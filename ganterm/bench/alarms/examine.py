@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from ganterm.bench.alarms.settings import Run, controls_at
 from ganterm.bench.alarms.strong import judge
 from ganterm.bench.alarms.truth import PICTURES, SAMPLES
 from ganterm.core.findings import Diagnosis
+from ganterm.core.json_text import json_bytes
 from ganterm.data.load import load_dataset
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.ranking import auc
@@ -34,7 +34,6 @@ from ganterm.training.setup import Setup, set_up
 from ganterm.training.subject import subject_of
 
 VIEW_SEED = 12_345
-_JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 def examine(run: Run, out: Path, data_dir: Path | None) -> str:
@@ -50,18 +49,18 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
         tell_apart, expected = _tell_apart(run, out, data_dir)
         points = list(_points(setup, folder, tell_apart))
         told = {"expected": expected, "points": points}
-        (folder / "truth.json").write_bytes(orjson.dumps(told, option=_JSON))
+        (folder / "truth.json").write_bytes(json_bytes(told) + b"\n")
     blind = _blind(preset, setup.game, setup.device)
     for examiner, log in ((setup.examiner, "rounds.jsonl"), (blind, "hidden.jsonl")):
         lines = []
         for step in _states(setup.game, folder):
             if step % ROUND_EVERY == 0:
                 found = examiner.examine(step, float(step), controls_at(preset, step))
-                lines.append(orjson.dumps(round_of(found), option=_JSON))
+                lines.append(json_bytes(round_of(found)) + b"\n")
         (folder / log).write_bytes(b"".join(lines))
     setup.game.batches.close()
     known = {"traits": asdict(setup.traits), "note": setup.examiner.diagnosis.note}
-    (folder / "about.json").write_bytes(orjson.dumps(known, option=_JSON))
+    (folder / "about.json").write_bytes(json_bytes(known) + b"\n")
     return f"{run.name}: {len(lines)} rounds; broken: {dict(setup.examiner.broken)}"
 
 
