@@ -10,9 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from ganterm.core.errors import UserError
+from ganterm.core.json_text import json_bytes, parse_json
 from ganterm.core.limits import MOST_STEPS
 from ganterm.core.text import clean, nearest
 from ganterm.rundir.find import (
@@ -106,14 +105,17 @@ class Launch:
     def to_json(self) -> bytes:
         """The launch as JSON, for a process that this one starts."""
         table = {field.name: getattr(self, field.name) for field in fields(self)}
-        return orjson.dumps({**table, "preset": self.preset.toml()}, default=str)
+        table["preset"] = self.preset.toml()
+        table["runs_dir"] = str(self.runs_dir)
+        table["data_dir"] = str(self.data_dir) if self.data_dir else None
+        return json_bytes(table)
 
     @classmethod
     def from_json(cls, content: bytes) -> Launch:
         """The launch that ``to_json`` wrote."""
         from ganterm.presets import Preset
 
-        table = orjson.loads(content)
+        table = parse_json(content)
         preset = Preset.from_table(parse_toml(table["preset"].encode(), "preset"), "preset")
         values = {
             "preset": preset,

@@ -47,7 +47,7 @@ from ganterm.dashboard.steering import Refusals, Steering
 from ganterm.dashboard.terminal.capabilities import Colors
 from ganterm.dashboard.terminal.graphics import QUESTION, Graphics
 from ganterm.dashboard.terminal.line import Line
-from ganterm.dashboard.view_choice import Looking
+from ganterm.dashboard.view_choice import ViewChoice
 from ganterm.rundir import reader
 
 SPANS = (None, 2000, 200)
@@ -81,7 +81,7 @@ class Dashboard(SessionApp):
         self._again = again
         self._steering = Steering(session)
         self._refusals = Refusals()
-        self._looking = Looking()
+        self._view_choice = ViewChoice()
         self._zoom = 0
         self._events_seen = 0
         self._of_branch: tuple[tuple[Event, ...], tuple[Event, ...]] = (), ()
@@ -180,7 +180,7 @@ class Dashboard(SessionApp):
             self.pictures.glyphs,
             self._pace.budget.cost,
             SPANS[self._zoom],
-            self._looking.view,
+            self._view_choice.view,
             self.session.link,
         )
 
@@ -235,13 +235,13 @@ class Dashboard(SessionApp):
     def action_view(self, direction: int) -> None:
         """The samples' next view."""
         if not self.over():
-            self._looking.turn(direction, self.session.snapshot.info.views)
+            self._view_choice.turn(direction, self.session.snapshot.info.views)
             self._look()
 
     def action_painter(self) -> None:
         """G as it is, its average, or both."""
         if not self.over():
-            self._looking.next_painter(self.session.snapshot.info.views)
+            self._view_choice.next_painter(self.session.snapshot.info.views)
             self._look()
 
     def action_body(self, name: str) -> None:
@@ -284,7 +284,7 @@ class Dashboard(SessionApp):
             self._cockpit.query_one(ReadingsPanel).turn(direction)
         elif not self.over():
             shown = self._cockpit.samples.rows_shown
-            self._looking.page(direction, self.session.snapshot.sample, shown)
+            self._view_choice.page(direction, self.session.snapshot.sample, shown)
             self._look()
 
     def action_see(self, name: ViewName) -> None:
@@ -294,7 +294,7 @@ class Dashboard(SessionApp):
             told = f"This run has no view {name}; it has {', '.join(views)}."
             self.notify(told, severity="warning", timeout=3)
         elif not self.over():
-            self._looking.see(name)
+            self._view_choice.see(name)
             self._look()
 
     def _look(self) -> None:
@@ -305,7 +305,7 @@ class Dashboard(SessionApp):
     def _ask_for_samples(self) -> None:
         """Of the view that is looked at; none while nobody sees them."""
         seen = self._cockpit.body == "overview"
-        self.session.watch(self._pace.budget.rates[1] if seen else 0, self._looking.view)
+        self.session.watch(self._pace.budget.rates[1] if seen else 0, self._view_choice.view)
 
     def action_new_noise(self) -> None:
         """Another fixed noise."""

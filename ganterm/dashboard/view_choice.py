@@ -10,7 +10,7 @@ from ganterm.core.snapshot import DEFAULT_VIEW, Painter, Sample, ViewName
 PAINTERS: tuple[Painter, ...] = ("raw", "averaged", "both")
 
 
-class Looking:
+class ViewChoice:
     """Holds the wish that the trainer is told; ``views`` are those that the run has."""
 
     def __init__(self) -> None:

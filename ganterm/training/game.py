@@ -27,11 +27,11 @@ from torch.nn import functional
 from ganterm.core.controls import Controls
 from ganterm.core.metrics import ON_DEVICE
 from ganterm.diagnosis.exams.diversity import relative_diversity
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.ranking import auc
 from ganterm.losses import LOSSES
-from ganterm.losses.loss import Loss, Penalty, Play
+from ganterm.losses.loss import Loss, LossContext, Penalty
 from ganterm.losses.penalties import squared_norms
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import OptimizerSection
 from ganterm.training.batches import Latent, RealBatches
 from ganterm.training.optim import (
@@ -170,9 +170,9 @@ class Game:
         passes = self.passes if regularised else self._fast_passes
         output_real, output_fake = passes.outputs(real, fake, labels)
         scores_real, scores_fake = output_real.scores, output_fake.scores
-        play = Play(controls, self.noise, self.balance)
-        d_loss = loss.d_loss(*self.passes.flip_scores(scores_real, scores_fake, controls), play)
-        penalty = loss.penalty(self.passes.critic(labels), real, fake, play)
+        context = LossContext(controls, self.noise, self.balance)
+        d_loss = loss.d_loss(*self.passes.flip_scores(scores_real, scores_fake, controls), context)
+        penalty = loss.penalty(self.passes.critic(labels), real, fake, context)
         terms: list[Tensor] = []
         if penalty is not None:
             terms.append(controls.penalty_weight * penalty.value)
@@ -185,7 +185,7 @@ class Game:
         if loss.clips_weights:
             self.weights_d.flat.detach().clamp_(-controls.clip, controls.clip)
         with torch.no_grad():
-            measured = score_metrics(loss, play, scores_real, scores_fake, penalty)
+            measured = score_metrics(loss, context, scores_real, scores_fake, penalty)
             measured |= {name: value.detach() for name, value in label_metrics.items()}
         update.measured = {**measured, "diversity": diversity}
         return update
@@ -256,7 +256,7 @@ class Game:
     def _g_loss(
         self,
         loss: Loss,
-        output: Judged,
+        output: DiscriminatorOutput,
         real: Tensor | None,
         labels: Tensor | None,
         controls: Controls,
@@ -268,7 +268,7 @@ class Game:
             count = max(2, round(controls.top_k * len(scores)))
             scores = scores.topk(min(count, len(scores))).values
             real = None if real is None else real[:count]
-        g_loss = loss.g_loss(real, scores, Play(controls, random, self.balance, output.code))
+        g_loss = loss.g_loss(real, scores, LossContext(controls, random, self.balance, output.code))
         terms: list[Tensor] = []
         if output.logits is not None and labels is not None:
             terms.append(controls.aux_g * functional.cross_entropy(output.logits, labels))
@@ -322,9 +322,9 @@ class Game:
         fakes = self.generator(noise) if codes is None else self.generator(noise, codes)
         real, fake = passes.as_packs(real), passes.as_packs(fakes.detach())
         output_real, output_fake = passes.outputs(real, fake, labels)
-        play = Play(controls, random, self.balance)
-        d_loss = loss.d_loss(output_real.scores, output_fake.scores, play)
-        penalty = loss.penalty(passes.critic(labels), real, fake, play)
+        context = LossContext(controls, random, self.balance)
+        d_loss = loss.d_loss(output_real.scores, output_fake.scores, context)
+        penalty = loss.penalty(passes.critic(labels), real, fake, context)
         if penalty is not None:
             d_loss = d_loss + controls.penalty_weight * penalty.value
         label_metrics = passes.label_metrics(output_real, output_fake, labels, codes)
@@ -350,7 +350,7 @@ OPTIONAL = (
 
 
 def score_metrics(
-    loss: Loss, play: Play, real: Tensor, fake: Tensor, penalty: Penalty | None
+    loss: Loss, context: LossContext, real: Tensor, fake: Tensor, penalty: Penalty | None
 ) -> dict[str, Tensor]:
     """The metrics of a D batch: from its scores, both (n,), and its penalty."""
     rank = auc(real, fake)
@@ -361,7 +361,7 @@ def score_metrics(
     if penalty is not None:
         measured["penalty"] = penalty.value.detach()
         measured["penalty_norm"] = penalty.grad_norm
-    convergence = loss.settle(real, fake, play)
+    convergence = loss.after_update(real, fake, context)
     if convergence is not None:
         measured["convergence"] = convergence
     return measured

@@ -20,7 +20,7 @@ from torch import Tensor
 from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean
-from ganterm.data.source import Progress
+from ganterm.data.source import ProgressCallback
 from ganterm.sections import RunSection
 from ganterm.training.checkpoints.contents import game_generators, game_tensors
 from ganterm.training.game import Game
@@ -51,7 +51,7 @@ def undone(game: Game) -> Iterator[None]:
             game.batches.go_to(position)
 
 
-def rehearse(game: Game, run: RunSection, controls: Controls, tell: Progress) -> None:
+def rehearse(game: Game, run: RunSection, controls: Controls, tell: ProgressCallback) -> None:
     """Try one iteration with what ``run`` asks for, and undo it; compilation happens here.
 
     Not every network and device supports determinism, lower precision and compilation. UserError
@@ -337,7 +337,9 @@ class _Outcome:
     random: list[Tensor]
 
 
-def captured_game(game: Game, controls: Controls, deterministic: bool, tell: Progress) -> Replayer:
+def captured_game(
+    game: Game, controls: Controls, deterministic: bool, tell: ProgressCallback
+) -> Replayer:
     """A replayer of ``game`` with a graph of its first iteration; UserError where it has none."""
     device = game.device
     if device.type not in GRAPHS:

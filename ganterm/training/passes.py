@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ganterm.core.controls import Controls
 from ganterm.losses.loss import Critic
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import Precision
 from ganterm.training.batches import Latent
 from ganterm.training.torch_internals import BatchNorm
@@ -54,11 +54,13 @@ class Forwards:
 PLAIN = Forwards()
 
 
-def _float32(output: Tensor | Judged) -> Tensor | Judged:
-    if not isinstance(output, Judged):
+def _float32(output: Tensor | DiscriminatorOutput) -> Tensor | DiscriminatorOutput:
+    if not isinstance(output, DiscriminatorOutput):
         return output.float()
     scores, *others = output
-    return Judged(scores.float(), *(None if part is None else part.float() for part in others))
+    return DiscriminatorOutput(
+        scores.float(), *(None if part is None else part.float() for part in others)
+    )
 
 
 class DiscriminatorPasses:
@@ -102,13 +104,15 @@ class DiscriminatorPasses:
             return samples
         return samples.reshape(-1, self.pack * samples.shape[1], *samples.shape[2:])
 
-    def output(self, packs: Tensor, labels: Tensor | None) -> Judged:
+    def output(self, packs: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
         """D's output for a batch of packs with these labels."""
         inputs = () if labels is None or self._latent.codes else (labels,)
         output = self._forward(packs, *inputs)
-        return output if isinstance(output, Judged) else Judged(output)
+        return output if isinstance(output, DiscriminatorOutput) else DiscriminatorOutput(output)
 
-    def outputs(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Judged, Judged]:
+    def outputs(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """D's outputs for reals and fakes of the same labels."""
         if not self.joint:
             return self.output(real, labels), self.output(fake, labels)
@@ -117,7 +121,9 @@ class DiscriminatorPasses:
         halves = [(None, None) if part is None else part.chunk(2) for part in both[1:]]
         rest_real, rest_fake = zip(*halves, strict=True)
         scores_real, scores_fake = both.scores.chunk(2)
-        return Judged(scores_real, *rest_real), Judged(scores_fake, *rest_fake)
+        return DiscriminatorOutput(scores_real, *rest_real), DiscriminatorOutput(
+            scores_fake, *rest_fake
+        )
 
     def critic(self, labels: Tensor | None) -> Critic:
         """D's scores as a function of packs alone: of one or two batches with these labels."""
@@ -138,7 +144,11 @@ class DiscriminatorPasses:
         return torch.where(swap, fake, real), torch.where(swap, real, fake)
 
     def label_metrics(
-        self, real: Judged, fake: Judged, labels: Tensor | None, codes: Tensor | None
+        self,
+        real: DiscriminatorOutput,
+        fake: DiscriminatorOutput,
+        labels: Tensor | None,
+        codes: Tensor | None,
     ) -> dict[str, Tensor]:
         """The loss and accuracies of D's label head on a batch; empty without such a head.
 

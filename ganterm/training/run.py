@@ -20,9 +20,10 @@ from ganterm.core.history import History
 from ganterm.core.snapshot import Counters, Failure, Rates, RunInfo
 from ganterm.core.text import clean
 from ganterm.diagnosis.medians import BLOCK, Medians
-from ganterm.diagnosis.remedies import in_order
-from ganterm.diagnosis.rule import NONFINITE, Record, Traits, illnesses
+from ganterm.diagnosis.remedies import available
+from ganterm.diagnosis.rule import NONFINITE, Record, Traits, network_alarms
 from ganterm.launch import Launch
+from ganterm.losses import controls_with
 from ganterm.rundir.directory import RunDirectory
 from ganterm.rundir.find import CheckpointName
 from ganterm.sections import RunSection
@@ -198,7 +199,7 @@ class Run:
                 message,
                 evidence=evidence,
                 since=since,
-                remedies=in_order(back),
+                remedies=available(back),
             )
             self.pause(cause=message)
 
@@ -284,7 +285,7 @@ class Run:
         """Set a control from the next iteration on; log the change, or why it is refused."""
         before = self.progress.controls
         try:
-            after = before.with_(name, value)
+            after = controls_with(before, name, value)
         except ControlError as error:
             key, to = clean(name, 40), clean(value, 40)
             self.journal.event("refused", key=key, to=to, by=by, reason=str(error))
@@ -378,7 +379,7 @@ class Run:
         reason = stop_reason or f"{progress.step:,} steps done"
         journal.take_notes()
         good = self.healthy.newest
-        ill = any(name in illnesses() for name in journal.raised)
+        ill = any(name in network_alarms() for name in journal.raised)
         healthy: dict[str, Any] = {}
         if ill and good is not None:
             healthy["healthy"] = f"checkpoints/{good}"

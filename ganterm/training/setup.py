@@ -17,9 +17,8 @@ from ganterm.core.history import History
 from ganterm.core.metrics import METRICS
 from ganterm.core.snapshot import RunInfo
 from ganterm.core.text import clean
-from ganterm.data.load import loaded
-from ganterm.data.load import parted as split
-from ganterm.data.source import Dataset, Progress, Remark
+from ganterm.data.load import load_dataset, split_held_out
+from ganterm.data.source import Dataset, ProgressCallback, Remark
 from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.rundir import find, reader
@@ -80,7 +79,7 @@ class Setup(RunParts):
     device_note: str
 
 
-def set_up(launch: Launch, tell: Progress) -> Setup:
+def set_up(launch: Launch, tell: ProgressCallback) -> Setup:
     """Load and build everything. The run directory is made or changed last, when the rest is sound.
 
     UserError where the device, the data or the run directory cannot be used, where a checkpoint is
@@ -102,10 +101,10 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         raise
 
 
-def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
+def _set_up(launch: Launch, tell: ProgressCallback, lock: RunLock | None) -> Setup:
     device, preset = _settle_device(launch)
     preset, whole = _load_data(launch, preset, tell)
-    parts = split(whole, preset.data.held_out)
+    parts = split_held_out(whole, preset.data.held_out)
     seeds = _Seeds.of(preset.run.seed)
     game, sampler = _build_game(preset, parts[0], device, seeds, tell)
     examiner = _make_examiner(preset, game, whole, parts, seeds.exams, tell)
@@ -176,7 +175,7 @@ def _settle_device(launch: Launch) -> tuple[torch.device, Preset]:
 
 
 def _build_game(
-    preset: Preset, dataset: Dataset, device: torch.device, seeds: _Seeds, tell: Progress
+    preset: Preset, dataset: Dataset, device: torch.device, seeds: _Seeds, tell: ProgressCallback
 ) -> tuple[Game, Sampler]:
     """Build the networks, after checking that they fit into memory, and what trains them."""
     tell("building the networks", None)
@@ -211,7 +210,7 @@ def _find_beginning(
     sampler: Sampler,
     examiner: Examiner,
     lock: RunLock | None,
-    tell: Progress,
+    tell: ProgressCallback,
 ) -> Beginning:
     """Where the sitting begins; a run that is resumed is brought to its checkpoint."""
     run = preset.run
@@ -267,7 +266,7 @@ def _open_directory(
     run_id: str,
     room: int,
     lock: RunLock | None,
-    tell: Progress,
+    tell: ProgressCallback,
 ) -> RunDirectory:
     """Make the run directory, or open that of a resumed run; ``room`` is a checkpoint's size."""
     about = _about(launch, preset, whole, device)
@@ -283,12 +282,12 @@ def _open_directory(
     return directory
 
 
-def _load_data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Dataset]:
+def _load_data(launch: Launch, preset: Preset, tell: ProgressCallback) -> tuple[Preset, Dataset]:
     """Load the data set; returns the preset with every option of the loading settled.
 
     A resumed run gets a remark where its pictures have moved.
     """
-    whole = loaded(preset.data, launch.data_dir, tell)
+    whole = load_dataset(preset.data, launch.data_dir, tell)
     if not launch.checkpoint:
         settled = whole.options or preset.data
         return preset.model_copy(update={"data": settled}), whole
@@ -350,7 +349,7 @@ def _make_examiner(
     whole: Dataset,
     parts: tuple[Dataset, Dataset | None],
     seed: int,
-    tell: Progress,
+    tell: ProgressCallback,
 ) -> Examiner:
     """The examiner of this run; one without exams where diagnosis is off or fails."""
     run = preset.run

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis.classifier import classifier
+from ganterm.data.source import Dataset, ProgressCallback
+from ganterm.diagnosis.classifier import obtain
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.classifier.model import Classifier
-from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Features, Subject
 from ganterm.diagnosis.rule import Traits
 from ganterm.training.torch_internals import BatchNorm
 
@@ -26,7 +26,7 @@ GOOD_ENOUGH = 0.9
 
 
 def features_for(
-    dataset: Dataset, wanted: bool, device: torch.device, tell: Progress
+    dataset: Dataset, wanted: bool, device: torch.device, tell: ProgressCallback
 ) -> tuple[Features, Classifier | None, str]:
     """The features of samples, a classifier that tells modes apart (or None), and a note about it.
 
@@ -35,8 +35,8 @@ def features_for(
     note = "run.classifier is false: modes are not told apart"
     judge: Classifier | None = None
     if wanted:
-        judge = classifier.trained(dataset, device, tell)
-        note = classifier.unlearnable(dataset) or ""
+        judge = obtain.classifier_for(dataset, device, tell)
+        note = obtain.obstacle(dataset) or ""
     if judge is None:
         return FixedFeatures(dataset.shape, device), None, note
     note = f"classifier right on {judge.accuracy:.1%} of {judge.held_out:,} held-out reals"
@@ -60,7 +60,7 @@ def subject_of(
     ``labelled``: the networks take the data's labels. ``pack``: samples that D sees as one.
     """
     random = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
+    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * EXAM_SAMPLES]
     parts = order.tensor_split(2)
     chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
     spared = held_out if labelled else None

@@ -24,6 +24,7 @@ from ganterm.core.findings import (
 from ganterm.core.history import Envelope
 from ganterm.core.snapshot import RunInfo
 from ganterm.dashboard import palette
+from ganterm.dashboard.demo_findings import COLLAPSE, RANGE, diagnosis, modes, trail
 from ganterm.dashboard.draw.bars import bar, draw_modes, upright
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -43,7 +44,6 @@ from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.panels.scores import ScoresPanel
 from tests.dashboard.test_dashboard import running
-from tests.helpers.diagnosed import COLLAPSE, RANGE, diagnosis, modes, trail
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
 NO_COLOR = Glyphs(unicode=True, pictures="ascii")

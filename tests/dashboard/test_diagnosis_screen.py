@@ -14,6 +14,7 @@ from ganterm.core.findings import Alarm, Diagnosis, Outlook, Remedy
 from ganterm.core.snapshot import Event, Pause, Sample, SetControl, View
 from ganterm.dashboard import palette
 from ganterm.dashboard.app import Dashboard
+from ganterm.dashboard.demo_findings import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.looks import LOOKS
@@ -27,7 +28,6 @@ from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.screens.alarms import AlarmsScreen
 from ganterm.session.board import Board
 from tests.dashboard.test_dashboard import SIZES, TIME, notices, running, screen_text, shown
-from tests.helpers.diagnosed import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
 ALL = (RANGE, COLLAPSE, OVERPOWERING)

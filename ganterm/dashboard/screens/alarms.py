@@ -20,7 +20,7 @@ from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import measured
-from ganterm.dashboard.light import COLORS, WORDS, Health, ranked
+from ganterm.dashboard.light import COLORS, WORDS, Light, ranked
 from ganterm.dashboard.panels.events import describe
 
 _PAST = 100
@@ -60,7 +60,7 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
     ]
 
     def __init__(
-        self, alarms: Sequence[Alarm], events: Sequence[Event], light: Health, glyphs: Glyphs
+        self, alarms: Sequence[Alarm], events: Sequence[Event], light: Light, glyphs: Glyphs
     ) -> None:
         super().__init__()
         self._alarms = ranked(tuple(alarms))

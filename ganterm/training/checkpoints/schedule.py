@@ -18,7 +18,7 @@ from torch import Tensor
 from ganterm.core.findings import Diagnosis
 from ganterm.core.snapshot import Command, Failure, SetControl
 from ganterm.core.text import clean
-from ganterm.diagnosis.rule import illnesses
+from ganterm.diagnosis.rule import network_alarms
 from ganterm.rundir.directory import Place, RunDirectory
 from ganterm.rundir.find import CheckpointName, point
 from ganterm.sections import RunSection
@@ -163,7 +163,7 @@ class CheckpointThread:
         # If writing fails, the best state is lost with its copy; the user's request can wait.
         name, fulfilled = None, Request(request.own)
         removed: tuple[CheckpointName, ...] = ()
-        healthy = not any(alarm.name in illnesses() for alarm in state.alarms)
+        healthy = not any(alarm.name in network_alarms() for alarm in state.alarms)
         try:
             with self._run.folder("checkpoints", make=True) as folder:
                 name = storage.save(folder, tensors, state, request.own, request.cfid)
@@ -251,7 +251,7 @@ class Checkpoints:
             and self._healthy.newest is None
             and self._thread.free
             and time.monotonic() >= self._first_not_before
-            and not any(name in illnesses() for name in self._journal.raised)
+            and not any(name in network_alarms() for name in self._journal.raised)
         )
 
     def before_change(self) -> None:
