@@ -380,10 +380,10 @@ def _train(values: dict[str, Any]) -> int:
 
 
 def _go_on(resumed: Launch, values: dict[str, Any]) -> int:
-    """Train on, with the command that the options say is to be run with an alarm."""
-    told = health.resumption_note(resumed.runs_dir / resumed.run_name, *resumed.checkpoints)
-    if told:
-        tell(told)
+    """Resume, with the options' command for alarms."""
+    warning = health.resumption_note(resumed.runs_dir / resumed.run_name, *resumed.checkpoints)
+    if warning:
+        tell(warning)
     return _go(replace(resumed, on_alarm=options.command(values["on_alarm"])), values)
 
 
