@@ -193,7 +193,8 @@ class DemoSession(Board):
 
     def _change(self, name: str, value: Value, by: str) -> None:
         controls = self.snapshot.controls
-        self._tell("change", key=name, to=value, by=by, **{"from": controls.value(name)})
+        ends: dict[str, Any] = {"from": controls.value(name), "to": value}
+        self._tell("change", key=name, by=by, **ends)
         self.snapshot = replace(self.snapshot, controls=controls.with_(name, value))
 
     def _rest(self) -> None:
