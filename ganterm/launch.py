@@ -10,9 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from ganterm.core.errors import UserError
+from ganterm.core.json_text import json_bytes, parse_json
 from ganterm.core.limits import MOST_STEPS
 from ganterm.core.text import clean, nearest
 from ganterm.rundir.find import (
@@ -98,14 +97,17 @@ class Launch:
     def packed(self) -> bytes:
         """All of it, as JSON for another process of ours."""
         table = {field.name: getattr(self, field.name) for field in fields(self)}
-        return orjson.dumps({**table, "preset": self.preset.toml()}, default=str)
+        table["preset"] = self.preset.toml()
+        table["runs_dir"] = str(self.runs_dir)
+        table["data_dir"] = str(self.data_dir) if self.data_dir else None
+        return json_bytes(table)
 
     @classmethod
     def unpacked(cls, content: bytes) -> Launch:
         """The launch that was ``packed``."""
         from ganterm.presets import Preset
 
-        table = orjson.loads(content)
+        table = parse_json(content)
         preset = Preset.from_table(parse_toml(table["preset"].encode(), "preset"), "preset")
         made = {
             "preset": preset,

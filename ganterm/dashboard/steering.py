@@ -17,6 +17,7 @@ from ganterm.core.snapshot import (
     Snapshot,
     Unpause,
 )
+from ganterm.losses import choices_of, controls_with
 
 REFUSALS_SECONDS = 3.0
 """Least seconds between two notices of refusals, so that a held key makes one line of them."""
@@ -68,7 +69,7 @@ class Steering:
         """
         controls = self._session.snapshot.controls
         current = self.asked.get(name, controls.value(name))
-        return self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), by)
+        return self.ask(name, KNOBS[name].nudge(current, direction, choices_of(controls, name)), by)
 
     def ask(self, name: str, value: Value, by: str) -> bool:
         """Ask for a checked value; False where it is in force or asked for already."""
@@ -86,7 +87,7 @@ class Steering:
         """
         if press.startswith(":"):
             name, value = parse_assignment(press[1:])
-            self._session.snapshot.controls.with_(name, value)
+            controls_with(self._session.snapshot.controls, name, value)
             done = self.ask(name, value, by)
         else:
             name, direction = _knob_of(press)

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ganterm.core.controls import KNOBS, ControlError
 from ganterm.core.errors import UserError
+from ganterm.core.json_text import parse_json
 from ganterm.core.snapshot import Event
 from ganterm.core.text import clean, clean_data
 from ganterm.rundir.columns import ColumnFiles
@@ -128,7 +127,7 @@ def newest_number(run: Path) -> int:
 def event_of(line: bytes) -> Event | None:
     """The event of a line, None where a watcher could not show it."""
     try:
-        table = clean_data(orjson.loads(line))
+        table = clean_data(parse_json(line))
     except ValueError:
         return None
     if not isinstance(table, dict) or not all(name in table for name in _HEAD):
@@ -143,8 +142,8 @@ def event_of(line: bytes) -> Event | None:
 def _round(line: bytes) -> dict[str, Any] | None:
     """What a line of diagnosis.jsonl says, None where it is none."""
     try:
-        table = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        table = parse_json(line)
+    except ValueError:
         return None
     if not isinstance(table, dict) or not isinstance(table.get("readings"), dict):
         return None

@@ -14,7 +14,7 @@ from ganterm.core.snapshot import Failure, RunInfo, Stop
 from ganterm.core.text import clean
 from ganterm.launch import Launch
 from ganterm.session.board import Board
-from ganterm.session.peers import called, my_terminal
+from ganterm.session.peers import display_name, my_terminal
 from ganterm.session.server import Server
 
 _begun: weakref.WeakSet[LocalSession] = weakref.WeakSet()
@@ -80,7 +80,7 @@ class LocalSession(Board):
     def note(self, kind: str, **data: Any) -> None:
         """Have an event of a watcher's put into the log; who comes and goes here is named."""
         if kind in ("attach", "detach"):
-            data.setdefault("by", called(os.getpid(), my_terminal()))
+            data.setdefault("by", display_name(os.getpid(), my_terminal()))
         super().note(kind, **data)
 
     def _train(self) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from ganterm.core.findings import Alarm, Outlook, Remedy
 from ganterm.core.text import clean
-from ganterm.diagnosis.remedies import in_order
-from ganterm.diagnosis.rule import Finding, Record, Rule, illnesses, rules
+from ganterm.diagnosis.remedies import available
+from ganterm.diagnosis.rule import Finding, Record, Rule, network_alarms, rules
 
 Change = Literal["raised", "cleared"]
 
@@ -129,7 +129,7 @@ class Alarms:
 
     @property
     def _of_training(self) -> frozenset[str]:
-        return illnesses() | {rule.name for rule in self._rules}
+        return network_alarms() | {rule.name for rule in self._rules}
 
     def _streaks_from(self, counts: Mapping[str, tuple[int, int]]) -> dict[str, _Streak]:
         return {rule.name: _Streak(*counts.get(rule.name, (0, 0))) for rule in self._rules}
@@ -208,5 +208,5 @@ class Alarms:
             )
 
     def _remedies(self, rule: Rule, record: Record, since: int) -> tuple[Remedy, ...]:
-        back = self._way_back(since) if rule.name in illnesses() else None
-        return in_order(back, *rule.remedies(record))
+        back = self._way_back(since) if rule.name in network_alarms() else None
+        return available(back, *rule.remedies(record))

@@ -20,7 +20,7 @@ from ganterm.core.controls import Controls
 from ganterm.core.findings import Diagnosis, Modes, ModeTrail, Reading, Series
 from ganterm.core.registry import gathered
 from ganterm.diagnosis import exams as room
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.training.alarms import Urgency
 from ganterm.training.device import free_memory, is_of_memory
 from ganterm.training.effort import Effort
@@ -205,7 +205,7 @@ class Examiner:
         wanted = frozenset() if urgency is None else urgency.measures
         early = step - self._last_step < self._every and urgency is not None
         with self._at_rest(), torch.no_grad():
-            look = Look(
+            context = ExamContext(
                 self._subject,
                 step,
                 controls,
@@ -217,9 +217,9 @@ class Examiner:
                 partial(self._game.stakes, controls=controls, random=self._random),
             )
             for exam in self._chosen_first(wanted):
-                self._take(exam, look)
+                self._take(exam, context)
             if not early or self._share >= 1:
-                self._take_of_rest(look, wanted)
+                self._take_of_rest(context, wanted)
         self._effort.settle()
         self._rounds += 1
         self._last_step, self._last_at, self._last_worked = step, seconds, self._worked
@@ -239,7 +239,7 @@ class Examiner:
         """Exams of every round, and those that give what is wanted."""
         return [*self._first, *(exam for exam in self._rest if wanted & exam.measures.keys())]
 
-    def _take_of_rest(self, look: Look, wanted: frozenset[str]) -> None:
+    def _take_of_rest(self, context: ExamContext, wanted: frozenset[str]) -> None:
         """Equal time for each: what is cheap is taken more often, and what is dear in its turn.
 
         Of those whose cost is not known yet one a round, since first times are slow.
@@ -254,13 +254,13 @@ class Examiner:
                 if self._rest_purse() < account.usual:
                     break
                 tried = tried or not account.known
-            self._take(exam, look)
+            self._take(exam, context)
 
-    def _take(self, exam: Exam, look: Look) -> None:
+    def _take(self, exam: Exam, context: ExamContext) -> None:
         """Take an exam; what one that fails leads to is in ``broken``."""
         end = self._effort.begin()
         try:
-            self._note(exam.take(look), look.step)
+            self._note(exam.take(context), context.step)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an exam, the run is not
             self._failed(exam, error)
         else:
@@ -285,7 +285,7 @@ class Examiner:
         why = f"{type(error).__name__}: {error}"
         self.broken[name] = f"the exam {name} failed and {outcome}: {why}"
 
-    def _note(self, found: Findings, step: int) -> None:
+    def _note(self, found: ExamResult, step: int) -> None:
         known = self.diagnosis
         readings, series = dict(known.readings), dict(known.series)
         for name, measured in found.readings.items():

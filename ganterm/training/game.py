@@ -14,11 +14,11 @@ from torch.nn import functional
 from ganterm.core.controls import Controls
 from ganterm.core.metrics import ON_DEVICE
 from ganterm.diagnosis.exams.diversity import relative_diversity
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.ranking import auc
 from ganterm.losses import LOSSES
-from ganterm.losses.loss import Loss, Penalty, Play
+from ganterm.losses.loss import Loss, LossContext, Penalty
 from ganterm.losses.penalties import squared_norms
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import OptimizerSection
 from ganterm.training.batches import Latent, RealBatches
 from ganterm.training.optim import (
@@ -164,9 +164,9 @@ class Game:
         made = self.generator(noise) if codes is None else self.generator(noise, codes)
         shown, fake = judging.packed(real), judging.packed(made.detach())
         of_real, of_fake = judging.both(shown, fake, labels)
-        play = Play(controls, random, self.balance)
-        d_loss = loss.d_loss(of_real.scores, of_fake.scores, play)
-        penalty = loss.penalty(judging.critic(labels), shown, fake, play)
+        context = LossContext(controls, random, self.balance)
+        d_loss = loss.d_loss(of_real.scores, of_fake.scores, context)
+        penalty = loss.penalty(judging.critic(labels), shown, fake, context)
         if penalty is not None:
             d_loss = d_loss + controls.penalty_weight * penalty.value
         told = judging.labels_told(of_real, of_fake, labels, codes)
@@ -207,9 +207,9 @@ class Game:
         # A penalty differentiates what it is of twice.
         passes = judging if regularised else self._fast_judging
         of_real, of_fake = passes.both(real, fake, labels)
-        play = Play(controls, self.noise, self.balance)
-        d_loss = loss.d_loss(*judging.flipped(of_real.scores, of_fake.scores, controls), play)
-        penalty = loss.penalty(judging.critic(labels), real, fake, play)
+        context = LossContext(controls, self.noise, self.balance)
+        d_loss = loss.d_loss(*judging.flipped(of_real.scores, of_fake.scores, controls), context)
+        penalty = loss.penalty(judging.critic(labels), real, fake, context)
         added: list[Tensor] = []
         if penalty is not None:
             added.append(controls.penalty_weight * penalty.value)
@@ -222,7 +222,7 @@ class Game:
         if loss.clips_weights:
             self.weights_d.flat.detach().clamp_(-controls.clip, controls.clip)
         with torch.no_grad():
-            measured = of_d_batch(loss, play, of_real.scores, of_fake.scores, penalty)
+            measured = of_d_batch(loss, context, of_real.scores, of_fake.scores, penalty)
             measured |= {name: value.detach() for name, value in told.items()}
         update.measured = {**measured, "diversity": diversity}
         return update
@@ -262,7 +262,7 @@ class Game:
     def _g_loss(
         self,
         loss: Loss,
-        judged: Judged,
+        judged: DiscriminatorOutput,
         real: Tensor | None,
         labels: Tensor | None,
         controls: Controls,
@@ -274,7 +274,7 @@ class Game:
             chosen = max(2, round(controls.top_k * len(scores)))
             scores = scores.topk(min(chosen, len(scores))).values
             real = None if real is None else real[:chosen]
-        g_loss = loss.g_loss(real, scores, Play(controls, random, self.balance, judged.code))
+        g_loss = loss.g_loss(real, scores, LossContext(controls, random, self.balance, judged.code))
         added: list[Tensor] = []
         if judged.logits is not None and labels is not None:
             added.append(controls.aux_g * functional.cross_entropy(judged.logits, labels))
@@ -313,7 +313,7 @@ class Game:
 
 
 def of_d_batch(
-    loss: Loss, play: Play, real: Tensor, fake: Tensor, penalty: Penalty | None
+    loss: Loss, context: LossContext, real: Tensor, fake: Tensor, penalty: Penalty | None
 ) -> dict[str, Tensor]:
     """What the scores of a D batch, both (n,), and its penalty say."""
     rank = auc(real, fake)
@@ -324,7 +324,7 @@ def of_d_batch(
     if penalty is not None:
         measured["penalty"] = penalty.value.detach()
         measured["penalty_norm"] = penalty.grad_norm
-    convergence = loss.settle(real, fake, play)
+    convergence = loss.after_update(real, fake, context)
     if convergence is not None:
         measured["convergence"] = convergence
     return measured

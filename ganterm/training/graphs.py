@@ -15,7 +15,7 @@ from torch import Tensor
 from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean
-from ganterm.data.source import Progress
+from ganterm.data.source import ProgressCallback
 from ganterm.sections import RunSection
 from ganterm.training.checkpoints.contents import game_generators, game_tensors
 from ganterm.training.game import Game
@@ -45,7 +45,7 @@ def taken_back(game: Game) -> Iterator[None]:
             game.batches.go_to(position)
 
 
-def rehearse(game: Game, run: RunSection, controls: Controls, tell: Progress) -> None:
+def rehearse(game: Game, run: RunSection, controls: Controls, tell: ProgressCallback) -> None:
     """Have the passes compiled where ``run`` says so, and see that what it wishes can be had here.
 
     Not every network and device can do all of it. UserError where one cannot, and where nothing
@@ -326,7 +326,9 @@ class Replayer:
         return replace(turn, lr_d=lr_d, lr_g=lr_g, noise=None if turn.noise is None else noise)
 
 
-def replaying(game: Game, controls: Controls, deterministic: bool, tell: Progress) -> Replayer:
+def replaying(
+    game: Game, controls: Controls, deterministic: bool, tell: ProgressCallback
+) -> Replayer:
     """A replayer of ``game`` that has captured what it starts with; UserError where it cannot."""
     device = game.device
     if device.type not in GRAPHS:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganterm.core.findings import Alarm, Outlook, Remedy, Severity
 from ganterm.core.snapshot import Event
-from ganterm.diagnosis.rule import Record, illnesses
+from ganterm.diagnosis.rule import Record, network_alarms
 from ganterm.rundir.directory import RunDirectory
 from ganterm.session.board import Board, now
 from ganterm.training.alarms import Alarms, Change, Urgency, as_table
@@ -135,7 +135,7 @@ class Teller:
     def _tell_alarm(self, alarm: Alarm, change: Change) -> None:
         told = {**as_table(alarm), "state": change}
         self.event("alarm", **told)
-        if change == "raised" and alarm.name in illnesses():
+        if change == "raised" and alarm.name in network_alarms():
             self._healthy.spoken_against(alarm)
         if change == "cleared" or alarm.severity == "warning":
             return

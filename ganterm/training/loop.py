@@ -31,10 +31,11 @@ from ganterm.core.snapshot import (
 )
 from ganterm.core.text import clean
 from ganterm.diagnosis.medians import BLOCK, Medians
-from ganterm.diagnosis.remedies import in_order
-from ganterm.diagnosis.rule import NONFINITE, Record, illnesses
+from ganterm.diagnosis.remedies import available
+from ganterm.diagnosis.rule import NONFINITE, Record, network_alarms
 from ganterm.idle import idle_settings
 from ganterm.launch import Launch
+from ganterm.losses import controls_with
 from ganterm.rundir.columns import read_history
 from ganterm.session.board import Board, now
 from ganterm.training import recorder
@@ -255,7 +256,7 @@ class Training:
         reason = self._stop_reason or f"{standing.step:,} steps done"
         teller.take_notes()
         good = self._healthy.newest
-        ill = any(name in illnesses() for name in teller.raised)
+        ill = any(name in network_alarms() for name in teller.raised)
         healthy: dict[str, Any] = {}
         if ill and good is not None:
             healthy["healthy"] = f"checkpoints/{good}"
@@ -466,7 +467,7 @@ class Training:
     def _change(self, name: str, value: Value, kind: str, by: str) -> None:
         before = self._standing.controls
         try:
-            after = before.with_(name, value)
+            after = controls_with(before, name, value)
         except ControlError as error:
             key, to = clean(name, 40), clean(value, 40)
             self._teller.event("refused", key=key, to=to, by=by, reason=str(error))
@@ -536,7 +537,7 @@ class Training:
                 told,
                 evidence=evidence,
                 since=since,
-                remedies=in_order(back),
+                remedies=available(back),
             )
             self._rest(cause=told)
 

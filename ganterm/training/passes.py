@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ganterm.core.controls import Controls
 from ganterm.losses.loss import Critic
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import Precision
 from ganterm.training.batches import Latent
 
@@ -57,13 +57,15 @@ class Judging:
             return samples
         return samples.reshape(-1, self.pack * samples.shape[1], *samples.shape[2:])
 
-    def judged(self, samples: Tensor, labels: Tensor | None) -> Judged:
+    def judged(self, samples: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
         """D's verdict on what it is shown, with the labels of the samples, where they have any."""
         told = () if labels is None or self._latent.codes else (labels,)
         judged = self._forward(samples, *told)
-        return judged if isinstance(judged, Judged) else Judged(judged)
+        return judged if isinstance(judged, DiscriminatorOutput) else DiscriminatorOutput(judged)
 
-    def both(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Judged, Judged]:
+    def both(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """D's verdicts on reals and fakes of the same labels."""
         if not self.joint:
             return self.judged(real, labels), self.judged(fake, labels)
@@ -72,7 +74,9 @@ class Judging:
         halves = [(None, None) if part is None else part.chunk(2) for part in both[1:]]
         of_real, of_fake = zip(*halves, strict=True)
         scores_real, scores_fake = both.scores.chunk(2)
-        return Judged(scores_real, *of_real), Judged(scores_fake, *of_fake)
+        return DiscriminatorOutput(scores_real, *of_real), DiscriminatorOutput(
+            scores_fake, *of_fake
+        )
 
     def critic(self, labels: Tensor | None) -> Critic:
         """D's scores as a function of samples alone; one or two batches with these labels."""
@@ -93,7 +97,11 @@ class Judging:
         return torch.where(swap, fake, real), torch.where(swap, real, fake)
 
     def labels_told(
-        self, real: Judged, fake: Judged, labels: Tensor | None, codes: Tensor | None
+        self,
+        real: DiscriminatorOutput,
+        fake: DiscriminatorOutput,
+        labels: Tensor | None,
+        codes: Tensor | None,
     ) -> dict[str, Tensor]:
         """What D's label head makes of a batch: its loss and how often it is right.
 
@@ -166,8 +174,10 @@ def _compiled(module: nn.Module) -> Forward:
     return torch.compile(module, fullgraph=True, dynamic=False)
 
 
-def _float32(made: Tensor | Judged) -> Tensor | Judged:
-    if not isinstance(made, Judged):
+def _float32(made: Tensor | DiscriminatorOutput) -> Tensor | DiscriminatorOutput:
+    if not isinstance(made, DiscriminatorOutput):
         return made.float()
     scores, *others = made
-    return Judged(scores.float(), *(None if part is None else part.float() for part in others))
+    return DiscriminatorOutput(
+        scores.float(), *(None if part is None else part.float() for part in others)
+    )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganterm.core.snapshot import DEFAULT_VIEW, Sample, View, ViewName
 from ganterm.core.text import clean
 from ganterm.data.source import Dataset
-from ganterm.diagnosis.exams.nearest import as_bytes, nearest
+from ganterm.diagnosis.nearest import as_bytes, nearest
 from ganterm.rundir.directory import RunDirectory
 from ganterm.session.board import Board
 from ganterm.training.batches import Latent

@@ -17,8 +17,8 @@ from ganterm.core.history import History
 from ganterm.core.metrics import METRICS
 from ganterm.core.snapshot import RunInfo
 from ganterm.core.text import clean
-from ganterm.data.load import loaded, parted
-from ganterm.data.source import Dataset, Progress, Remark
+from ganterm.data.load import load_dataset, split_held_out
+from ganterm.data.source import Dataset, ProgressCallback, Remark
 from ganterm.diagnosis.rule import Traits
 from ganterm.launch import Launch
 from ganterm.presets import Preset
@@ -87,7 +87,7 @@ class Setup:
     device_note: str
 
 
-def set_up(launch: Launch, tell: Progress) -> Setup:
+def set_up(launch: Launch, tell: ProgressCallback) -> Setup:
     """Load and build everything; the run directory is made, or written into where there is one,
     once nothing else can go wrong.
 
@@ -110,14 +110,14 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         raise
 
 
-def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
+def _set_up(launch: Launch, tell: ProgressCallback, lock: RunLock | None) -> Setup:
     device = resolve_device(launch.device)
     threads = launch.preset.run.threads or DEFAULT_THREADS
     run = launch.preset.run.model_copy(update={"threads": threads})
     preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
     preset, whole = _data(launch, preset, tell)
-    dataset, held_out = parted(whole, preset.data.held_out)
+    dataset, held_out = split_held_out(whole, preset.data.held_out)
     tell("building the networks", None)
     # Streams of their own, so that looking at samples draws nothing from the training.
     seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
@@ -217,12 +217,12 @@ def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
     )
 
 
-def _data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Dataset]:
+def _data(launch: Launch, preset: Preset, tell: ProgressCallback) -> tuple[Preset, Dataset]:
     """The data set, and the preset with nothing left open of how it was loaded.
 
     A run that goes on says where its pictures are, where that is another place than before.
     """
-    whole = loaded(preset.data, launch.data_dir, tell)
+    whole = load_dataset(preset.data, launch.data_dir, tell)
     if not launch.checkpoint:
         settled = whole.options or preset.data
         return preset.model_copy(update={"data": settled}), whole
@@ -284,7 +284,7 @@ def _examiner(
     whole: Dataset,
     parts: tuple[Dataset, Dataset | None],
     seed: int,
-    tell: Progress,
+    tell: ProgressCallback,
 ) -> Examiner:
     """Who examines this run, on the training part; where diagnosis is off, with nothing to do."""
     run = preset.run

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis.classifier import classifier
+from ganterm.data.source import Dataset, ProgressCallback
+from ganterm.diagnosis.classifier import obtain
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.classifier.model import Classifier
-from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Features, Subject
 from ganterm.diagnosis.rule import Traits
 
 _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
@@ -25,7 +25,7 @@ GOOD_ENOUGH = 0.9
 
 
 def seen_by(
-    dataset: Dataset, wanted: bool, device: torch.device, tell: Progress
+    dataset: Dataset, wanted: bool, device: torch.device, tell: ProgressCallback
 ) -> tuple[Features, Classifier | None, str]:
     """What gives samples their features, what tells modes apart if anything, and a note on it.
 
@@ -34,8 +34,8 @@ def seen_by(
     note = "run.classifier is false: modes are not told apart"
     judge: Classifier | None = None
     if wanted:
-        judge = classifier.trained(dataset, device, tell)
-        note = classifier.unlearnable(dataset) or ""
+        judge = obtain.classifier_for(dataset, device, tell)
+        note = obtain.obstacle(dataset) or ""
     if judge is None:
         return FixedFeatures(dataset.shape, device), None, note
     note = f"classifier right on {judge.accuracy:.1%} of {judge.held_out:,} held-out reals"
@@ -59,7 +59,7 @@ def subject_of(
     ``labelled``: the networks are told the data's labels; ``pack``: samples D judges at once.
     """
     random = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
+    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * EXAM_SAMPLES]
     parts = order.tensor_split(2)
     chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
     spared = held_out if labelled else None

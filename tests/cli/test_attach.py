@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-import orjson
 import psutil
 import pytest
 
@@ -46,7 +46,7 @@ def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def events(run: Path, kind: str) -> list[dict[str, Any]]:
     lines = (run / "events.jsonl").read_bytes().splitlines()
-    return [event for line in lines if (event := orjson.loads(line))["kind"] == kind]
+    return [event for line in lines if (event := msgspec.json.decode(line))["kind"] == kind]
 
 
 def goes_on(run: Path, steps: int = 3) -> None:
@@ -56,7 +56,7 @@ def goes_on(run: Path, steps: int = 3) -> None:
 
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
     told = ganterm(folder, "runs", "--json").stdout.splitlines()
-    return {run["name"]: run for run in map(orjson.loads, told)}
+    return {run["name"]: run for run in map(msgspec.json.decode, told)}
 
 
 def wait_for_detaches(run: Path, count: int) -> None:

@@ -226,7 +226,7 @@ BAD = [
     (["--preset", "mnist_mlp", "--set", "k=2", "--set", "controls.k=3"], "set more than once"),
     (["--preset", "mnist_mlp", "--seed", "2", "--set", "run.seed=3"], "set more than once"),
     (["--preset", "mnist_mlp", "--seed", "2", "--set", "run={seed=3}"], "set more than once"),
-    (["--preset", "mnist_mlp", "--stop-on", "none", "--stop-on", "collapse"], "it stands alone"),
+    (["--preset", "mnist_mlp", "--stop-on", "none", "--stop-on", "collapse"], "cannot be combined"),
     (["--preset", "mnist_mlp", "--run", "x" * 300], "too long"),
     (["--preset", "mnist_mlp", "--runs-dir", ""], "a path is needed"),
     (["--preset", "mnist_mlp", "--on-alarm", " "], "a command is needed"),
@@ -325,28 +325,39 @@ def test_a_pipe_or_a_descriptor_that_is_closed_or_full(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("program", "handler"),
-    [
-        ("/usr/bin/ganterm", "Handlers.SIG_DFL"),
-        ("/x/ganterm/__main__.py", "Handlers.SIG_DFL"),
-        ("/usr/bin/pytest", "default_int_handler"),
-    ],
-)
-def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_loaded(
-    program: str, handler: str
-) -> None:
+def handlers_of_ctrl_c(start: str) -> list[str]:
+    """What handles SIGINT before, while and after the commands are loaded by ``start``."""
     # As an interactive shell starts it: one in the background would have it ignore Ctrl+C.
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"import sys; sys.argv = [{program!r}]; import ganterm\n"
-        "print(repr(signal.getsignal(signal.SIGINT)))\n"
-        "from ganterm import interrupts; interrupts.take()\n"
-        "print(repr(signal.getsignal(signal.SIGINT)))"
+        "import signal, sys, types\n"
+        "def show(): print(repr(signal.getsignal(signal.SIGINT)))\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import ganterm; show()\n"
+        "class Loading:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ganterm.cli.commands': show()\n"
+        "sys.meta_path.insert(0, Loading())\n"
+        f"{start}"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    loading, running = done.stdout.splitlines()
-    assert handler in loading and "default_int_handler" in running
+    return done.stdout.splitlines()
+
+
+def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_loaded() -> None:
+    before, loading, running = handlers_of_ctrl_c(
+        "import ganterm.__main__ as script\n"
+        "import ganterm.cli\n"
+        "script.gc.enable = lambda: setattr(ganterm.cli.commands, 'main', show)\n"
+        "script.main()"
+    )
+    assert "default_int_handler" in before
+    assert loading == "<Handlers.SIG_DFL: 0>"
+    assert "default_int_handler" in running
+
+
+def test_another_program_that_imports_ganterm_keeps_its_handlers() -> None:
+    before, loading, after = handlers_of_ctrl_c("import ganterm.cli.commands; show()")
+    assert all("default_int_handler" in handler for handler in (before, loading, after))
 
 
 def test_presets_are_listed_and_shown() -> None:

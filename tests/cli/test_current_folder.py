@@ -163,7 +163,7 @@ def test_from_a_checkout_a_child_finds_us_behind_all_others(
 
 STARTS = {
     "bench/turns.py": "programs under measurement, by search_path.python",
-    "session/detach.py": "the host, by search_path.python; and loginctl",
+    "cli/background.py": "the host, by search_path.python; and loginctl",
     "training/hook.py": "the command that the user gave",
     "training/stream.py": "workers, within _sheltered",
 }

@@ -297,10 +297,10 @@ def test_a_run_that_cannot_be_saved_trains_on_as_a_job_of_the_shell(
 
 
 NO_HOST = """
-from ganterm.session import detach
+from ganterm.cli import background
 def start(launch, doing):
     raise OSError(12, "Cannot allocate memory")
-detach.start = start
+background.start = start
 from ganterm.cli.commands import main
 main()
 """

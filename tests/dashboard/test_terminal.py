@@ -11,6 +11,7 @@ import pytest
 
 from ganterm import presets
 from ganterm.core.controls import KNOBS, Controls
+from ganterm.losses import choices_of
 from tests.helpers.terminal import GANTERM, Start, Terminal, assert_restored, events, running
 
 
@@ -27,7 +28,7 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
     terminal.until(running)
     terminal.press("KK")
     terminal.until(lambda t: "k 3" in t.text)
-    before = str(KNOBS["loss"].nudge("non_saturating", -1, Controls().choices("loss")))
+    before = str(KNOBS["loss"].nudge("non_saturating", -1, choices_of(Controls(), "loss")))
     terminal.press("o")
     terminal.until(lambda t: before in t.text)
     terminal.press(":lr_g 1e-4\r")

@@ -20,6 +20,8 @@ from typing import Any
 
 import pyte
 
+from tests.helpers.deadlines import patient
+
 GANTERM = [sys.executable, "-m", "ganterm"]
 OF_A_TERMINAL = {"NO_COLOR", "TERM", "COLORTERM", "TMUX", "STY"}
 """What the environment says of the terminal in which the tests are run, which this is none of."""
@@ -106,7 +108,7 @@ class Terminal:
 
     def until(self, condition: Callable[[Terminal], Any], seconds: float = 240) -> None:
         """Read until the condition holds; fails with the screen where it never does."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not condition(self):
             assert time.monotonic() < end, f"waited in vain; the screen:\n{self.text}"
             self.read(0.1)
@@ -131,9 +133,12 @@ class Terminal:
         self.master = self.slave = -1
 
     def wait(self, seconds: float = 240) -> int:
-        """Read until the program has ended; returns its exit code."""
+        """Read until the program has ended and nothing is left to read; returns its exit code."""
         self.until(lambda _: self.process.poll() is not None, seconds)
-        self.read(0.2)
+        before = -1
+        while before != len(self.raw):
+            before = len(self.raw)
+            self.read(0.2)
         return self.process.returncode
 
     def close(self) -> None:

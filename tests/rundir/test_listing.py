@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 import psutil
 import pytest
 
@@ -149,14 +149,14 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     folder = tmp_path / "runs"
     laid_out(folder, "good")
     broken(laid_out(folder, "bad"))
-    states = {run.name: run for run in runs.listed(folder)}
+    states = {run.name: run for run in runs.all_runs(folder)}
     assert states["good"].state == "finished" and states["good"].problem == ""
     assert states["bad"].state == "unreadable"
     assert "run.json" in states["bad"].problem and states["bad"].problem.isprintable()
     _, *rows = runs.lines(list(states.values()))
     (row,) = [row for row in rows if row.startswith("bad")]
     assert states["bad"].problem in row and len(rows) == 2
-    tables = [json.loads(orjson.dumps(run.table())) for run in states.values()]
+    tables = [json.loads(msgspec.json.encode(run.table())) for run in states.values()]
     assert {table["name"]: bool(table["problem"]) for table in tables} == {
         "good": False,
         "bad": True,
@@ -195,7 +195,7 @@ def test_a_run_that_the_file_system_does_not_show_is_a_line_in_the_list(
 
     monkeypatch.setattr(Path, "lstat", closed_lstat)
     monkeypatch.setattr(Folder, "read", closed_read)
-    found = {run.name: run for run in runs.listed(folder)}
+    found = {run.name: run for run in runs.all_runs(folder)}
     assert found["bad"].state == "unreadable" and os.strerror(number) in found["bad"].problem
     assert found["good"].state == "stopped"
     with pytest.raises(UserError, match=os.strerror(number)):
@@ -234,7 +234,7 @@ def test_a_folder_of_runs_that_cannot_be_read_is_one_error(
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"--runs-dir .*: cannot be read: Input/output error"):
-        runs.listed(tmp_path)
+        runs.all_runs(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         find.find("x", tmp_path)
 
@@ -247,7 +247,7 @@ def test_what_is_no_row_leads_to_no_step(content: bytes | None, tmp_path: Path) 
         os.mkfifo(run / "history" / "step.i8")
     else:
         (run / "history" / "step.i8").write_bytes(content)
-    (found,) = runs.listed(tmp_path)
+    (found,) = runs.all_runs(tmp_path)
     assert (found.state, found.step) == ("crashed", 0)
 
 
@@ -255,12 +255,12 @@ def test_a_pointer_to_what_is_no_run_is_a_line_too(tmp_path: Path) -> None:
     for n, directory in enumerate((tmp_path / "gone", tmp_path / ("x" * 300), tmp_path / "loop")):
         door = Door.open(f"{n}{ID[1:]}", tmp_path)
         door.pointer.file.write_bytes(
-            orjson.dumps(
-                {**orjson.loads(door.pointer.file.read_bytes()), "directory": str(directory)}
+            msgspec.json.encode(
+                {**msgspec.json.decode(door.pointer.file.read_bytes()), "directory": str(directory)}
             )
         )
     (tmp_path / "loop").symlink_to("loop")
-    found = runs.listed(tmp_path)
+    found = runs.all_runs(tmp_path)
     assert len(found) == 3 and {run.state for run in found} == {"unreadable"}
     assert len(list(runs.lines(found))) == 4
 
@@ -323,7 +323,7 @@ def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
     assert "runs, but does not answer; `kill -TERM" in peers.silence(process.pid)
     process.send_signal(signal.SIGSTOP)
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
-    assert f"`kill -CONT {process.pid}` has it go on" in peers.silence(process.pid)
+    assert f"`kill -CONT {process.pid}` continues it" in peers.silence(process.pid)
     assert peers.is_stopped(process.pid)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)

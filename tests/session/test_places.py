@@ -15,7 +15,7 @@ import pytest
 from ganterm.cli import runs
 from ganterm.core.errors import UserError
 from ganterm.data.download import data_folder
-from ganterm.diagnosis.classifier import classifier
+from ganterm.diagnosis.classifier import obtain
 from ganterm.launch import Launch
 from ganterm.session import address
 from ganterm.session.address import Door, pointers, warnings
@@ -293,10 +293,10 @@ def test_a_classifier_is_had_without_a_cache_folder(monkeypatch: pytest.MonkeyPa
     from ganterm.data.source import Dataset
 
     homeless(monkeypatch)
-    judge = classifier.Classifier({}, ("a", "b"), 1.0, 2, "")
-    monkeypatch.setattr(classifier, "fresh", lambda *_: judge)
+    judge = obtain.Classifier({}, ("a", "b"), 1.0, 2, "")
+    monkeypatch.setattr(obtain, "train", lambda *_: judge)
     samples = torch.zeros(600, 1, 8, 8, dtype=torch.uint8)
-    found = classifier.trained(
+    found = obtain.classifier_for(
         Dataset("x", samples, torch.arange(600) % 2, ("a", "b")),
         torch.device("cpu"),
         lambda doing, share: None,

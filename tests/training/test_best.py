@@ -16,7 +16,7 @@ from ganterm.core.findings import Diagnosis, Measure, Reading
 from ganterm.core.snapshot import Event, SaveCheckpoint
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.launch import Launch, resumption
 from ganterm.rundir import find
 from ganterm.rundir.reader import read_events
@@ -71,10 +71,10 @@ class Told(Exam):
     def fits(self, subject: Subject) -> bool:
         return True
 
-    def take(self, look: Look) -> Findings:
-        flat = torch.cat([p.detach().flatten() for p in look.generator.parameters()])
-        self.weights[look.step] = flat.clone()
-        return Findings({"cfid": self.value})
+    def take(self, context: ExamContext) -> ExamResult:
+        flat = torch.cat([p.detach().flatten() for p in context.generator.parameters()])
+        self.weights[context.step] = flat.clone()
+        return ExamResult({"cfid": self.value})
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from ganterm.core.findings import Measure
 from ganterm.core.snapshot import Stop, View
 from ganterm.diagnosis.alarms.exploding import Exploding
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.diagnosis.exams.modes import divergence, near_modes
-from ganterm.diagnosis.exams.scores import Verdicts, histograms
+from ganterm.diagnosis.exams.scores import ScoreExam, histograms
 from ganterm.launch import Launch
 from ganterm.sections import RunSection
 from ganterm.session.local import LocalSession
@@ -63,11 +63,11 @@ def warnings(session: LocalSession) -> list[dict[str, Any]]:
 def test_no_fault_of_an_exam_ends_the_run(
     train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(Verdicts, "take", raising(error))
+    monkeypatch.setattr(ScoreExam, "take", raising(error))
     session = train("run.diagnosis=1", "run.diagnose_every=5", preset="ring8", steps=31)
     assert session.snapshot.state == "finished"
     (told,) = warnings(session)
-    assert (told["name"], told["title"]) == ("Verdicts", "Exam failed")
+    assert (told["name"], told["title"]) == ("ScoreExam", "Exam failed")
     assert type(error).__name__ in told["message"]
     assert session.snapshot.diagnosis.readings["vendi_pixels"].step == 30, "the rest goes on"
 
@@ -96,11 +96,11 @@ def test_an_exam_that_lacks_memory_is_tried_again_and_then_left_out(
         def fits(self, subject: Subject) -> bool:
             return True
 
-        def take(self, look: Look) -> Findings:
+        def take(self, context: ExamContext) -> ExamResult:
             self.taken += 1
             if self.taken <= self.fails:
                 raise torch.OutOfMemoryError("no room")
-            return Findings({"x": 1.0})
+            return ExamResult({"x": 1.0})
 
     exam = Hungry()
     monkeypatch.setattr(examining, "gathered", lambda *_: [exam])

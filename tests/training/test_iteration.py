@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ganterm.core.controls import Controls
 from ganterm.core.metrics import ON_DEVICE
 from ganterm.losses import LOSSES
-from ganterm.losses.loss import Loss, Play
+from ganterm.losses.loss import Loss, LossContext
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import OptimizerSection
 from ganterm.training.batches import Batches, Latent
 from ganterm.training.checkpoints.contents import game_generators, game_tensors
@@ -71,13 +71,13 @@ class Counting(Loss):
         self.d_calls: list[Tensor] = []
         self.g_calls: list[Tensor] = []
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         self.d_calls.append(real.detach().clone())
-        return self._inner.d_loss(real, fake, play)
+        return self._inner.d_loss(real, fake, context)
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         self.g_calls.append(fake.detach().clone())
-        return self._inner.g_loss(real, fake, play)
+        return self._inner.g_loss(real, fake, context)
 
 
 @pytest.mark.parametrize(("k", "l"), [(1, 1), (3, 1), (1, 4), (2, 3)])
@@ -184,7 +184,7 @@ def test_a_loss_that_needs_reals_for_g_gets_them(monkeypatch: pytest.MonkeyPatch
         g_needs_real = True
         real: Tensor | None = None
 
-        def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
             self.real = real
             assert real is not None
             return (real - fake).mean()
@@ -527,9 +527,9 @@ def test_began_keeps_its_balance_between_steps() -> None:
             super().__init__()
             self.layer = nn.Linear(16, 16)
 
-        def forward(self, x: Tensor) -> Judged:
+        def forward(self, x: Tensor) -> DiscriminatorOutput:
             code = self.layer(x.flatten(1))
-            return Judged(-(code - x.flatten(1)).abs().mean(1), code=code)
+            return DiscriminatorOutput(-(code - x.flatten(1)).abs().mean(1), code=code)
 
     game = make_game()
     game = Game(

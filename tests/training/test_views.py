@@ -25,7 +25,7 @@ from ganterm.core.snapshot import (
     ViewName,
 )
 from ganterm.data.source import Dataset
-from ganterm.diagnosis.exams.nearest import nearest
+from ganterm.diagnosis.nearest import nearest
 from ganterm.launch import Launch
 from ganterm.rundir.pictures import sample_png
 from ganterm.session.local import LocalSession
@@ -157,7 +157,7 @@ def test_a_walk_has_a_pair_a_row_and_one_label_in_it() -> None:
 def test_nearest_is_what_brute_force_finds(
     shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganterm.diagnosis.exams.nearest.MEMORY", 7 * 4 * int(np.prod(shape)))
+    monkeypatch.setattr("ganterm.diagnosis.nearest.MEMORY", 7 * 4 * int(np.prod(shape)))
     random = np.random.default_rng(0)
     # Close together, so that only exact sums tell them apart.
     base = random.integers(0, 2, shape) * 252

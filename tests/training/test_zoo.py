@@ -16,7 +16,7 @@ from ganterm import presets
 from ganterm.core.snapshot import Snapshot
 from ganterm.data import DATASETS
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, ProgressCallback
 from ganterm.launch import Launch, resumption
 from ganterm.session.local import LocalSession
 from ganterm.training import setup
@@ -51,7 +51,7 @@ SMALLER = {
 """Overrides that bring the heavy ones down to a test's size; depth and kind stay."""
 
 
-def generated(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def generated(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """Noise of the data set's shape, ten classes; 2-D sets are made anyway, so they are real."""
     shape = SHAPES.get(options.name)
     if shape is None:

@@ -1,4 +1,4 @@
-"""How good the alarms are: ``python -m ganterm.bench.alarms collect|examine|report --out FOLDER``.
+"""How good the alarms are: ``ganterm bench alarms collect|examine|report --out FOLDER``.
 
 ``collect`` trains all runs of ``settings``, each in a process of its own with one torch thread, and
 goes on where it was broken off; ``examine`` takes the exams and the truth of what was kept, again
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,16 @@ from ganterm.bench.alarms.collect import collect
 from ganterm.bench.alarms.settings import runs
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.alarms", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command with these words, or with those of the command line."""
+    parser = argparse.ArgumentParser(prog="ganterm bench alarms", description=__doc__)
     parser.add_argument("what", choices=["collect", "examine", "report"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, help="with MNIST, for the judge of digits")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", default="", help="runs whose names begin so")
     parser.add_argument("--details", action="store_true", help="report every run")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     # By seed, so that what is there early is of all settings.
     chosen = sorted(
         (run for run in runs() if run.name.startswith(args.only)), key=lambda run: run.seed

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from ganterm.bench.alarms.settings import Run
+from ganterm.core.json_text import json_bytes
 from ganterm.core.metrics import METRICS, ON_DEVICE
 from ganterm.launch import Launch
 
@@ -70,5 +70,5 @@ def collect(run: Run, out: Path) -> str:
     rows = np.concatenate(parts)
     assert rows.shape[1] == len(METRICS)
     np.save(folder / "rows.npy", rows)
-    (folder / "done.json").write_bytes(orjson.dumps({"steps": len(rows)}))
+    (folder / "done.json").write_bytes(json_bytes({"steps": len(rows)}))
     return f"{run.name}: {len(rows):,} steps"

@@ -16,7 +16,7 @@ from msgspec import Struct
 from ganterm.core.findings import Alarm
 from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
-from ganterm.diagnosis.rule import NONFINITE, illnesses
+from ganterm.diagnosis.rule import NONFINITE, network_alarms
 from ganterm.launch import Launch
 from ganterm.rundir import reader
 from ganterm.rundir.find import CheckpointName, checkpoints, command_from, newest
@@ -94,7 +94,7 @@ class Health:
 
 
 def _is_illness(name: object) -> bool:
-    return isinstance(name, str) and name in illnesses()
+    return isinstance(name, str) and name in network_alarms()
 
 
 class _Raised(Struct, frozen=True):
@@ -120,7 +120,7 @@ def alarms_of(run: Path, name: CheckpointName) -> list[str] | None:
             state = validated(_State, folder.read("state.json", MAX_BYTES))
     except (OSError, ValueError):
         return None
-    return [alarm.name for alarm in state.alarms if alarm.name in illnesses()]
+    return [alarm.name for alarm in state.alarms if alarm.name in network_alarms()]
 
 
 def healthy(run: Path) -> list[CheckpointName]:
@@ -189,7 +189,9 @@ def last_good(run: Path, alarms: Iterable[Alarm]) -> str:
 
     "" where none of them is about the training, or where nothing is better than the last state.
     """
-    titles = {alarm.name: clean(alarm.title, 60) for alarm in alarms if alarm.name in illnesses()}
+    titles = {
+        alarm.name: clean(alarm.title, 60) for alarm in alarms if alarm.name in network_alarms()
+    }
     if not titles:
         return ""
     good = next(iter(healthy(run)), None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ganterm.core.findings import Diagnosis
 from ganterm.core.snapshot import Command, Failure, SetControl
 from ganterm.core.text import clean
-from ganterm.diagnosis.rule import illnesses
+from ganterm.diagnosis.rule import network_alarms
 from ganterm.rundir.directory import Place, RunDirectory
 from ganterm.rundir.find import CheckpointName, point
 from ganterm.sections import RunSection
@@ -155,7 +155,7 @@ class Keeper:
         # The best is gone with the copy of it; all else can be had later as well.
         name, told = None, Wish(wish.own)
         removed: tuple[CheckpointName, ...] = ()
-        well = not any(alarm.name in illnesses() for alarm in state.alarms)
+        well = not any(alarm.name in network_alarms() for alarm in state.alarms)
         try:
             with self._run.folder("checkpoints", make=True) as folder:
                 name = storage.save(folder, tensors, state, wish.own, wish.cfid)
@@ -250,7 +250,7 @@ class Saving:
             and self._healthy.newest is None
             and self._keeper.free
             and time.monotonic() >= self._first_not_before
-            and not any(name in illnesses() for name in self._teller.raised)
+            and not any(name in network_alarms() for name in self._teller.raised)
         )
 
     def before_change(self) -> None:

@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Annotated
 
 import numpy as np
-import orjson
 from msgspec import Meta, Struct, to_builtins
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
+from ganterm.core.json_text import json_bytes
 from ganterm.rundir.find import CheckpointName, point
 from ganterm.rundir.jsonfile import FORMAT, validated
 from ganterm.system.files import Folder
@@ -95,7 +95,7 @@ def save(
 
 def _packed(table: Struct) -> bytes:
     """A table as JSON; ValueError where it could not be read again."""
-    content = orjson.dumps(to_builtins(table, enc_hook=_plain), option=orjson.OPT_INDENT_2)
+    content = json_bytes(to_builtins(table, enc_hook=_plain), indent=2)
     validated(type(table), content)
     return content
 

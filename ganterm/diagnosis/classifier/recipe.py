@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, ProgressCallback
 from ganterm.diagnosis.classifier import network
 from ganterm.diagnosis.classifier.network import Weights
 
@@ -49,7 +49,9 @@ def split(count: int) -> tuple[Tensor, Tensor]:
     return order[held:MOST_SAMPLES], order[:held]
 
 
-def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress) -> Weights:
+def fit(
+    dataset: Dataset, training: Tensor, device: torch.device, tell: ProgressCallback
+) -> Weights:
     """Weights trained on the samples at ``training``, on ``device``, rounded as files hold them.
 
     Adam (Kingma and Ba 2015) under a warm-up and half a cosine; pictures slightly moved, turned
@@ -76,7 +78,7 @@ def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress
                 optimizer.param_groups[0]["lr"] = RATE * min(
                     10 * share + 0.01, (1 + math.cos(math.pi * share)) / 2
                 )
-                batch = _moved(network.ranged(samples[chosen], device), random)
+                batch = _moved(network.as_floats(samples[chosen], device), random)
                 logits = network.logits(weights, network.features(weights, batch))
                 loss = functional.cross_entropy(logits, labels[chosen.to(device)])
                 optimizer.zero_grad()
@@ -89,7 +91,7 @@ def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress
 def _shrunk(samples: Tensor) -> Tensor:
     """The samples as the network averages them, uint8 again, made in parts."""
     parts = samples.split(_PARTS)
-    return torch.cat([network.smaller(part.float()).round_().byte() for part in parts])
+    return torch.cat([network.downsampled(part.float()).round_().byte() for part in parts])
 
 
 def _moved(batch: Tensor, random: torch.Generator) -> Tensor:
