@@ -121,9 +121,25 @@ def presets_command(name: str | None) -> None:
 @click.pass_context
 def demo_command(ctx: click.Context, color: Any, glyphs: Any) -> None:
     """Show the dashboard on a canned session."""
-    from ganterm.dashboard import demo
+    from ganterm.cli.signal_stop import SignalStop
+    from ganterm.dashboard.app import Dashboard
+    from ganterm.dashboard.demo import DemoSession
+    from ganterm.dashboard.terminal.capabilities import check_terminal, choose_colors, choose_glyphs
+    from ganterm.dashboard.terminal.line import Line
 
-    ctx.exit(demo.show(color, glyphs))
+    check_terminal()
+    session, line = DemoSession(), Line()
+    chosen = choose_colors(color, os.environ)
+    app = Dashboard(session, choose_glyphs(glyphs, chosen), line, chosen, suspends=True)
+    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
+    line.lost = stop.hang_up
+    session.start()
+    code = app.run()
+    session.ended.set()
+    stop.done()
+    line.release()
+    code = 1 if code is None else code
+    ctx.exit(code if stop.code is None else stop.code)
 
 
 @cli.command(

@@ -51,9 +51,10 @@ from ganterm.dashboard.view_choice import ViewChoice
 from ganterm.rundir import reader
 
 SPANS = (None, 2000, 200)
-"""Rows that the charts show: all, or the newest so many."""
+"""How many of the newest rows the charts show; None is the whole run."""
 TWICE_SECONDS = 5.0
-"""Within which a key that gives steps up is pressed again, where nothing asks for it."""
+"""Seconds within which U must be pressed again to rewind a run that has no alarm: a rewind discards
+steps."""
 
 
 class Dashboard(SessionApp):
@@ -166,7 +167,7 @@ class Dashboard(SessionApp):
         self._rung = raised
 
     def repaint(self) -> None:
-        """Draw all anew: the terminal has not seen all that was drawn, or has lost it."""
+        """Draw everything again: the terminal has missed or lost part of it."""
         self._pace.forget()
         self.tick()
         super().repaint()
@@ -254,7 +255,7 @@ class Dashboard(SessionApp):
         self.call_after_refresh(self._show_anew)
 
     def action_alarms(self) -> None:
-        """What is wrong, what to try, and what was raised before."""
+        """List the raised alarms, their remedies, and the alarms of the past."""
 
         def chosen(remedy: Remedy | None) -> None:
             if remedy is not None and not self.locked():
@@ -298,12 +299,12 @@ class Dashboard(SessionApp):
             self._look()
 
     def _look(self) -> None:
-        """Tell the trainer at once what is wanted, and the user that it is coming."""
+        """Ask the trainer for the chosen view at once, and show that it is coming."""
         self._ask_for_samples()
         self._show_anew()
 
     def _ask_for_samples(self) -> None:
-        """Of the view that is looked at; none while nobody sees them."""
+        """Ask the trainer for samples of the chosen view, for none while no panel shows them."""
         seen = self._cockpit.body == "overview"
         self.session.watch(self._pace.budget.rates[1] if seen else 0, self._view_choice.view)
 

@@ -6,7 +6,6 @@ it shows at a step depends on the step and on what was asked for alone, never on
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,12 +35,8 @@ from ganterm.core.snapshot import (
     Unpause,
     View,
 )
-from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.demo_findings import COLLAPSE, diagnosis
-from ganterm.dashboard.terminal.capabilities import check_terminal, choose_colors, choose_glyphs
-from ganterm.dashboard.terminal.line import Line
 from ganterm.session.board import Board
-from ganterm.system.signals import SignalStop
 
 STEPS_PER_S = 40
 """Made-up training speed, in steps per second: fast enough for charts to move visibly."""
@@ -193,7 +188,8 @@ class DemoSession(Board):
 
     def _change(self, name: str, value: Value, by: str) -> None:
         controls = self.snapshot.controls
-        self._tell("change", key=name, to=value, by=by, **{"from": controls.value(name)})
+        ends: dict[str, Any] = {"from": controls.value(name), "to": value}
+        self._tell("change", key=name, by=by, **ends)
         self.snapshot = replace(self.snapshot, controls=controls.with_(name, value))
 
     def _rest(self) -> None:
@@ -327,21 +323,3 @@ def _logged(alarm: Alarm) -> dict[str, Any]:
         "evidence": dict(alarm.evidence),
         "remedies": [remedy._asdict() for remedy in alarm.remedies],
     }
-
-
-def show(color: Any, glyphs: Any) -> int:
-    """Show the demo in the dashboard until it is left; the exit code."""
-    check_terminal()
-    session = DemoSession()
-    line, colors = Line(), choose_colors(color, os.environ)
-    app = Dashboard(session, choose_glyphs(glyphs, colors), line, colors, suspends=True)
-    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-    line.lost = stop.hang_up
-    session.start()
-    code = app.run()
-    session.ended.set()
-    stop.done()
-    line.release()
-    if stop.code is not None:
-        return stop.code
-    return 1 if code is None else code

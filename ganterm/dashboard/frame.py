@@ -13,7 +13,7 @@ from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 
 MARKED = frozenset({"change", "schedule", "alarm", "rewind"})
-"""Events that every chart marks at their step."""
+"""Kinds of events that every chart marks at their step."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,10 @@ def ranked(alarms: tuple[Alarm, ...]) -> list[Alarm]:
 
 
 def health(snapshot: Snapshot) -> Light:
-    """Of a run, by its raised alarms; healthy is only what could have raised one by now."""
+    """The light of a run, by its raised alarms.
+
+    A run is healthy only once its rules could have raised an alarm and did not.
+    """
     if snapshot.alarms:
         worst = ranked(snapshot.alarms)[0]
         word = WORDS[worst.severity]
@@ -51,7 +54,7 @@ def health(snapshot: Snapshot) -> Light:
 
 
 def _unraised(snapshot: Snapshot) -> Light:
-    """Of a run that was looked at and of which no alarm is raised."""
+    """The light of a run that has been examined and has no alarm raised."""
     outlook, found = snapshot.outlook, snapshot.diagnosis
     if outlook.late:
         return Light("unknown", f"last looked at step {found.step:,}", f"as of {found.step:,}")

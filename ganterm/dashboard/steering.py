@@ -20,10 +20,10 @@ from ganterm.core.snapshot import (
 from ganterm.losses import choices_of, controls_with
 
 REFUSALS_SECONDS = 3.0
-"""Rest between two times that refusals are told, so that a held key makes one line of them."""
+"""Least seconds between two notices of refusals, so that a held key makes one line of them."""
 
 MOST_REASONS = 3
-"""Told at once."""
+"""Most reasons that one notice names."""
 
 
 class Refusals:

@@ -11,7 +11,7 @@ PAINTERS: tuple[Painter, ...] = ("raw", "averaged", "both")
 
 
 class ViewChoice:
-    """Holds the wish that the trainer is told; ``views`` are those that the run has."""
+    """The view that the user wants; ``views`` are those that the run has."""
 
     def __init__(self) -> None:
         self.view = DEFAULT_VIEW

@@ -77,11 +77,11 @@ def test_pause_one_step_noise_and_stop_are_obeyed() -> None:
 def test_fresh_noise_makes_another_picture() -> None:
     session = DemoSession(500)
     before = session.snapshot.sample
+    assert before is not None and before.images is not None
     session.submit(NewNoise())
     session.obey()
     after = session.snapshot.sample
-    assert before is not None
-    assert after is not None
+    assert after is not None and after.images is not None
     assert not np.array_equal(before.images, after.images)
 
 

@@ -18,7 +18,8 @@ def panel_classes() -> set[type[Panel]]:
     """The panels that draw: the classes in panels/ that no other panel there derives from."""
     for module in pkgutil.iter_modules(panels.__path__):
         importlib.import_module(f"{panels.__name__}.{module.name}")
-    classes, waiting = set(), [Panel]
+    classes: set[type[Panel]] = set()
+    waiting: list[type[Panel]] = [Panel]
     while waiting:
         one = waiting.pop()
         derived = [c for c in one.__subclasses__() if c.__module__.startswith(panels.__name__)]

@@ -121,7 +121,8 @@ def _half_blocks(picture: NDArray[np.float32]) -> Cells:
 
 
 def _quadrants(picture: NDArray[np.float32]) -> Cells:
-    """Of the four pixels of a cell, those above the middle of its strongest channel in front."""
+    """Which of a cell's four pixels are drawn in front: those above the middle of its strongest
+    channel."""
     if picture.shape[1] % 2:
         picture = np.concatenate([picture, np.full_like(picture[:, :1], np.nan)], axis=1)
     height, width, channels = picture.shape

@@ -24,7 +24,7 @@ from ganterm.dashboard.light import COLORS, WORDS, Light, ranked
 from ganterm.dashboard.panels.events import describe
 
 _PAST = 100
-"""Events of the past that are listed at most, the newest first."""
+"""Most past events that the screen lists, the newest first."""
 _WIDTH = 104
 _FRAME = 6
 _STEP = 13

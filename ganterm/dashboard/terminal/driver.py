@@ -26,9 +26,9 @@ _UPDATED = b"\x1b[?2026l"
 _OTHER_SCREEN = b"\x1b[?1049h\x1b[<u"
 _LOOK_SECONDS = 0.1
 _FRONT_SECONDS = 0.2
-"""Between two looks whether the shell has put this process into the foreground, untold."""
+"""Seconds between two checks for the foreground: the shell sends no signal for it."""
 _RESIZE_SECONDS = 0.1
-"""Between two looks at the size, however often it changes."""
+"""Least seconds between two readings of the terminal's size, however often it changes."""
 
 
 class TerminalDriver(OpenLinuxDriver):

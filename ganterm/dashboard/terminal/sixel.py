@@ -11,7 +11,7 @@ GREYS = 16
 LEVELS = 6
 """Levels of each channel of a picture in colour: the cube that terminals with 256 colours have."""
 _LONGEST = 255
-"""Of a repetition: older terminals take no more."""
+"""Largest count of one Sixel repetition; older terminals take no more."""
 _SHORT = 3
 """Repetitions up to this are as short when spelt out."""
 

@@ -52,7 +52,7 @@ _TERMINAL_SIGNALS = (
     signal.SIGTTOU,
 )
 _TOAST_SECONDS = 0.5
-"""How long a toast may stay beyond its time."""
+"""Seconds that a toast may stay beyond its time."""
 _DARK, _BRIGHT = 0.35, 0.5
 """Brightness (0..1) below which text is dim, and above which a ground is shown reversed."""
 
