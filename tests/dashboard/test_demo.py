@@ -108,7 +108,7 @@ def test_the_collapse_comes_and_goes() -> None:
 async def test_every_view_of_the_demo_is_drawn(name: str) -> None:
     session = DemoSession(500)
     async with shown(session) as (app, pilot):
-        session.watch(2, View(name))  # type: ignore[arg-type]
+        session.watch(2, View(name))
         session.obey()
         app.tick()
         await pilot.pause()
