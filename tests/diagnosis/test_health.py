@@ -738,7 +738,7 @@ def test_weights_are_the_same_with_and_without_diagnosis(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every exam after every step of 30, against none, in real runs."""
-    monkeypatch.setattr(setup, "loaded", generated)
+    monkeypatch.setattr(setup, "load_dataset", generated)
     ended = {}
     for share in (0, 1):
         overrides = [

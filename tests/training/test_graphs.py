@@ -86,7 +86,7 @@ def game_of(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch, preset: str, *overrides: str
 ) -> tuple[Callable[[], Game], Controls]:
     """Makes a preset's game, always the same one, on generated data; its controls."""
-    monkeypatch.setattr(setup, "loaded", generated)
+    monkeypatch.setattr(setup, "load_dataset", generated)
     numbers = itertools.count()
     small = ("data.batch_size=8", *SMALLER.get(preset, []), *overrides)
 

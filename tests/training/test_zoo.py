@@ -69,7 +69,7 @@ def generated(options: DataSection, folder: Path | None, progress: ProgressCallb
 def train_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Snapshot, Path]]:
-    monkeypatch.setattr(setup, "loaded", generated)
+    monkeypatch.setattr(setup, "load_dataset", generated)
 
     def run(name: str, *overrides: str, steps: int = 3) -> tuple[Snapshot, Path]:
         small = ["data.batch_size=8", *SMALLER.get(name, []), *overrides]
@@ -153,7 +153,7 @@ def test_every_preset_says_how_long_it_takes() -> None:
 def test_labels_that_the_data_lack_are_a_mistake(
     train_preset: Callable[..., tuple[Snapshot, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "loaded", lambda *args: replace(generated(*args), labels=None))
+    monkeypatch.setattr(setup, "load_dataset", lambda *args: replace(generated(*args), labels=None))
     with pytest.raises(AssertionError, match="mnist has no labels"):
         train_preset("mnist_cgan")
 
