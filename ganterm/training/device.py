@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import time
-from collections.abc import Callable
-from functools import cache
 
 import psutil
 import torch
@@ -216,37 +212,3 @@ def _free(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return psutil.virtual_memory().available
-
-
-TRIM_SECONDS = 10.0
-"""Time between two returns of free heap memory; each takes some 2 ms."""
-
-
-class Heap:
-    """Returns free memory of the C heap to the system, every ``TRIM_SECONDS``.
-
-    glibc itself returns only the end of its heap. Exams and samples now and then take and free up
-    to 100 MB below small objects that stay, so a watched run would seem to grow for hours. Other C
-    libraries have no such call, or no need of it.
-    """
-
-    def __init__(self) -> None:
-        self._next_at = time.monotonic() + TRIM_SECONDS
-
-    def tend(self) -> None:
-        """Return free memory if it is time to."""
-        if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + TRIM_SECONDS
-            give_back()
-
-
-def give_back() -> None:
-    """Return whole free pages now, wherever in the heap they lie."""
-    trim = _trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _trim() -> Callable[[int], int] | None:
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -28,12 +28,13 @@ from ganterm.rundir.directory import RunDirectory
 from ganterm.rundir.find import CheckpointName
 from ganterm.sections import RunSection
 from ganterm.session.board import Board, now
+from ganterm.system.heap import Heap
 from ganterm.training import recorder
 from ganterm.training.checkpoints.contents import RunState
 from ganterm.training.checkpoints.resume import Beginning
 from ganterm.training.checkpoints.retention import HealthyCheckpoints
 from ganterm.training.checkpoints.schedule import Checkpoints, Contents, LastSave
-from ganterm.training.device import Heap, memory_bytes
+from ganterm.training.device import memory_bytes
 from ganterm.training.examiner import Examiner
 from ganterm.training.journal import Teller
 from ganterm.training.progress import Clock, Progress
