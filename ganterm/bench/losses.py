@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ganterm.bench.quality import VIEW_SEED, saved_generators, trained
+from ganterm.bench.workers import worker_pool
 from ganterm.losses import LOSSES
 
 JUDGED = 10_000
@@ -171,8 +171,7 @@ def main(words: Sequence[str] | None = None) -> None:
         lines = [json.loads(line) for line in args.out.read_text().splitlines()]
     known = {Run(x["network"], x["loss"], x["seed"], x["steps"], x["data"]) for x in lines}
     if args.jobs:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(args.jobs, context) as pool, args.out.open("a") as out:
+        with worker_pool(args.jobs) as pool, args.out.open("a") as out:
             missing = [run for run in runs(args) if run not in known]
             waiting = [pool.submit(judged, run, args.data_dir) for run in missing]
             for done in as_completed(waiting):

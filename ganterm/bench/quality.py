@@ -9,19 +9,18 @@ sample picture. It prints Markdown tables.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ganterm import presets
+from ganterm.bench.workers import worker_pool
 from ganterm.launch import Launch
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def main(words: Sequence[str] | None = None) -> None:
     args = parser.parse_args(words)
     overrides = tuple(args.overrides)
     began = time.time()
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(args.jobs) as pool:
         if args.what == "pictures":
             train = partial(picture, args.out, args.data_dir, overrides)
             for name, minutes in pool.map(train, args.names):

@@ -163,6 +163,7 @@ def test_from_a_checkout_a_child_finds_us_behind_all_others(
 
 STARTS = {
     "bench/turns.py": "programs under measurement, by search_path.python",
+    "bench/workers.py": "workers of a bench, with PYTHONSAFEPATH set",
     "cli/background.py": "the host, by search_path.python; and loginctl",
     "training/hook.py": "the command that the user gave",
     "training/stream.py": "workers, within _sheltered",

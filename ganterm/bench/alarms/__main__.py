@@ -9,15 +9,15 @@ tables. All of it took about an hour and a half of one slow core, and the folder
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
 from pathlib import Path
 
 from ganterm.bench.alarms.collect import collect
 from ganterm.bench.alarms.settings import runs
+from ganterm.bench.workers import worker_pool
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> None:
             print(f"the judge of digits: {judge(args.out, args.data_dir).accuracy:.2%} right")
         work = partial(examine, out=args.out, data_dir=args.data_dir)
     began = time.time()
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(args.jobs) as pool:
         for done in as_completed([pool.submit(work, run) for run in chosen]):
             print(f"{time.time() - began:6.0f} s  {done.result()}", flush=True)
 
