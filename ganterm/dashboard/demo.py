@@ -292,7 +292,8 @@ def made_up_sample(step: int, view: View = DEFAULT_VIEW, noise: int = 0) -> Samp
         case "nearest":
             apart = (raw / 255.0 - real / 255.0).reshape(64, -1)
             distances = np.linalg.norm(apart, axis=1).astype(np.float32)
-            return Sample(step, raw, view=view, beside=real, distances=distances)
+            note = "nearest of 64"
+            return Sample(step, raw, view=view, beside=real, distances=distances, note=note)
     return Sample(step, raw, view=view, beside=averaged if view.painter == "both" else None)
 
 
