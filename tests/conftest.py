@@ -23,10 +23,11 @@ from tests.helpers.terminal import GANTERM, Start, Terminal
 # other: a test of half a second then takes fifteen.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Tests may be started in the background, where a shell has these two ignored. Every program that a
-# test starts would inherit that, and ganterm leaves an ignored signal ignored.
+# Tests may be started in the background, where a shell or nohup has these ignored. Every program
+# that a test starts would inherit that, and ganterm leaves an ignored signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Hypothesis' own deadline for an example measures the machine more than the program.
 settings.register_profile("ganterm", deadline=None)
