@@ -240,7 +240,7 @@ def test_whatever_ends_the_main_thread_the_run_is_saved_and_nothing_aborts(
 def test_where_no_log_can_be_opened_the_null_device_takes_its_place(tmp_path: Path) -> None:
     (tmp_path / streams.LOG).mkdir()
     program = (
-        "from ganterm import streams\n"
+        "from ganterm.cli import streams\n"
         f"assert streams.turn_away({str(tmp_path)!r}, all_of_them=True) == 'a folder, not a file'\n"
         "print('lost')"
     )
