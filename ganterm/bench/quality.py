@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 2_500
 VIEW_SEED = 12_345
-"""Of the noise that is judged, the same for all runs."""
+"""Seed of the noise for the evaluated samples; the same for all runs."""
 
 
 class Trained(NamedTuple):

@@ -49,7 +49,7 @@ def count(told: Prediction) -> Stacks:
 
 
 def judged(judge: Classifier, part: Callable[[int], Tensor]) -> Stacks:
-    """Of SAMPLES samples; ``part(i)`` makes the i-th PART of them."""
+    """Count the modes of SAMPLES samples; ``part(i)`` draws the i-th PART of them."""
     told = [judge.predict(part(i)) for i in range(SAMPLES // PART)]
     labels, confidence = zip(*told, strict=True)
     return count(Prediction(torch.cat(labels), torch.cat(confidence)))

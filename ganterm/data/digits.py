@@ -20,7 +20,7 @@ PER_CLASS = 1_000
 COUNT = 10 * PER_CLASS
 FILE = Path(__file__).with_name("digits.xz")
 SHA256 = "214a6617932dfa0b829788504e90c00dee4bfac54b8e6ee43f823f5adb019c6b"
-"""Of the embedded file."""
+"""Checksum of the embedded file."""
 
 # Written out, so that another default of the library cannot change the bytes.
 _FILTERS = [

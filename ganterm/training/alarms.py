@@ -109,7 +109,7 @@ class Alarms:
 
     @property
     def streaks(self) -> dict[str, tuple[int, int]]:
-        """Of rules by name, judgements in a row that speak for a change, and the first's step."""
+        """By rule: how many judgements in a row ask for a change, and the step of the first one."""
         return {
             name: (streak.count, streak.since)
             for name, streak in self._streaks.items()

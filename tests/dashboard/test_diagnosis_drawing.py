@@ -131,7 +131,7 @@ def test_the_lost_are_named_as_far_as_there_is_room() -> None:
 
 def test_modes_are_missing_only_beyond_what_samples_of_the_data_leave_out() -> None:
     assert modes(9, 10).missing == 1
-    # Of 1,000 modes, 4,000 samples of the data leave out some 18.
+    # 4,000 samples of the data miss about 18 of 1,000 modes.
     assert modes(975, 1000).missing == 0
     assert modes(900, 1000).missing == 100
     none = replace(modes(0, 8), samples=0)

@@ -363,6 +363,6 @@ def test_pairs_fit_with_a_word_below_each(columns: int, rows: int) -> None:
     drawn = text(cells.strips())
     shown = sum(row.count("4.20") for row in drawn)
     assert shown == min(24, pairs.count) >= 1
-    # Of an odd height, the middle row has half of either picture.
+    # If the height is odd, the middle row has half of each picture.
     tall = pairs.dots // 2 if pairs.stacked else -(-pairs.dots // 2)
     assert sum(row.count("@") for row in drawn) == shown * pairs.dots * tall

@@ -74,7 +74,7 @@ def lanczos(length: int, side: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("width", "height"), [(41, 23), (22, 37), (5, 6)])
 def test_the_middle_square_is_resized_smoothly(tmp_path: Path, width: int, height: int) -> None:
-    # Of middling values: between its passes PIL clips what rings out of 0..255.
+    # The values stay away from 0 and 255, where PIL clips between its two passes.
     pixels = np.random.default_rng(0).integers(80, 176, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     cut = min(width, height)

@@ -341,7 +341,7 @@ def test_a_bounded_part_of_large_data_is_looked_at_from_all_over_them() -> None:
 
 
 def test_frechet_distance_of_gaussians_on_axes_is_the_closed_form() -> None:
-    """Of covariances that commute: |m1 - m2|^2 + the sum of (s1 - s2)^2."""
+    """If the covariances commute, it is |m1 - m2|^2 + the sum of (s1 - s2)^2."""
     spread = torch.randn(400, 3, generator=seeded(0), dtype=torch.float64)
     spread = spread - spread.mean(dim=0)
     # Made exactly white, so that the moments are known.

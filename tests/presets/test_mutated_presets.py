@@ -26,7 +26,7 @@ from ganterm.training.device import check_memory
 from ganterm.training.setup import build
 
 SECONDS = 2.0
-"""Of processor time, the most that one may take."""
+"""Most processor time for one preset."""
 MEGABYTES = 500
 CPU = torch.device("cpu")
 

@@ -132,7 +132,7 @@ def test_the_best_checkpoint_is_of_the_g_that_was_examined_and_stays(
 
 
 def names_of_g(held: dict[str, torch.Tensor]) -> list[str]:
-    """Of its parameters, in no order."""
+    """The names of G's parameters, in no order."""
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     names = [name.removeprefix("generator.") for name in held if name.startswith("generator.")]
     return [name for name in names if not name.endswith(buffers)]

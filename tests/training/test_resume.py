@@ -223,8 +223,8 @@ ITEMS = {
     "balanced": ("balance",),
     "spectral": ("._v",),
 }
-"""Of a checkpoint, by the run that shows what it is good for; pending changes and alarms have
-tests of their own. Of spectral norm's two vectors one is made anew from the other."""
+"""What a checkpoint holds, by the run that shows that it is needed. Pending changes and alarms have
+tests of their own. One of spectral norm's two vectors is computed from the other."""
 
 
 @pytest.fixture(scope="module")

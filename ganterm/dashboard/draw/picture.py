@@ -17,7 +17,7 @@ ENOUGH = 16
 """Samples that should be seen before single ones are drawn larger."""
 # Textual's cache holds 1,024 colour pairs, and each grey more costs bytes on the link.
 _GREYS = 16
-_LEVELS = 6  # Of each colour channel, as in the 256-colour cube.
+_LEVELS = 6  # Brightness levels per colour channel, as in the 256-colour cube.
 _RAMP = np.array(list(" .:-=+*#%@"))
 # By the quarters that are lit: 1 upper left, 2 upper right, 4 lower left, 8 lower right.
 _QUADRANTS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))

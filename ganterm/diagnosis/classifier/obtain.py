@@ -159,7 +159,7 @@ def _share_right(judge: Classifier, dataset: Dataset, places: Tensor) -> float:
 
 
 def _unstacked(dataset: Dataset) -> Dataset:
-    """Of a stacked set the first pictures one by one, as many as the recipe looks at."""
+    """The first pictures of a stacked set, taken apart: as many as the recipe trains on."""
     if dataset.stacked == 1:
         return dataset
     assert dataset.labels is not None

@@ -31,7 +31,8 @@ LOOKS = 130_000
 MOST_EPOCHS = 40
 RATE = 3e-3
 _SEED = 4
-# Of the picture's half side, or radians, or the exponent of the scale: the digits stay readable.
+# Largest random shift (in half sides of the picture), turn (in radians) and change of scale (as an
+# exponent). Digits stay readable within these.
 _SHIFT, _TURN, _SCALE = 0.12, 0.15, 0.1
 _PARTS = 64
 

@@ -100,7 +100,7 @@ class KnownModes(Exam):
         return A_MODE * len(subject.classes) <= EXAM_SAMPLES
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Of EXAM_SAMPLES samples, or more where there are very many modes."""
+        """Count modes among EXAM_SAMPLES samples; more samples are drawn for very many modes."""
         subject = context.subject
         more = A_MODE * len(subject.classes) - EXAM_SAMPLES
         others = context.generate(more)[0] if more > 0 else None
