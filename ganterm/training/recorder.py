@@ -101,8 +101,7 @@ LOOK_BACK = 2048
 """Rows before a refused update that are searched for the start of the trouble."""
 FAR = 100.0
 TIMES = 10.0
-"""A loss or gradient is far off above both ``FAR`` and ``TIMES`` its usual size. Losses of a run
-that is well stay below 100, and their ordinary spikes below 10 times the lower quartile."""
+"""A loss or gradient is far off if it is above ``FAR`` and above ``TIMES`` its usual size."""
 
 _COLUMNS = {"D": list(METRICS).index("refused_d"), "G": list(METRICS).index("refused_g")}
 

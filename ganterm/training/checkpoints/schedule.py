@@ -371,7 +371,7 @@ class Contents(Protocol):
 
 
 WAIT_SECONDS = 20.0
-"""How long saving into the run directory is retried; batch systems allow a job 30 s to end."""
+"""How long saving into the run directory is retried; less than batch systems give a job to end."""
 TRY_SECONDS = 1.0
 """Time between two attempts."""
 
