@@ -15,7 +15,7 @@ from ganterm import presets
 from ganterm.launch import Launch
 from ganterm.session.address import pointers
 from ganterm.session.local import LocalSession
-from tests.helpers.deadlines import patient
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.processes import starts_processes
 from tests.helpers.terminal import GANTERM, Start, Terminal
 
@@ -88,7 +88,7 @@ def train(launch: Callable[..., Launch]) -> Train:
     def run(*overrides: str, **options: object) -> LocalSession:
         session = LocalSession(launch(*overrides, **options))
         session.start()
-        assert session.ended.wait(patient(60))
+        assert session.ended.wait(DEADLINE)
         return session
 
     return run
@@ -99,13 +99,13 @@ def live(launch: Callable[..., Launch]) -> Iterator[LocalSession]:
     """Train in this process; a dashboard can attach to the run."""
     session = LocalSession(launch(steps=None))
     session.start()
-    end = time.monotonic() + patient(60)
+    end = time.monotonic() + DEADLINE
     while not (session.snapshot.step and pointers()):
         assert time.monotonic() < end
         time.sleep(0.02)
     yield session
     session.stop("the test is over")
-    assert session.ended.wait(patient(60))
+    assert session.ended.wait(DEADLINE)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from ganterm.dashboard.keys import ACTIONS
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import rules
 from ganterm.losses import LOSSES
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM, Terminal
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
     )
 
@@ -95,7 +96,7 @@ def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
     terminal = Terminal([*GANTERM, *shlex.split(command)[1:]], tmp_path)
     try:
         # With the whole of MNIST, the classifier that counts the digits is trained first.
-        terminal.until(lambda t: "running" in t.text or "finished" in t.text, 300)
+        terminal.until(lambda t: "running" in t.text or "finished" in t.text)
         terminal.press("q")
         terminal.until(lambda t: "End this run?" in t.text or t.process.poll() is not None)
         if terminal.process.poll() is None:
@@ -178,7 +179,7 @@ def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
     for command in commands:
         words = shlex.split(command)
         words = [*GANTERM, *words[1:-1], str(tmp_path), "--only", "diverging_ring-0"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 0, done.stderr
     assert "| divergence | 1 of 1 (3 to 100 %) |" in done.stdout
 
@@ -190,11 +191,11 @@ def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -
     words = [*GANTERM, *words[1:]]
     words += ["--losses", "hinge", "began", "--networks", "mlp", "--seeds", "1", "--steps", "3"]
     words += ["--data", "mnist10k", "--jobs", "1", "--out", str(tmp_path / "table.jsonl")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| mlp, 3 |")]
     assert [row.split("|")[2].strip() for row in rows] == ["`hinge`", "`began`"]
-    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert again.stdout == done.stdout
     assert len((tmp_path / "table.jsonl").read_text().splitlines()) == 2
 
@@ -207,7 +208,7 @@ def test_the_quality_commands_run(command: str, tmp_path: Path) -> None:
     words += ["--seeds", "1", "--jobs", "1", "--out", str(tmp_path), "--set", "expected.steps=3"]
     if "pictures" in words:
         words += ["--set", "data.name=mnist10k"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     names = [word for word in words if word in presets.names()]

@@ -33,7 +33,7 @@ from ganterm.core.text import clean
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings, commands
+from ganterm.dashboard.keys import ACTIONS, ALSO, ALWAYS, action_of, bindings, commands
 from ganterm.dashboard.light import health
 from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.pictures import Pictures
@@ -220,8 +220,8 @@ class Dashboard(SessionApp):
         prompt.set_focus(prompt.query_one(Input))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A colon typed into the prompt is text."""
-        return not (action == "prompt" and isinstance(self.screen, PromptScreen))
+        """While a dialog is open, keys belong to it; only these reach the dashboard."""
+        return action in ALWAYS or not self.screen.is_modal
 
     def action_pause(self) -> None:
         """Pause, or go on."""

@@ -24,6 +24,7 @@ from ganterm.cli.commands import cli
 from ganterm.core.metrics import METRICS
 from ganterm.launch import resumption
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM
 
 SMALL = [part for override in TINY for part in ("--set", override)]
@@ -37,7 +38,7 @@ def ganterm(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
     )
 
@@ -74,7 +75,7 @@ def test_metrics_come_at_least_once_a_second(tmp_path: Path) -> None:
                 break
     process.send_signal(signal.SIGTERM)
     rest = json_lines(process.stdout.read())
-    assert process.wait(240) == 143
+    assert process.wait(DEADLINE) == 143
     assert rest[-1]["state"] == "stopped"
     gaps = [b - a for a, b in itertools.pairwise(times)]
     assert sorted(gaps)[len(gaps) // 2] < 2, "a shared machine may be late, not by a whole second"
@@ -106,7 +107,7 @@ def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int
             break
     process.send_signal(number)
     process.stdout.read()
-    assert process.wait(240) == code
+    assert process.wait(DEADLINE) == code
     checkpoints = tmp_path / "runs" / "r" / "checkpoints"
     assert (checkpoints / (checkpoints / "LATEST").read_text().strip() / "MANIFEST.json").exists()
     assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["state"] == "stopped"
@@ -122,7 +123,7 @@ def test_a_hang_up_ends_neither_the_run_nor_what_is_written_into_a_pipe(tmp_path
         next(reports)
     process.send_signal(signal.SIGTERM)
     assert "stopped at step" in process.stdout.read()
-    assert process.wait(240) == 143
+    assert process.wait(DEADLINE) == 143
 
 
 def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
@@ -413,13 +414,13 @@ def test_a_bench_that_is_ended_leaves_no_program_behind(tmp_path: Path) -> None:
     command = [*GANTERM, "bench", "--preset", "ring8", "--rounds", "100"]
     bench = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
     started: list[psutil.Process] = []
-    patience = time.monotonic() + 120
+    patience = time.monotonic() + DEADLINE
     while len(started) < 5 and time.monotonic() < patience:
         time.sleep(0.1)
         started = psutil.Process(bench.pid).children()
     time.sleep(2)
     bench.terminate()
-    assert bench.wait(240) == 143
+    assert bench.wait(DEADLINE) == 143
     assert len(started) == 5 and not any(program.is_running() for program in started)
 
 
@@ -456,7 +457,7 @@ def test_a_reader_that_leaves_does_not_cost_the_run(tmp_path: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     # The end of what was to be printed is lost, and the exit code says so.
-    assert process.wait(240) == 1
+    assert process.wait(DEADLINE) == 1
     assert b"Broken pipe" in process.stderr.read()
     run = tmp_path / "runs" / "r"
     assert json.loads((run / "run.json").read_text())["state"] == "finished"

@@ -15,6 +15,7 @@ from PIL import Image
 import ganterm
 from ganterm import search_path
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import Terminal
 
 PACKAGE = Path(ganterm.__file__).parent
@@ -83,7 +84,7 @@ def imported(folder: Path) -> str:
 
 def run(folder: Path, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(
-        [*program(), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+        [*program(), *arguments], cwd=folder, capture_output=True, text=True, timeout=DEADLINE
     )
     assert imported(folder) == ""
     assert done.returncode == code, done.stderr

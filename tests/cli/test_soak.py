@@ -20,7 +20,8 @@ from ganterm.cli import runs
 from ganterm.rundir import find
 from ganterm.session import address, wire
 from ganterm.session.client import RemoteSession
-from tests.cli.test_attach import pointed, until
+from tests.cli.test_attach import pointed
+from tests.helpers.deadlines import until
 from tests.helpers.terminal import GANTERM, Terminal, running
 
 MINUTES = float(os.environ.get("GANTERM_SOAK_MINUTES", "30"))

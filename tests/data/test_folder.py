@@ -22,6 +22,7 @@ from ganterm.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.training.batches import Batches, SourceFault
 from ganterm.training.stream import StreamBatches, batches_for
+from tests.helpers.deadlines import DEADLINE
 
 CPU = torch.device("cpu")
 SIDE = 64
@@ -469,7 +470,7 @@ def test_a_preset_trains_on_a_streamed_folder(classes: Path, tmp_path: Path) -> 
     )
     session = LocalSession(Launch(known, preset, "cpu", 3, None, tmp_path / "runs", "run"))
     session.start()
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     last = session.snapshot
     assert last.state == "finished", last.failure
     assert last.step == 3

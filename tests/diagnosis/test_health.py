@@ -44,6 +44,7 @@ from ganterm.training.examiner import Examiner
 from ganterm.training.game import Game
 from ganterm.training.setup import set_up
 from ganterm.training.subject import subject_of
+from tests.helpers.deadlines import DEADLINE
 from tests.training.test_zoo import generated
 
 CPU = torch.device("cpu")
@@ -753,7 +754,7 @@ def test_weights_are_the_same_with_and_without_diagnosis(
         launch = Launch(known, loaded, "cpu", 30, None, tmp_path, f"run{share}")
         session = LocalSession(launch)
         session.start()
-        assert session.ended.wait(300)
+        assert session.ended.wait(DEADLINE)
         last = session.snapshot
         assert last.state == "finished", last.failure
         folder = Path(last.info.directory)

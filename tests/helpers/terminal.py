@@ -20,7 +20,7 @@ from typing import Any
 
 import pyte
 
-from tests.helpers.deadlines import patient
+from tests.helpers.deadlines import DEADLINE
 
 GANTERM = [sys.executable, "-m", "ganterm"]
 OF_A_TERMINAL = {"NO_COLOR", "TERM", "COLORTERM", "TMUX", "STY"}
@@ -106,9 +106,9 @@ class Terminal:
         if select.select([self.master], [], [], 0)[0]:
             self._take(os.read(self.master, count))
 
-    def until(self, condition: Callable[[Terminal], Any], seconds: float = 240) -> None:
+    def until(self, condition: Callable[[Terminal], Any], seconds: float = DEADLINE) -> None:
         """Read until the condition holds; fails with the screen where it never does."""
-        end = time.monotonic() + patient(seconds)
+        end = time.monotonic() + seconds
         while not condition(self):
             assert time.monotonic() < end, f"waited in vain; the screen:\n{self.text}"
             self.read(0.1)
@@ -132,7 +132,7 @@ class Terminal:
             os.close(handle)
         self.master = self.slave = -1
 
-    def wait(self, seconds: float = 240) -> int:
+    def wait(self, seconds: float = DEADLINE) -> int:
         """Read until the program has ended and nothing is left to read; returns its exit code."""
         self.until(lambda _: self.process.poll() is not None, seconds)
         before = -1

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from ganterm.session.address import Door, pointers
 from ganterm.session.local import LocalSession
 from ganterm.system.files import Folder
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM
 
 ID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -49,17 +49,9 @@ def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
     )
-
-
-def until(condition: Callable[[], Any], seconds: float = 240) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def laid_out(folder: Path, name: str, **about: Any) -> Path:
@@ -292,7 +284,7 @@ def resting(launch: Callable[..., Launch]) -> Iterator[LocalSession]:
     until(lambda: find.newest(Path(session.snapshot.info.directory)) is not None)
     yield session
     session.stop("the test is over")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
 
 
 def test_a_live_run_is_not_resumed_but_said_to_live(resting: LocalSession, tmp_path: Path) -> None:
@@ -320,6 +312,7 @@ def test_a_live_run_is_not_resumed_but_said_to_live(resting: LocalSession, tmp_p
 
 def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "600"])
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
     assert "runs, but does not answer; `kill -TERM" in peers.silence(process.pid)
     process.send_signal(signal.SIGSTOP)
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
@@ -350,7 +343,7 @@ def test_stop_says_in_which_state_a_process_is_that_does_not_obey(tmp_path: Path
         host.send_signal(signal.SIGCONT)
         done = ganterm(tmp_path, "stop")
         assert done.returncode == 0 and "a stopped at step" in done.stdout
-        assert host.wait(240) == 0
+        assert host.wait(DEADLINE) == 0
         again = ganterm(tmp_path, "stop", "a")
         assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
         none = ganterm(tmp_path, "stop")

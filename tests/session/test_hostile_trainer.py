@@ -47,9 +47,9 @@ from ganterm.session import bounds, wire
 from ganterm.session import client as client_module
 from ganterm.session.client import RemoteSession
 from tests.dashboard.test_dashboard import TIME, notices, running, screen_text
+from tests.helpers.deadlines import until
 from tests.helpers.frames import content, framed, packed, table
 from tests.helpers.hostile import WELCOME, run_directory, trainer
-from tests.session.test_server import until
 
 HUGE = 1 << 40
 F4, I8, U1 = np.float32, np.int64, np.uint8

@@ -23,6 +23,7 @@ from ganterm.session.local import LocalSession
 from ganterm.system import folders
 from ganterm.system.folders import NoFolder, cache_folder, expanded
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM
 
 ID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -198,7 +199,7 @@ def test_where_no_place_is_safe_training_goes_on_and_says_so(
         Door.open(ID, shared.parent)
     session = LocalSession(launch(steps=20))
     session.start()
-    assert session.ended.wait(240) and session.snapshot.state == "finished"
+    assert session.ended.wait(DEADLINE) and session.snapshot.state == "finished"
     alarms = [e.data["name"] for e in session.events() if e.kind == "alarm"]
     assert alarms == ["attach"]
     assert runs.how_to_reach(os.getpid()) == (
@@ -331,7 +332,7 @@ def nameless() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
             env={**clean, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE,
             stdin=subprocess.DEVNULL,
         )
 

@@ -32,19 +32,12 @@ from ganterm.session.board import Board
 from ganterm.session.client import RemoteSession
 from ganterm.session.local import LocalSession
 from tests.dashboard.test_dashboard import screen_text
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.frames import HEAD, framed, packed
 from tests.helpers.terminal import GANTERM
 
 Make = Callable[..., Launch]
 ID = "01234567-89ab-cdef-0123-456789abcdef"
-
-
-def until(condition: Callable[[], Any], seconds: float = 240) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 @contextmanager
@@ -486,8 +479,8 @@ def test_silence_is_told_and_so_is_its_end(
 def test_the_end_of_a_run_is_told_with_its_last_step(live: LocalSession) -> None:
     with attached() as session:
         live.stop("enough")
-        assert session.ended.wait(240)
+        assert session.ended.wait(DEADLINE)
         assert session.link.state == "ended" and session.snapshot.state == "stopped"
         assert session.snapshot.step == live.snapshot.step == session.history.rows
         assert session.events()[-1].kind == "stop"
-    assert live.ended.wait(240) and pointers() == []
+    assert live.ended.wait(DEADLINE) and pointers() == []

@@ -26,7 +26,8 @@ from ganterm.training.checkpoints import retention as room
 from ganterm.training.checkpoints import schedule, storage
 from ganterm.training.checkpoints.retention import BestCheckpoint
 from ganterm.training.checkpoints.storage import MANIFEST
-from tests.training.test_trainer import events, until
+from tests.helpers.deadlines import DEADLINE, until
+from tests.training.test_trainer import events
 
 
 def found(value: float, step: int = 5, read_at: int = 5) -> Diagnosis:
@@ -116,7 +117,7 @@ def test_the_best_checkpoint_is_of_the_g_that_was_examined_and_stays(
     before = written(session)
     until(lambda: written(session) >= before + 4)
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     (_, first), (_, second) = best_ones(session)
     folder = run / "checkpoints"
@@ -144,7 +145,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     exam.value = 30.0
     until(lambda: bool(best_ones(session)))
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     (before,) = best_ones(session)
     exam.value = 28.0
@@ -155,7 +156,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     exam.value = 15.0
     until(lambda: len(best_ones(again)) == 2)
     again.stop("test")
-    assert again.ended.wait(240)
+    assert again.ended.wait(DEADLINE)
     assert best_ones(again)[1][0] == 15.0
     assert (run / "checkpoints" / "BEST").read_text().strip() == best_ones(again)[1][1]
 
@@ -181,7 +182,7 @@ def test_a_best_one_that_the_disk_does_not_take_is_not_called_so_later(
     session.submit(SaveCheckpoint())
     until(lambda: any(e.kind == "checkpoint" and e.data["own"] for e in session.events()))
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     assert best_ones(session) == []
     assert not (Path(session.snapshot.info.directory) / "checkpoints" / "BEST").exists()
 
@@ -193,7 +194,7 @@ def test_one_that_is_best_at_the_very_end_is_told(
     monkeypatch.setattr(BestCheckpoint, "value", lambda _, found: 30.0 if found.step == 8 else None)
     session = LocalSession(launch(*OFTEN[:2], preset="ring8", steps=8))
     session.start()
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     assert best_ones(session) == [(30.0, "step_0000000008-b0")]
     assert [event["kind"] for event in events(session)] == ["start", "checkpoint", "stop"]
 
@@ -206,7 +207,7 @@ def test_the_event_is_shown_and_a_foreign_one_passed_over(
     assert text == "checkpoint checkpoints/x, the best so far: cFID 43.22"
     session = LocalSession(launch(preset="ring8", steps=1))
     session.start()
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     evil = {**data, "cfid": "\x1b[2J", "step": 1, "branch": 0, "time": "", "kind": "checkpoint"}
     with (run / "events.jsonl").open("a") as file:

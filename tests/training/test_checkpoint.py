@@ -43,8 +43,9 @@ from ganterm.training.checkpoints.restore import Unusable
 from ganterm.training.checkpoints.schedule import CheckpointThread, Outcome, Request
 from ganterm.training.checkpoints.storage import MANIFEST, STATE, TENSORS
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE, until
 from tests.training.test_resume import flip, resumed, trained_twice
-from tests.training.test_trainer import events, rows, until
+from tests.training.test_trainer import events, rows
 
 FILES = (TENSORS, STATE, MANIFEST)
 RUN = "11111111-2222-3333-4444-555555555555"
@@ -575,14 +576,14 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
 
     def slow(*arguments: Any) -> CheckpointName:
         writing.set()
-        assert go_on.wait(240)
+        assert go_on.wait(DEADLINE)
         return plain(*arguments)
 
     monkeypatch.setattr(storage, "save", slow)
     the_keeper = CheckpointThread(Folder.at(run), 0, 1)
     the_keeper.ask(Request(own=True))
     take(the_keeper, 1)
-    assert writing.wait(240)
+    assert writing.wait(DEADLINE)
     for wish in (Request(own=True), Request(cfid=7.5), Request(own=True)):
         the_keeper.ask(wish)
         assert not the_keeper.due(2)
@@ -637,7 +638,7 @@ def test_a_full_disk_is_told_tried_again_and_harms_nothing(
     until(lambda: find.newest(run) != before)
     until(lambda: not session.snapshot.alarms)
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     kinds = [e["kind"] for e in events(session)]
     assert kinds == ["start", "checkpoint", "alarm", "checkpoint", "alarm", "stop"]
     own = [e["own"] for e in events(session) if e["kind"] == "checkpoint"]
@@ -684,7 +685,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     until(lambda: find.newest(run) != before)
     until(lambda: not session.snapshot.alarms)
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     last = session.snapshot.step
     assert [row["step"] for row in rows(session)] == list(range(1, last + 1))
     assert np.fromfile(run / "history" / "step.i8", "<i8").tolist() == list(range(1, last + 1))
@@ -693,7 +694,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     assert not list(run.rglob("*.tmp"))
     again = LocalSession(resumption(run, last + 2))
     again.start()
-    assert again.ended.wait(240) and again.snapshot.state == "finished"
+    assert again.ended.wait(DEADLINE) and again.snapshot.state == "finished"
 
 
 def test_the_last_bytes_of_a_disk_are_left_to_the_logs(
@@ -715,7 +716,7 @@ def test_checkpoints_are_written_while_training_goes_on(launch: Callable[..., La
 
     until(lambda: len(list(saved())) >= 5)
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     assert all(not event["own"] for event in saved())
     assert len(find.checkpoints(run)) == retention.NEWEST

@@ -28,10 +28,11 @@ from ganterm.training.checkpoints import contents
 from ganterm.training.examiner import TRIES, Examiner
 from ganterm.training.sampler import Sampler
 from tests.conftest import Train
+from tests.helpers.deadlines import DEADLINE, until
 from tests.training.test_checkpoint import some_state
 from tests.training.test_iteration import make_game
 from tests.training.test_resume import resumed
-from tests.training.test_trainer import events, until
+from tests.training.test_trainer import events
 
 ERRORS = [
     TypeError("Cannot convert a MPS Tensor to float64 dtype"),
@@ -152,7 +153,7 @@ def test_no_fault_of_a_view_ends_the_run(
     monkeypatch.setattr(Sampler, "picture", raising(error))
     session.watch(0, View("real"))
     session.submit(Stop("test"))
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "stopped"
 
 
@@ -235,7 +236,7 @@ def test_what_is_trained_on_instead_is_seen(
     monkeypatch.setattr("ganterm.training.setup.why_not_accelerated", lambda *_: note)
     session = LocalSession(launch(steps=3))
     session.start()
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     (told,) = warnings(session)
     assert (told["name"], told["message"]) == ("device", note)
     monkeypatch.undo()
@@ -291,6 +292,6 @@ def test_a_run_whose_memory_ends_says_what_to_change(
     session.start()
     until(lambda: session.snapshot.step > 3)
     monkeypatch.setattr(NonSaturating, "g_loss", raising(torch.OutOfMemoryError("CUDA out")))
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     failure = session.snapshot.failure
     assert failure is not None and "memory ran out: make data.batch_size" in failure.message

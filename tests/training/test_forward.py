@@ -26,6 +26,7 @@ from ganterm.training.graphs import undone
 from ganterm.training.passes import Forwards
 from ganterm.training.setup import set_up
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.training.test_iteration import CPU, OPTIMIZERS, assert_same_games, scalars
 
 BF16 = Forwards("bf16")
@@ -208,7 +209,7 @@ def test_without_a_compiler_it_is_refused_in_a_line(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=DEADLINE,
     )
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "run.compile" in line]

@@ -31,6 +31,7 @@ from ganterm.training.graphs import CapturedIteration, CudaGraph, Replayer
 from ganterm.training.plan import IterationPlan
 from ganterm.training.setup import set_up
 from tests.conftest import Train
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.tape import Tape
 from tests.training.test_iteration import OPTIMIZERS, assert_same_games, labelled_game, make_game
 from tests.training.test_resume import folder_of, resumed, same
@@ -265,7 +266,7 @@ def test_what_cannot_be_captured_any_more_is_played_and_told(
     monkeypatch.setattr(Tape, "capture", capture)
     session.submit(SetControl("k", 2, "test"))
     session.start()
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "finished"
     raised = [each for each in session.snapshot.alarms if each.name == "graphs"]
     assert "out of memory" in raised[0].message

@@ -31,7 +31,8 @@ from ganterm.rundir.pictures import sample_png
 from ganterm.session.local import LocalSession
 from ganterm.training.batches import Latent
 from ganterm.training.sampler import COLUMNS, PAIRS, STEPS, Sampler
-from tests.training.test_trainer import until, weights
+from tests.helpers.deadlines import DEADLINE, until
+from tests.training.test_trainer import weights
 
 NOTHING = Sample(-1)
 CPU = torch.device("cpu")
@@ -237,7 +238,7 @@ def test_new_noise_is_seen_in_every_view() -> None:
 def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch]) -> None:
     alone = LocalSession(launch(*CONDITIONAL, steps=20, name="alone"))
     alone.start()
-    assert alone.ended.wait(240)
+    assert alone.ended.wait(DEADLINE)
     session = LocalSession(launch(*CONDITIONAL, steps=20, name="watched"))
     session.submit(Pause())
     session.start()
@@ -247,7 +248,7 @@ def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch
         session.submit(OneStep())
         until(partial(seen, session, wish, step))
     session.submit(Unpause())
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     first, second = weights(alone), weights(session)
     assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -273,7 +274,7 @@ def test_a_view_asked_for_in_a_pause_is_there_at_once(launch: Callable[..., Laun
     until(lambda: shown(session).view.painter == "raw")
     assert "ema is 0" in shown(session).note
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     assert shown(session).view.name == "nearest", "the last picture is of the view last asked for"
 
 
@@ -298,4 +299,4 @@ def test_what_is_costly_is_looked_at_seldom(
     time.sleep(1.2)
     assert looked == [name], "in the time of six publications"
     session.stop("test")
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)

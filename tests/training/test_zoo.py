@@ -20,6 +20,7 @@ from ganterm.data.source import Dataset, ProgressCallback
 from ganterm.launch import Launch, resumption
 from ganterm.session.local import LocalSession
 from ganterm.training import setup
+from tests.helpers.deadlines import DEADLINE
 
 SHAPES = {
     "mnist": (1, 28, 28),
@@ -78,7 +79,7 @@ def train_preset(
         session = LocalSession(launch)
         session.watch(1.0)
         session.start()
-        assert session.ended.wait(240)
+        assert session.ended.wait(DEADLINE)
         last = session.snapshot
         assert last.state == "finished", last.failure
         return last, Path(last.info.directory)
@@ -108,7 +109,7 @@ def test_every_preset_trains_and_resumes_its_counters(
     assert state["controls"] == preset.controls.table()
     session = LocalSession(resumption(folder, 4))
     session.start()
-    assert session.ended.wait(240)
+    assert session.ended.wait(DEADLINE)
     last = session.snapshot
     assert (last.state, last.step) == ("finished", 4), last.failure
     counted = (last.counters.d_updates, last.counters.g_updates, last.counters.samples_seen)
