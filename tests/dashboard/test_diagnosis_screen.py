@@ -116,6 +116,28 @@ async def test_no_run_is_called_healthy_that_misses_modes_or_was_not_looked_at(
         assert words in screen_text(app)
 
 
+@pytest.mark.parametrize("lost", [0, 3])
+@pytest.mark.parametrize("words", STATES)
+async def test_no_words_of_the_light_push_the_diversity_off_a_small_terminal(
+    words: str, lost: int
+) -> None:
+    board = diagnosed(diagnosis(lost=lost), **STATES[words])
+    async with shown(board, SIZES[0]) as (app, _):
+        panel = app.screen.query_one("#health", DiagnosisPanel)
+        row = "".join(panel._cells.chars[0])
+    assert f"{10 - lost} of 10 digits" in row
+    assert row.rstrip().endswith("div   87 %")
+
+
+def test_the_light_keeps_its_words_where_the_figures_leave_room() -> None:
+    board = diagnosed(diagnosis(), outlook=Outlook())
+    for width, words in ((48, "too early to tell  10"), (47, "too early  10")):
+        cells = DiagnosisPanel().draw(Frame(board.snapshot, board.history), width, 2)
+        assert words in "".join(cells.chars[0]) and "div   87 %" in "".join(cells.chars[0])
+    cells = DiagnosisPanel().draw(Frame(board.snapshot, board.history), 36, 2)
+    assert "too early to tell  10 of 10 digits" in "".join(cells.chars[0])
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_modes_are_called_lost_in_red_once_an_alarm_says_so(size: tuple[int, int]) -> None:
     board = diagnosed(diagnosis(lost=7), alarms=(COLLAPSE,))
