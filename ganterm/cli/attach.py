@@ -39,7 +39,7 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
         again = None if readonly else partial(_again, session, launches)
         app = Dashboard(session, signs, line, colors, suspends=True, again=again)
         stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-        line.lost = stop.hang_up
+        line.on_lost = stop.hang_up
         code = app.run()
         session.close()
         if not launches:

@@ -71,11 +71,11 @@ class _Group(click.Group):
 )
 @click.option("--seed", type=int, help="Same seed, same device: same weights.")
 @click.option("--device", type=WORD, default="auto", help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--steps", type=click.IntRange(1), help="End after so many steps.")
+@click.option("--steps", type=click.IntRange(1), help="Stop after this many steps.")
 @click.option(
     "--data-dir",
     type=PATH,
-    help="Where data sets lie, in torchvision's layout; or your own folder of pictures.",
+    help="Folder of the data sets, in torchvision's layout, or your own folder of pictures.",
 )
 @options.runs_dir
 @click.option(
@@ -132,7 +132,7 @@ def demo_command(ctx: click.Context, color: Any, glyphs: Any) -> None:
     chosen = choose_colors(color, os.environ)
     app = Dashboard(session, choose_glyphs(glyphs, chosen), line, chosen, suspends=True)
     stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
-    line.lost = stop.hang_up
+    line.on_lost = stop.hang_up
     session.start()
     code = app.run()
     session.ended.set()
@@ -144,13 +144,17 @@ def demo_command(ctx: click.Context, color: Any, glyphs: Any) -> None:
 
 @cli.command(
     "resume",
-    help="Go on with RUN (a name, a path, or the beginning of a name or id) from its last "
-    "checkpoint, exactly.",
+    help="Resume RUN (a name, a path, or the beginning of a name or id) exactly from its last "
+    "checkpoint.",
 )
 @click.argument("run", type=WORD)
-@click.option("--steps", type=click.IntRange(1), help="End after so many steps, all together.")
+@click.option("--steps", type=click.IntRange(1), help="Stop after this many steps in total.")
 @click.option(
-    "--from", "checkpoint", type=WORD, metavar="CHECKPOINT", help="Not from the newest one."
+    "--from",
+    "checkpoint",
+    type=WORD,
+    metavar="CHECKPOINT",
+    help="The checkpoint to resume from. Default: the newest.",
 )
 @click.option("--device", type=WORD, help="Default: as before.")
 @click.option("--data-dir", type=PATH, help="Default: as before.")
@@ -173,10 +177,10 @@ def resume_command(ctx: click.Context, run: str, **values: Any) -> None:
 @cli.command(
     "attach",
     help="Watch and steer a live RUN (a name, a path, or the beginning of a name or id) from any "
-    "shell.\n\nWithout RUN, the only one that lives.",
+    "shell.\n\nWithout RUN, the only live run.",
 )
 @click.argument("run", required=False, type=WORD)
-@click.option("--readonly", is_flag=True, help="Look on; no key changes anything.")
+@click.option("--readonly", is_flag=True, help="Watch only: no key changes anything.")
 @options.runs_dir
 @options.colors
 @options.glyphs
@@ -194,7 +198,7 @@ def attach_command(
     help="List runs and their state: those in a folder, and the live ones wherever they are.",
 )
 @options.runs_dir
-@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def runs_command(runs_dir: Path, as_json: bool) -> None:
     """List runs, one in a line."""
     _warn()
@@ -211,12 +215,14 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
 
 @cli.command(
     "stop",
-    help="End a live RUN (a name, a path, or the beginning of a name or id): step finished, "
-    "saved.\n\nWithout RUN, the only one that lives.",
+    help="Stop a live RUN (a name, a path, or the beginning of a name or id). It finishes its step "
+    "and saves.\n\nWithout RUN, the only live run.",
 )
 @click.argument("run", required=False, type=WORD)
 @options.runs_dir
-@click.option("--timeout", type=Seconds(0), default=60.0, help="Seconds; default: 60")
+@click.option(
+    "--timeout", type=Seconds(0), default=60.0, help="Seconds to wait for the end; default: 60"
+)
 @click.pass_context
 def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: float) -> None:
     """Stop a live run, and wait until it has ended."""
@@ -248,10 +254,16 @@ def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: f
 def _overhead_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `ganterm bench` and `ganterm bench overhead`."""
     for option in (
-        click.option("--starts", type=click.IntRange(1, 100), default=6, help="Starts of each."),
+        click.option(
+            "--starts", type=click.IntRange(1, 100), default=6, help="Starts of each kind."
+        ),
         click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn."),
-        click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each."),
-        click.option("--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE"),
+        click.option(
+            "--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each kind."
+        ),
+        click.option(
+            "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to train."
+        ),
     ):
         command = option(command)
     return command
@@ -260,7 +272,7 @@ def _overhead_options(command: Callable[..., None]) -> Callable[..., None]:
 @cli.group(
     "bench",
     invoke_without_command=True,
-    help="What the dashboard costs here, and the training speed, as ratios measured side by side.",
+    help="Measure the cost of the dashboard here, and the training speed, as side-by-side ratios.",
 )
 @_overhead_options
 @click.pass_context
@@ -270,7 +282,7 @@ def bench_command(ctx: click.Context, **values: Any) -> None:
         ctx.invoke(bench_overhead, **values)
 
 
-@bench_command.command("overhead", help="What the dashboard costs here: plain `ganterm bench`.")
+@bench_command.command("overhead", help="The cost of the dashboard here, as plain `ganterm bench`.")
 @_overhead_options
 def bench_overhead(preset: str, rounds: int, seconds: float, starts: int) -> None:
     """Measure and print."""
@@ -296,7 +308,7 @@ def _add_bench(name: str, module: str, about: str) -> None:
 _add_bench("alarms", "ganterm.bench.alarms.__main__", "How good the alarms are.")
 _add_bench("quality", "ganterm.bench.quality", "How good the presets are.")
 _add_bench("losses", "ganterm.bench.losses", "Every loss on the full MNIST.")
-_add_bench("stacked", "ganterm.bench.stacked", "Modes of Stacked MNIST that runs cover.")
+_add_bench("stacked", "ganterm.bench.stacked", "How many modes of Stacked MNIST runs cover.")
 
 
 def main() -> NoReturn:

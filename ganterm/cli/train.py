@@ -61,7 +61,7 @@ def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, 
     line = Line()
     app = WelcomeApp(choices, line, choose_colors(color, os.environ))
     stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
-    line.lost = stop.hang_up
+    line.on_lost = stop.hang_up
     choice = app.run()
     stop.done()
     stop.release()
@@ -144,7 +144,7 @@ def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
         again = partial(_again, session, launches)
         app = Dashboard(session, signs, line, colors, again=again)
         stop = SignalStop(session, app.say_goodbye, app.call_from_outside, line.restore)
-        line.lost = stop.hang_up
+        line.on_lost = stop.hang_up
         launch_count = len(launches)
         session.start()
         code = app.run()

@@ -1,4 +1,4 @@
-"""The dashboard: one polling tick that pulls frames from a session, and the keys that steer it."""
+"""The dashboard: a tick that pulls frames from a session, and the actions of the keys."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ from ganterm.dashboard.view_choice import ViewChoice
 from ganterm.rundir import reader
 
 SPANS = (None, 2000, 200)
-"""How many of the newest rows the charts show; None is the whole run."""
+"""Numbers of newest rows that the charts can show; None is the whole run."""
 TWICE_SECONDS = 5.0
-"""Seconds within which U must be pressed again to rewind a run that has no alarm: a rewind discards
-steps."""
+"""Seconds within which a second U rewinds a run without an alarm. One U alone does not, because a
+rewind discards steps."""
 
 
 class Dashboard(SessionApp):
     """Shows a session and steers it.
 
-    ``again``: called when the user wants a failed run to go on from its newest checkpoint; raises
-    UserError where it cannot.
+    ``again`` prepares to resume a failed run from its newest checkpoint; it raises UserError where
+    that is impossible. None: this process cannot resume the run.
     """
 
     TITLE = "ganterm"
@@ -84,10 +84,11 @@ class Dashboard(SessionApp):
         self._refusals = Refusals()
         self._view_choice = ViewChoice()
         self._zoom = 0
-        self._events_seen = 0
-        self._of_branch: tuple[tuple[Event, ...], tuple[Event, ...]] = (), ()
-        self._rewind_asked_at = float("-inf")
-        self._rung: set[tuple[str, int]] | None = None
+        self._event_count = 0
+        # All events, and those of the newest branch among them.
+        self._branch_events: tuple[tuple[Event, ...], tuple[Event, ...]] = (), ()
+        self._rewind_pressed_at = float("-inf")
+        self._bell_alarms: set[tuple[str, int]] | None = None
         self._cockpit = CockpitScreen()
         self.pictures: Pictures = Pictures(self._cockpit, line)
         self.use_glyphs(glyphs or Glyphs())
@@ -97,25 +98,25 @@ class Dashboard(SessionApp):
         return self._cockpit
 
     def on_mount(self) -> None:
-        """Ask for samples and begin to tick."""
+        """Request samples and start to tick."""
         if self.line is not None:
-            self.line.caught_up = partial(self.call_soon, self.repaint)
+            self.line.on_caught_up = partial(self.call_soon, self.repaint)
         self.session.watch(SAMPLES_PER_S)
         self.session.note("attach", screen=f"{self.size.width}x{self.size.height}")
         self.set_interval(1 / CHARTS_PER_S, self.tick)
         self.call_after_refresh(self.tick)
 
     def on_resize(self) -> None:
-        """A font of another size may be what made the terminal another size."""
-        self.pictures.look_again()
+        """Measure the cells again: a new font size may have changed the size of the terminal."""
+        self.pictures.measure_cell()
 
-    def answered(self, graphics: Graphics) -> None:
-        """Draw in pixels from now on, where the terminal has them."""
-        self.pictures.answered(graphics)
+    def use_graphics(self, graphics: Graphics) -> None:
+        """Draw pictures in pixels from now on, if the terminal can show them."""
+        self.pictures.use(graphics)
         self._show_anew()
 
     def tick(self) -> None:
-        """Look at the session, draw what changed, leave where there is nothing left to watch."""
+        """Read the session, draw what has changed, and exit once the run is over."""
         try:
             self._tick()
         except Exception as error:  # noqa: BLE001 - the run matters more than its picture
@@ -125,16 +126,16 @@ class Dashboard(SessionApp):
         snapshot, events = self.session.snapshot, self.session.events()
         self._pace.tick(snapshot)
         self._ring(snapshot)
-        # What a rewind has abandoned is taken off the list of another process's run.
-        new = events[self._events_seen :] if len(events) >= self._events_seen else events
+        # The list of an attached run gets shorter at a rewind, by the events that it abandons.
+        new = events[self._event_count :] if len(events) >= self._event_count else events
         self._steering.settle(snapshot, new)
-        self._warn(events[max(self._events_seen, snapshot.info.events_before) :])
-        self._events_seen = len(events)
+        self._warn(events[max(self._event_count, snapshot.info.events_before) :])
+        self._event_count = len(events)
         self._take_refusals()
         self.exit_where_over()
         self._ask_for_samples()
-        self.pictures.look_what_covers()
-        # A last tick may come when the screens are gone already.
+        self.pictures.avoid_covers()
+        # A last tick may come after the screens are gone.
         screens = self.screen_stack if self._cockpit.is_mounted else []
         if not screens or isinstance(screens[-1], HelpScreen) or self._pace.behind:
             return
@@ -152,22 +153,22 @@ class Dashboard(SessionApp):
             self.notify(line, severity="warning", timeout=5)
 
     def _warn(self, events: tuple[Event, ...]) -> None:
-        """Show what the run warns of at its start, which a small screen has no room for later."""
+        """Show new warnings as a notice; a small screen has no panel for them."""
         told = [clean(event.data["text"], 300) for event in events if event.kind == "warning"]
         if told:
             self.notify("\n".join(told[:5]), severity="warning", timeout=12)
 
     def _ring(self, snapshot: Snapshot) -> None:
-        """Ring the terminal's bell once for each alarm that was not there when this began."""
+        """Ring the terminal's bell for each new alarm, but not for those of the first snapshot."""
         raised = {
             (alarm.name, alarm.raised) for alarm in snapshot.alarms if alarm.severity == "alarm"
         }
-        if self._rung is not None and raised - self._rung:
+        if self._bell_alarms is not None and raised - self._bell_alarms:
             self.bell()
-        self._rung = raised
+        self._bell_alarms = raised
 
     def repaint(self) -> None:
-        """Draw everything again: the terminal has missed or lost part of it."""
+        """Draw everything again, because the terminal has missed or lost part of it."""
         self._pace.forget()
         self.tick()
         super().repaint()
@@ -186,28 +187,28 @@ class Dashboard(SessionApp):
         )
 
     def _events_of_branch(self) -> tuple[Event, ...]:
-        """Those of the newest branch, as the history has its rows."""
-        events = self.session.events()
-        if len(events) != len(self._of_branch[0]) or events[-1:] != self._of_branch[0][-1:]:
-            self._of_branch = events, tuple(reader.newest_branch(events))
-        return self._of_branch[1]
+        """The events of the newest branch, whose rows the history holds."""
+        events, before = self.session.events(), self._branch_events[0]
+        if len(events) != len(before) or events[-1:] != before[-1:]:
+            self._branch_events = events, tuple(reader.newest_branch(events))
+        return self._branch_events[1]
 
     def _show(self, frame: Frame, fresh: bool) -> None:
         self._pace.drawn(frame, fresh)
         self._cockpit.show(frame, fresh)
 
     def _show_anew(self) -> None:
-        """The newest of all, now."""
+        """Draw the newest state at once."""
         if self._cockpit.is_mounted:
             self._show(self._frame(self.session.snapshot), fresh=True)
 
     def action_nudge(self, name: str, direction: int) -> None:
-        """Ask for a control's next value."""
+        """Request a control's next lower (-1) or higher (+1) value."""
         if not self.locked():
             self._steering.nudge(name, direction)
 
     async def action_prompt(self) -> None:
-        """Open the `:` prompt, focused before the next key is looked at: typing may be fast."""
+        """Open the `:` prompt, and focus it before the next key arrives: typing may be fast."""
         if self.locked():
             return
 
@@ -220,67 +221,67 @@ class Dashboard(SessionApp):
         prompt.set_focus(prompt.query_one(Input))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a dialog is open, keys belong to it; only these reach the dashboard."""
+        """Whether an action may run: while a dialog is open, only those in ``ALWAYS`` may."""
         return action in ALWAYS or not self.screen.is_modal
 
     def action_pause(self) -> None:
-        """Pause, or go on."""
+        """Pause or continue."""
         if self.locked():
             return
         self.submit(Unpause() if self._steering.pause_or_go_on() else Pause())
 
     def action_one_step(self) -> None:
-        """One iteration, then rest."""
+        """Run one iteration, then pause."""
         self.submit(OneStep())
 
     def action_view(self, direction: int) -> None:
-        """The samples' next view."""
+        """Show the next (+1) or previous (-1) view of the samples."""
         if not self.over():
             self._view_choice.turn(direction, self.session.snapshot.info.views)
             self._look()
 
     def action_painter(self) -> None:
-        """G as it is, its average, or both."""
+        """Show samples of the raw generator, of the averaged one, or of both, in turn."""
         if not self.over():
             self._view_choice.next_painter(self.session.snapshot.info.views)
             self._look()
 
     def action_body(self, name: str) -> None:
-        """The overview, or diagnosis in full."""
+        """Show the overview or the full diagnosis."""
         if self._cockpit.body == name:
             return
         self._cockpit.turn_to(name)
         self._ask_for_samples()
-        # Panels have their size only once they are laid out.
+        # Panels have no size before they are laid out.
         self.call_after_refresh(self._show_anew)
 
     def action_alarms(self) -> None:
-        """List the raised alarms, their remedies, and the alarms of the past."""
+        """List the raised alarms, their remedies, and earlier alarms."""
 
-        def chosen(remedy: Remedy | None) -> None:
+        def act(remedy: Remedy | None) -> None:
             if remedy is not None and not self.locked():
                 self._carry_out(remedy)
 
-        known, events = self.session.snapshot, self.session.events()
-        screen = AlarmsScreen(known.alarms, events, health(known), self.pictures.glyphs)
-        self.push_screen(screen, chosen)
+        snapshot, events = self.session.snapshot, self.session.events()
+        screen = AlarmsScreen(snapshot.alarms, events, health(snapshot), self.pictures.glyphs)
+        self.push_screen(screen, act)
 
     def _carry_out(self, remedy: Remedy) -> None:
-        """Do what a remedy says, as if its key were pressed; logged as an alarm's doing."""
+        """Apply a remedy as if its key were pressed; the log names the alarm as the cause."""
         action = action_of(remedy.press)
         if action is not None:
             self.call_later(self.run_action, action)
             return
         try:
-            told = self._steering.obey(remedy.press, "alarm")
+            message = self._steering.obey(remedy.press, "alarm")
         except ControlError as error:
             self.notify(str(error), severity="error")
             return
-        if told:
-            self.notify(told, timeout=3)
+        if message:
+            self.notify(message, timeout=3)
 
     def action_page(self, direction: int) -> None:
-        """The samples' next rows, or the next readings, where there are more than fit."""
+        """Show the next (+1) or previous (-1) rows of the samples, or of the readings."""
         if self._cockpit.body == "diagnosis":
             self._cockpit.query_one(ReadingsPanel).turn(direction)
         elif not self.over():
@@ -289,45 +290,45 @@ class Dashboard(SessionApp):
             self._look()
 
     def action_see(self, name: ViewName) -> None:
-        """That view of the samples, where the run has it."""
+        """Show the view called ``name``, if the run has it."""
         views = self.session.snapshot.info.views
         if name not in views:
-            told = f"This run has no view {name}; it has {', '.join(views)}."
-            self.notify(told, severity="warning", timeout=3)
+            message = f"This run has no view {name}; it has {', '.join(views)}."
+            self.notify(message, severity="warning", timeout=3)
         elif not self.over():
             self._view_choice.see(name)
             self._look()
 
     def _look(self) -> None:
-        """Ask the trainer for the chosen view at once, and show that it is coming."""
+        """Request the chosen view at once, and show that it is coming."""
         self._ask_for_samples()
         self._show_anew()
 
     def _ask_for_samples(self) -> None:
-        """Ask the trainer for samples of the chosen view, for none while no panel shows them."""
-        seen = self._cockpit.body == "overview"
-        self.session.watch(self._pace.budget.rates[1] if seen else 0, self._view_choice.view)
+        """Request samples of the chosen view, but none while the diagnosis hides their panel."""
+        visible = self._cockpit.body == "overview"
+        self.session.watch(self._pace.budget.rates[1] if visible else 0, self._view_choice.view)
 
     def action_new_noise(self) -> None:
-        """Another fixed noise."""
+        """Draw new fixed noise for the samples."""
         self.submit(NewNoise())
 
     def action_save_samples(self) -> None:
-        """A PNG of the samples."""
+        """Save a PNG of the samples."""
         self.submit(SaveSamples())
 
     def action_checkpoint(self) -> None:
-        """A checkpoint that stays."""
+        """Write a checkpoint, which is kept until the user removes it."""
         self.submit(SaveCheckpoint())
 
     def action_picture(self) -> None:
-        """An SVG of the screen, in the run directory."""
+        """Save an SVG of the screen in the run directory."""
         info = self.session.snapshot.info
         if not info.directory:
             self.notify("There is no run directory yet.", severity="warning")
             return
         name = f"screenshot_{self.session.snapshot.step:010d}.svg"
-        # The file has characters only.
+        # The file holds characters only.
         self._cockpit.samples.turn_to(in_cells=True)
         try:
             path = self.save_screenshot(name, info.directory)
@@ -337,54 +338,58 @@ class Dashboard(SessionApp):
         self.notify(f"Saved {Path(path).name}", timeout=3)
 
     def action_zoom(self) -> None:
-        """The charts' next span."""
+        """Switch the charts to the next of ``SPANS``."""
         self._zoom = (self._zoom + 1) % len(SPANS)
         self.tick()
 
     def action_help(self) -> None:
-        """Everything explained."""
+        """Open the help screen."""
         keys = [*((shown, does) for _, shown, _, does in ACTIONS), *ALSO]
         self.push_screen(HelpScreen(self.session.snapshot.controls, keys))
 
     def use_glyphs(self, glyphs: Glyphs) -> None:
-        """Draw with these characters from the next frame on, or in pixels where they are better."""
+        """Draw with ``glyphs`` from the next frame on; pictures in pixels if the terminal can."""
         self.pictures.choose(glyphs)
         self.question = QUESTION if glyphs.ask or glyphs.pixels else ""
         self.set_class(not glyphs.unicode, "ascii")
 
     def action_rewind(self) -> None:
-        """Back to the newest healthy checkpoint; pressed twice where no alarm says so."""
+        """Rewind to the newest healthy checkpoint; without an alarm, only at a second press."""
         if self.locked():
             return
         snapshot = self.session.snapshot
         if snapshot.healthy is None:
-            told = "There is no healthy checkpoint to go back to yet; w writes one."
-            self.notify(told, severity="warning", timeout=5)
+            message = "There is no healthy checkpoint to go back to yet; w writes one."
+            self.notify(message, severity="warning", timeout=5)
             return
-        offered = any(remedy.press == "U" for alarm in snapshot.alarms for remedy in alarm.remedies)
-        pressed_at, self._rewind_asked_at = self._rewind_asked_at, time.monotonic()
-        if not offered and self._rewind_asked_at - pressed_at > TWICE_SECONDS:
-            told = f"No alarm asks for it: U again goes back to step {snapshot.healthy:,}."
-            self.notify(told, severity="warning", timeout=TWICE_SECONDS)
+        is_remedy = any(
+            remedy.press == "U" for alarm in snapshot.alarms for remedy in alarm.remedies
+        )
+        before, self._rewind_pressed_at = self._rewind_pressed_at, time.monotonic()
+        if not is_remedy and self._rewind_pressed_at - before > TWICE_SECONDS:
+            message = (
+                f"No alarm suggests it. Press U again to go back to step {snapshot.healthy:,}."
+            )
+            self.notify(message, severity="warning", timeout=TWICE_SECONDS)
             return
-        self._rewind_asked_at = float("-inf")
+        self._rewind_pressed_at = float("-inf")
         self.submit(Rewind())
         self.notify(
-            f"Back to step {snapshot.healthy:,}, paused. The same steps would end the same: "
-            "lower a rate or change something else, then space goes on.",
+            f"Back to step {snapshot.healthy:,}, paused. The same steps would end the same way: "
+            "lower a learning rate or change something else, then press space to continue.",
             timeout=10,
         )
 
     def action_restart(self) -> None:
-        """Go on from the newest checkpoint, after a failure; try again where the data are away."""
+        """Resume a failed run from its newest checkpoint, or retry while its data are missing."""
         waiting = any(alarm.name == "source" for alarm in self.session.snapshot.alarms)
         if waiting and self.session.snapshot.state == "paused":
             self.submit(Unpause())
         elif self.session.snapshot.state != "failed":
-            self.notify("R is for a run that failed.", timeout=3)
+            self.notify("R resumes a failed run; this run has not failed.", timeout=3)
         elif self._again is None:
             name = clean(self.session.snapshot.info.name)
-            self.notify(f"Not from here: ganterm resume {name}", timeout=5)
+            self.notify(f"Quit, then resume it with: ganterm resume {name}", timeout=5)
         else:
             try:
                 self._again()
@@ -394,10 +399,10 @@ class Dashboard(SessionApp):
             self.exit(0)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action, and every control up, down and by value."""
+        """The entries of the command palette."""
         return commands(self.run_action, self.session.snapshot.info.views)
 
     def action_choose(self, name: str, choice: str) -> None:
-        """Ask for a control's value of a given name."""
+        """Request the value ``choice`` of the control ``name``."""
         if not self.locked():
             self._steering.ask(name, choice, "palette")

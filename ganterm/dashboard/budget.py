@@ -9,30 +9,33 @@ from ganterm.dashboard.draw.numbers import size
 
 CHARTS_PER_S = 4.0
 SAMPLES_PER_S = 2.0
+"""Charts and sample pictures drawn per second while the dashboard is within its budget."""
 LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5))
-"""Charts and sample pictures a second, from the best to the most frugal."""
+"""Charts and sample pictures per second at each level, from the best to the most frugal."""
 PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
-"""At each level, the share of its room that the sample picture takes, across and down."""
+"""Share of its room that the sample picture takes, across and down, at each level."""
 MOST_SHARE = 0.03
-"""Share of one core that watching may take.
+"""Largest share of one core that watching may take.
 
-Training in the same process, which is to keep 95 % of its speed, loses more than that: the
-interpreter is shared, and a frame leaves the caches cold.
+Training in the same process must keep 95 % of its speed. It loses more than this share, because
+the interpreter is shared and each frame evicts the trainer's data from the caches.
 """
 MOST_BYTES = 100_000
-"""Bytes a second that may go to the terminal."""
+"""Most bytes per second that may go to the terminal."""
 BACK = 0.44
-"""Share of the budget below which the rate is raised again: no level costs more than 1 / 0.44 of
-the next lower one."""
+"""Share of the budget below which the rate is raised again. Each level costs at most 1 / 0.44 of
+the next lower one, so the higher rate stays within the budget."""
 LATE = 1.5
-"""Intervals after which a tick counts as late: a slow link, or a busy machine."""
+"""Intervals after which a tick counts as late, because of a slow link or a busy machine."""
 _WINDOW = 2.0
+"""Seconds over which the cost is measured before the rates are chosen again."""
 _ASLEEP = 1.5
+"""Seconds without a tick after which the process is taken to have been suspended."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What watching costs: share of one core (0..1), bytes a second to the terminal, and level."""
+    """The cost of watching: share of one core (0..1), bytes per second, and place in ``LEVELS``."""
 
     share: float = 0.0
     bytes_per_s: float = 0.0
@@ -40,7 +43,7 @@ class Cost:
 
     @property
     def picture(self) -> float:
-        """The share of its room that the sample picture is to take, across and down."""
+        """Share of its room that the sample picture may take, across and down."""
         return PICTURES[self.level]
 
     def __str__(self) -> str:
@@ -50,9 +53,9 @@ class Cost:
 
 
 class Budget:
-    """Fed once a tick by the event loop's thread; draws less often while it is over budget.
+    """Chooses how often to draw, from what drawing has cost; the event loop feeds it once a tick.
 
-    ``busy`` is the processor time in seconds that ``measured_ticks`` of all ``ticks`` took.
+    ``busy`` is the processor time, in seconds, that ``measured_ticks`` of all ``ticks`` took.
     """
 
     def __init__(self) -> None:
@@ -68,17 +71,18 @@ class Budget:
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Charts and sample pictures a second."""
+        """Charts and sample pictures to draw per second."""
         return LEVELS[self.cost.level]
 
     def due(self, per_s: float) -> bool:
-        """Whether what is drawn ``per_s`` times a second is to be drawn in this tick."""
+        """Whether something that is drawn ``per_s`` times per second is due in this tick."""
         return self.ticks % max(1, round(CHARTS_PER_S / per_s)) == 0
 
-    def tick(self, bytes_sent: int, judged: bool = True, behind: bool = False) -> None:
-        """Count a tick; ``bytes_sent`` is the total so far. What is not judged costs no rate.
+    def tick(self, bytes_sent: int, counts: bool = True, behind: bool = False) -> None:
+        """Count a tick; ``bytes_sent`` is the total so far.
 
-        ``behind``: the terminal has not taken yet what was drawn before, as on a slow link.
+        ``counts`` is False where the tick must not lower the rates. ``behind``: the terminal has
+        not read the last frame yet, as on a slow link.
         """
         now = time.perf_counter()
         self.ticks += 1
@@ -86,8 +90,8 @@ class Budget:
         slept, self._last = now - self._last > _ASLEEP, now
         used = time.thread_time()
         took, self._used = used - self._used, used
-        if slept or not judged:
-            # Nothing can be said of a time in which the process was stopped, or still loading.
+        if slept or not counts:
+            # The time while the process was suspended or loading says nothing about the cost.
             self._window, self._late = (now, used, bytes_sent, self.ticks), 0
             return
         self.busy += took
@@ -95,13 +99,13 @@ class Budget:
         since, busy, sent, ticks = self._window
         if now - since >= _WINDOW:
             late = 2 * self._late > self.ticks - ticks
-            self.judge((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
+            self.adjust((used - busy) / (now - since), (bytes_sent - sent) / (now - since), late)
             self._window, self._late = (now, used, bytes_sent, self.ticks), 0
 
-    def judge(self, share: float, bytes_per_s: float, late: bool) -> None:
-        """Take one window's measurements and choose the rates of the next.
+    def adjust(self, share: float, bytes_per_s: float, late: bool) -> None:
+        """Choose the rates of the next window from the measurements of the last one.
 
-        A level is given back only where what it costs more would fit, so that it does not swing.
+        The rate rises only where the higher cost would fit too, so that it does not oscillate.
         """
         level = self.cost.level
         if share > MOST_SHARE or bytes_per_s > MOST_BYTES or late:

@@ -1,7 +1,7 @@
 """A canned session: a made-up run that looks alive, trains nothing and needs no torch.
 
-``ganterm demo`` shows it, so that the author of a panel sees the panel within a second. Whatever
-it shows at a step depends on the step and on what was asked for alone, never on the clock.
+``ganterm demo`` shows it, so that the author of a panel sees the panel within a second. Its state
+at a step depends only on the step and on the user's commands, never on the clock.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ COLLAPSE_AT, RECOVERY_AT = 2000, 3000
 _TICKS_PER_S = 10
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 _LOST = 7
-"""Digits that the collapse loses: the last ones, as ``diagnosis`` has it."""
+"""Number of digits that the collapse loses; ``diagnosis`` loses the last ones."""
 _COLLAPSE = replace(
     COLLAPSE,
     message="G makes 3 of 10 digits: 0, 1, 2 are left, and 3, 4, 5, 6, 7, 8, 9 are lost.",
@@ -83,7 +83,7 @@ _STROKES = {
 
 
 class DemoSession(Board):
-    """Goes on by itself once started; between two ticks it obeys commands as a trainer does.
+    """Plays by itself once started, and obeys commands between two ticks as a trainer does.
 
     ``ended`` is set once the made-up run is over.
     """
@@ -92,7 +92,7 @@ class DemoSession(Board):
         super().__init__()
         self.ended = threading.Event()
         self._noise = 0
-        self._drawn: tuple[Any, ...] = ()
+        self._sample_inputs: tuple[Any, ...] = ()
         self._thread = threading.Thread(target=self._play, name="ganterm-demo", daemon=True)
         info = RunInfo(
             name="demo",
@@ -121,7 +121,7 @@ class DemoSession(Board):
         self.advance(first_step)
 
     def start(self) -> None:
-        """Begin to go on by itself."""
+        """Start to play."""
         self._thread.start()
 
     def advance(self, steps: int) -> None:
@@ -150,7 +150,7 @@ class DemoSession(Board):
         self._draw_samples()
 
     def obey(self) -> None:
-        """Carry out the commands that wait; what needs a trainer is refused in an event."""
+        """Carry out the waiting commands; those that need a trainer are refused in an event."""
         while self.commands and self.snapshot.state not in ENDED:
             self._carry_out(self.commands.popleft())
         self._draw_samples()
@@ -217,14 +217,14 @@ class DemoSession(Board):
             return self.snapshot.diagnosis
         if not _collapsed(step):
             return diagnosis(step)
-        found = diagnosis(step, lost=_LOST)
-        readings = {**found.readings, "diversity_pixels": Reading(31.25, step)}
-        return replace(found, readings=readings)
+        collapsed = diagnosis(step, lost=_LOST)
+        readings = {**collapsed.readings, "diversity_pixels": Reading(31.25, step)}
+        return replace(collapsed, readings=readings)
 
     def _rows(self, first: int, count: int) -> NDArray[np.float32]:
         """The scalars of ``count`` steps from ``first`` on, of shape (count, metrics)."""
         steps = np.arange(first, first + count)
-        # A generator a step: a row is the same however many steps are made up at once.
+        # One generator per step, so that a row does not depend on how many are made at once.
         noise = np.array([np.random.default_rng(step).normal(size=4) for step in steps]).T
         collapsed = _collapsed(steps)
         settled, wave = np.exp(-steps / 300), np.sin(steps / 170)
@@ -255,16 +255,16 @@ class DemoSession(Board):
         return rows
 
     def _draw_samples(self) -> None:
-        """Make up the picture that is wanted, where it is not there already."""
-        wanted = self._noise, self.view, self.snapshot.step // 10
-        if wanted != self._drawn:
-            self._drawn = wanted
+        """Make up the picture of the requested view, unless it is there already."""
+        inputs = self._noise, self.view, self.snapshot.step // 10
+        if inputs != self._sample_inputs:
+            self._sample_inputs = inputs
             sample = made_up_sample(self.snapshot.step, self.view, self._noise)
             self.snapshot = replace(self.snapshot, sample=sample)
 
 
 def made_up_sample(step: int, view: View = DEFAULT_VIEW, noise: int = 0) -> Sample:
-    """What ``view`` shows of the made-up generator at ``step``: 64 digits of 28 x 28."""
+    """The sample that ``view`` shows of the made-up generator at ``step``, of 28 x 28 pixels."""
     view = replace(view, name=view.name or "samples")
     random = np.random.default_rng(noise)
     digits = random.integers(0, 10, 64)
@@ -311,7 +311,7 @@ def _pictures(digits: NDArray[np.int64], clear: float, noise: int) -> NDArray[np
 
 
 def _collapsed(step: Any) -> Any:
-    """Whether the run is collapsed at ``step``, a number or an array of them."""
+    """Whether the run is collapsed at ``step``, which may be an array."""
     return (step % PERIOD >= COLLAPSE_AT) & (step % PERIOD < RECOVERY_AT)
 
 

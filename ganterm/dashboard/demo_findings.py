@@ -56,21 +56,21 @@ VALUES = (
 def modes(
     found: int = 10, count: int = 10, step: int = 1200, kind: str = "digit", seed: int = 0
 ) -> Modes:
-    """``found`` of ``count`` modes, the last ones lost."""
+    """The modes of a generator that makes the first ``found`` of ``count`` modes."""
     random = np.random.default_rng(seed)
     shares = random.random(count) + 0.5
     shares[found:] = 0
     shares /= max(float(shares.sum()), 1e-9)
     expected = np.full(count, 1 / count)
     names = tuple(str(i) for i in range(count))
-    made = shares >= 0.1 * expected
+    frequent = shares >= 0.1 * expected
     return Modes(
-        step, names, shares.astype(np.float32), expected.astype(np.float32), made, 512, kind
+        step, names, shares.astype(np.float32), expected.astype(np.float32), frequent, 512, kind
     )
 
 
 def trail(newest: Modes, every: int = 50) -> ModeTrail:
-    """From nothing but one mode to ``newest``."""
+    """The shares over time, from the first mode alone to ``newest``."""
     steps = np.arange(every, newest.step + 1, every)
     begin = np.zeros(len(newest.names))
     begin[0] = 1
@@ -78,8 +78,12 @@ def trail(newest: Modes, every: int = 50) -> ModeTrail:
     return ModeTrail(steps, (begin * (1 - way) + newest.shares * way).astype(np.float32))
 
 
-def diagnosis(step: int = 1200, lost: int = 0, plane: bool = False, **known: Any) -> Diagnosis:
-    """All there is; every reading beyond the seventh is from an earlier step."""
+def diagnosis(step: int = 1200, lost: int = 0, plane: bool = False, **changes: Any) -> Diagnosis:
+    """A diagnosis with every field filled; readings after the seventh are from an earlier step.
+
+    ``lost``: modes that G does not make. ``plane``: the data are points of the plane. ``changes``
+    replace fields.
+    """
     random = np.random.default_rng(1)
     values = {**dict(zip(MEASURES, VALUES, strict=True)), "modes": 10 - lost}
     readings = {
@@ -118,7 +122,7 @@ def diagnosis(step: int = 1200, lost: int = 0, plane: bool = False, **known: Any
         "cost": 0.018,
         "note": "Digits are told apart by ganterm's own classifier: 98.6 % right on held-out ones.",
     }
-    return Diagnosis(step, **{**whole, **known})
+    return Diagnosis(step, **{**whole, **changes})
 
 
 COLLAPSE = Alarm(

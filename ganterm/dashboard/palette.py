@@ -1,4 +1,4 @@
-"""The colours, and what each of them means wherever it appears."""
+"""The colours. Each has one meaning wherever it appears."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CHANGE = "#cba6f7"
 ALARM = "#ff6b6b"
 GOOD = "#6fd6a8"
 
-# A series' raw band: its colour, two thirds of the way into the surface.
+# The raw band behind a chart's line: the line's colour, mixed with two thirds of SURFACE.
 BANDS = {D: "#2a5068", G: "#66502f", REAL: "#305a4b", CHANGE: "#564a66", TEXT: "#4d555f"}
 
-# What a mark on a chart means, where it is none of a control's.
+# The colours of a chart's marks; those of controls have CHANGE.
 MARKS = {"!": ALARM, "✓": GOOD, "+": GOOD}
 
 THEME = Theme(
@@ -47,17 +47,17 @@ THEME = Theme(
 
 @cache
 def style(color: str = TEXT, bold: bool = False, background: str = SURFACE) -> Style:
-    """A Rich style on a panel's surface, made once."""
+    """A Rich style on a panel's surface; equal arguments give the same object."""
     return Style(color=color, bgcolor=background, bold=bold or None)
 
 
 @cache
 def blend(color: str, share: float, ground: str = SURFACE) -> str:
-    """``share`` (0..1) of a colour over the ground."""
+    """The hex colour of ``color`` at an opacity of ``share`` (0..1) over ``ground``."""
     parts = [(int(ground[i : i + 2], 16), int(color[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(low + share * (high - low)):02x}" for low, high in parts)
 
 
 def heading(color: str = TEXT, bold: bool = False) -> Style:
-    """A style for a panel's title row, which is a shade lighter."""
+    """A style for a panel's title row, whose background is a shade lighter."""
     return style(color, bold, RAISED)

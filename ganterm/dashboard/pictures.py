@@ -1,4 +1,4 @@
-"""How the samples are drawn: in characters, or in pixels where those can be seen."""
+"""Whether the samples are drawn in characters or in the terminal's own pixels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ganterm.dashboard.terminal.overlay import OverCells, Overlay
 
 
 class Pictures(OverCells):
-    """Draws in pixels where the terminal has them and nothing lies over the samples.
+    """Draws in pixels if the terminal can and if nothing covers the samples.
 
-    ``glyphs`` is what the panels draw with; without a ``line`` there are no pixels.
+    ``glyphs``: what the panels draw with. Without a ``line`` there are no pixels.
     """
 
     def __init__(self, cockpit: CockpitScreen, line: Line | None) -> None:
@@ -21,27 +21,27 @@ class Pictures(OverCells):
         self._line = line
         self._overlay = Overlay()
         self._graphics = Graphics()
-        cockpit.samples.composed = self._overlay.painted
+        cockpit.samples.on_composed = self._overlay.cells_painted
 
     def choose(self, glyphs: Glyphs) -> None:
-        """Draw with these from the next frame on, or in pixels where they would be better."""
+        """Draw with ``glyphs`` from the next frame on; pictures in pixels if the terminal can."""
         self._chosen = glyphs
-        self.look_again()
+        self.measure_cell()
 
-    def answered(self, graphics: Graphics) -> None:
-        """The terminal has said what it can show."""
+    def use(self, graphics: Graphics) -> None:
+        """Take note of what the terminal has answered about its graphics."""
         self._graphics = graphics
-        self.look_again()
+        self.measure_cell()
 
-    def look_again(self) -> None:
-        """Ask for the size of a cell: the font may be another now."""
+    def measure_cell(self) -> None:
+        """Read the size of a cell again, which a new font changes."""
         if self._line is not None:
             self.glyphs = in_pixels(self._chosen, self._graphics, self._line.cell)
         else:
             self.glyphs = self._chosen.cells
 
-    def look_what_covers(self) -> None:
-        """Draw in characters where anything lies over the samples: those can be covered."""
+    def avoid_covers(self) -> None:
+        """Draw in characters while something covers the samples; nothing can cover pixels."""
         if self.glyphs.pixels and self._cockpit.is_mounted:
             self._cockpit.samples.turn_to(in_cells=self._covered)
 
@@ -52,19 +52,19 @@ class Pictures(OverCells):
         return not self._cockpit.is_active or any(t.region.overlaps(region) for t in toasts)
 
     def after_frame(self) -> bytes:
-        """What a frame of cells is to be followed by."""
+        """The bytes that follow a frame of cells."""
         if not self._cockpit.is_mounted or not (self.glyphs.pixels or self._overlay.shows):
             return b""
-        wanted = [] if self._covered else self._cockpit.samples.placed()
-        written = self._overlay.after_frame(wanted, self.glyphs.pictures)
+        visible = [] if self._covered else self._cockpit.samples.placed()
+        data = self._overlay.after_frame(visible, self.glyphs.pictures)
         if self._line is not None:
             self._line.undo = self._overlay.undo
-        return written
+        return data
 
-    def dropped(self) -> None:
-        """The last frame was not sent, nor what followed it."""
-        self._overlay.dropped()
+    def frame_lost(self) -> None:
+        """Take note that the terminal did not get the last frame, nor the pictures after it."""
+        self._overlay.frame_lost()
 
     def erase(self) -> bytes:
-        """What removes the pictures from over the cells."""
+        """The bytes that remove the pictures from over the cells."""
         return self._overlay.erase()

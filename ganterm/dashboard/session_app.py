@@ -1,4 +1,4 @@
-"""An app on a session: what it may ask of the run, what befalls it, and how it is left."""
+"""An app that shows a session: it hands on commands, reports errors, and asks before it quits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ganterm.dashboard.terminal.terminal_app import TerminalApp
 class SessionApp(TerminalApp[int]):
     """Hands commands to a session as long as it takes them; ``run`` returns the exit code.
 
-    ``suspends``: whether ctrl+z may stop this process, which is so where it trains nothing itself.
-    ``leaving_now`` is set where the user would not wait for the last save, ``left_training`` where
-    the run is to go on without a screen. No error of the app's own ends it: it is told.
+    ``suspends``: whether ctrl+z may stop this process; it may where the process trains nothing.
+    ``leaving_now``: the user does not wait for the last save. ``left_training``: the run goes on
+    without a screen. An error of the app itself is shown and does not end it.
     """
 
     def __init__(
@@ -41,33 +41,33 @@ class SessionApp(TerminalApp[int]):
             self.session.submit(command)
 
     def locked(self) -> bool:
-        """Whether commands are not taken, which is told."""
+        """Whether the session takes no commands now; a notice then says why."""
         if self.over():
             return True
         link = self.session.link
         if link.readonly:
-            self.notify("Read-only: this dashboard looks on, and that is all.", timeout=2)
+            self.notify("Read-only: this dashboard cannot change the run.", timeout=2)
         elif link.state == "stale":
-            self.notify("The trainer is silent; nothing can be asked of it now.", timeout=2)
+            self.notify("The trainer is silent; it cannot take commands now.", timeout=2)
         return link.readonly or link.state == "stale"
 
     def over(self) -> bool:
-        """Whether the run has ended, which is told: no key can change it any more."""
+        """Whether the run has ended, so that no key can change it; a notice then says so."""
         if self.session.snapshot.state not in ENDED:
             return False
         self.notify("The run is over; q leaves.", timeout=2)
         return True
 
     def crashed(self, where: str, error: Exception) -> None:
-        """Tell, once, of an error of the dashboard's own, which the run has nothing to do with."""
-        told = f"{where}: {clean(f'{type(error).__name__}: {error}', 200)}"
-        if told not in self._crashes:
-            self._crashes.add(told)
-            self.session.note("note", text=f"error in {told}")
-            self.notify(f"Error in {told}", severity="error", timeout=10)
+        """Show and log an error of the dashboard itself, once; the run is not affected."""
+        message = f"{where}: {clean(f'{type(error).__name__}: {error}', 200)}"
+        if message not in self._crashes:
+            self._crashes.add(message)
+            self.session.note("note", text=f"error in {message}")
+            self.notify(f"Error in {message}", severity="error", timeout=10)
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
-        """Do what a key means; an error in it is told and ends nothing."""
+        """Perform a key's action; an error in it is shown and does not end the app."""
         try:
             return await super().run_action(*args, **options)
         except Exception as error:  # noqa: BLE001 - the run matters more than a key
@@ -75,7 +75,7 @@ class SessionApp(TerminalApp[int]):
             return True
 
     async def action_quit(self) -> None:
-        """Ask whether to stop; with nothing to stop, leave."""
+        """Ask whether to stop the run, or leave at once where there is nothing to stop."""
         self._ask_to_quit()
 
     def _ask_to_quit(self) -> None:
@@ -87,18 +87,19 @@ class SessionApp(TerminalApp[int]):
             self._leave(0)
             return
 
-        def answered(answer: Answer | None) -> None:
+        def act(answer: Answer | None) -> None:
             if answer == "stop":
                 self._stop("stopped from the dashboard", 0)
             elif answer == "leave":
                 self._leave(0)
 
-        self.push_screen(QuitScreen(self._attached), answered)
+        self.push_screen(QuitScreen(self._attached), act)
 
     def action_interrupt(self) -> None:
         """Ctrl+C: the first asks, the second stops and saves, the third leaves now.
 
-        Attached, the second leaves: the run is not this process's to end by a hurried hand.
+        In an attached dashboard the second leaves the run training, because the run belongs to
+        another process.
         """
         if self._exit_code is not None:
             self.leaving_now = True
@@ -113,11 +114,11 @@ class SessionApp(TerminalApp[int]):
             self._ask_to_quit()
 
     def action_suspend_process(self) -> None:
-        """Ctrl+Z: stop this process until it is continued, where that does not stop training."""
+        """Ctrl+Z: suspend this process, unless that would stop training."""
         driver = self._driver
         if not self._suspends:
             self.notify(
-                "Ctrl+Z would stop the training too; q leaves or ends it.",
+                "Ctrl+Z would stop the training too; q leaves or ends the run.",
                 severity="warning",
                 timeout=5,
             )
@@ -126,7 +127,7 @@ class SessionApp(TerminalApp[int]):
 
     @property
     def _attached(self) -> bool:
-        """Whether the run lives in another process."""
+        """Whether the run trains in another process."""
         return self.session.link.state != "here"
 
     def _stop(self, reason: str, code: int) -> None:
@@ -145,8 +146,10 @@ class SessionApp(TerminalApp[int]):
         self.exit(code)
 
     def say_goodbye(self, cause: str = "") -> None:
-        """Log that this watcher leaves, why where the user did not say so, and what watching has
-        cost; any thread may call it."""
+        """Log that this watcher leaves, and what watching has cost; any thread may call it.
+
+        ``cause``: why it leaves; "" where the user wanted it.
+        """
         if self._gone:
             return
         self._gone = True
@@ -161,7 +164,7 @@ class SessionApp(TerminalApp[int]):
         )
 
     def exit_where_over(self) -> None:
-        """Leave where a run ended that the user has stopped, or that was a mistake to start."""
+        """Exit once a run has ended that the user stopped, or that a user's mistake ended."""
         snapshot = self.session.snapshot
         if snapshot.failure is not None and snapshot.failure.mistake:
             self.exit(2)

@@ -1,4 +1,4 @@
-"""The welcome screen: choose a live run, a recent one, or what to train."""
+"""The welcome screen: the user chooses a live run, a recent run or a preset."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from ganterm.dashboard.terminal.terminal_app import TerminalApp
 Doing = Literal["attach", "resume", "train"]
 HEADINGS: dict[Doing, tuple[str, str]] = {
     "attach": ("Live runs", "watch and steer; they go on when you leave"),
-    "resume": ("Recent runs", "go on from the last checkpoint, exactly"),
+    "resume": ("Recent runs", "resume exactly from the last checkpoint"),
     "train": ("Presets", "train from the start"),
 }
-"""Each kind of choice in the order of the list, and what choosing one does."""
+"""The heading of each kind of choice, in the order of the list, and what choosing one does."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A line of the list: ``name``, ``figure`` (a time, or a step), ``title``; ``about``, told of
-    what is under the cursor; ``doing``; and ``where``, the directory of a run."""
+    """A line of the list, with ``name``, ``figure`` (a time or a step) and ``title``.
+
+    ``about``: a sentence that is shown while the line is under the cursor. ``doing``: what
+    choosing it does. ``where``: the directory of a run, "" for a preset.
+    """
 
     name: str
     title: str
@@ -42,7 +45,7 @@ class Choice:
 
 
 class WelcomeApp(TerminalApp[Choice]):
-    """Returns what is chosen, None where the user leaves."""
+    """Returns the user's choice, or None where the user leaves without one."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
@@ -76,10 +79,10 @@ class WelcomeApp(TerminalApp[Choice]):
         }
 
     def compose(self) -> ComposeResult:
-        """A heading, a list of all choices by kind, and what the one under the cursor is about."""
+        """A heading, all choices by kind, and a sentence on the choice under the cursor."""
         with Vertical():
             heading = Text("ganterm", style=f"bold {palette.D}")
-            heading.append("   what shall be trained?   ", palette.TEXT)
+            heading.append("   choose a run or a preset   ", palette.TEXT)
             heading.append("enter chooses, q leaves", palette.DIM)
             yield Static(heading, id="head", markup=False)
             yield OptionList(*self._options(), markup=False)
@@ -91,12 +94,12 @@ class WelcomeApp(TerminalApp[Choice]):
             if choice.doing != before:
                 if before is not None:
                     yield Option("", disabled=True)
-                yield Option(_headed(*HEADINGS[choice.doing]), disabled=True)
+                yield Option(_heading(*HEADINGS[choice.doing]), disabled=True)
                 before = choice.doing
-            yield Option(_shown(choice), id=identity)
+            yield Option(_row(choice), id=identity)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Say more of what is under the cursor."""
+        """Show the sentence on the choice under the cursor."""
         choice = self._choices[event.option.id or ""]
         self.query_one("#about", Static).update(clean(choice.about, 180))
 
@@ -105,13 +108,13 @@ class WelcomeApp(TerminalApp[Choice]):
         self.exit(self._choices[event.option.id or ""])
 
 
-def _headed(title: str, does: str) -> Text:
+def _heading(title: str, does: str) -> Text:
     text = Text(title, style=f"bold {palette.CHANGE}", no_wrap=True, overflow="ellipsis")
     text.append(f"   {does}", f"not bold {palette.DIM}")
     return text
 
 
-def _shown(choice: Choice) -> Text:
+def _row(choice: Choice) -> Text:
     name = clean(choice.name, 64)
     width, room = (21, 9) if choice.doing == "train" else (31, 10)
     name = name if len(name) < width else f"{name[: width - 2]}…"

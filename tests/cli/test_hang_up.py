@@ -442,7 +442,7 @@ def test_frames_that_nobody_reads_are_dropped_whole() -> None:
     master, slave = pty.openpty()
     settings = termios.tcgetattr(slave)
     line, caught_up = Line(slave), threading.Event()
-    line.caught_up = caught_up.set
+    line.on_caught_up = caught_up.set
     frame = b"(" + b"x" * 9_998 + b")"
     line.start()
     began = time.monotonic()
@@ -470,7 +470,7 @@ def test_a_line_that_breaks_says_so_once() -> None:
     master, slave = pty.openpty()
     line = Line(slave)
     told: list[str] = []
-    line.lost = told.append
+    line.on_lost = told.append
     line.start()
     os.close(master)
     for _ in range(3):

@@ -507,19 +507,19 @@ async def test_zoom_and_screenshot(tmp_path: Any) -> None:
 def test_the_budget_slows_down_when_over_and_comes_back() -> None:
     budget = Budget()
     assert budget.rates == (4.0, 2.0)
-    budget.judge(0.20, 10_000, late=False)
+    budget.adjust(0.20, 10_000, late=False)
     assert budget.rates == LEVELS[1]
-    budget.judge(0.01, 150_000, late=False)
+    budget.adjust(0.01, 150_000, late=False)
     assert budget.rates == LEVELS[2]
-    budget.judge(0.01, 1_000, late=True)
+    budget.adjust(0.01, 1_000, late=True)
     assert budget.rates == LEVELS[3]
     for _ in range(20):
-        budget.judge(0.5, 0, late=True)
+        budget.adjust(0.5, 0, late=True)
     assert budget.rates == LEVELS[-1]
     for _ in range(20):
-        budget.judge(0.001, 100, late=False)
+        budget.adjust(0.001, 100, late=False)
     assert budget.rates == LEVELS[0]
-    budget.judge(0.025, 90_000, late=False)
+    budget.adjust(0.025, 90_000, late=False)
     assert budget.rates == LEVELS[0], "within the budget, but not by much: nothing changes"
 
 
@@ -532,7 +532,7 @@ def test_the_budget_settles_whatever_frames_and_pictures_cost(
         charts, samples = budget.rates
         pictures = samples * budget.cost.picture**2
         share = charts * chart_share + pictures * picture_share
-        budget.judge(share, charts * chart_bytes + pictures * picture_bytes, late=False)
+        budget.adjust(share, charts * chart_bytes + pictures * picture_bytes, late=False)
         levels.append(budget.cost.level)
     assert len(set(levels[10:])) == 1
 

@@ -84,7 +84,7 @@ def counting(app: Dashboard) -> list[Panel]:
 
 STATES: dict[str, dict[str, Any]] = {
     "too early to tell": {"outlook": Outlook()},
-    "last looked at step 1,200": {"outlook": Outlook(sure=True, late=True)},
+    "last diagnosed at step 1,200": {"outlook": Outlook(sure=True, late=True)},
     "checking again: mode collapse": {"outlook": Outlook(sure=True, doubt="Mode collapse")},
     "watching: 9 of 10 digits not found": {"outlook": Outlook(sure=True)},
 }
@@ -124,6 +124,7 @@ async def test_no_words_of_the_light_push_the_diversity_off_a_small_terminal(
     board = diagnosed(diagnosis(lost=lost), **STATES[words])
     async with shown(board, SIZES[0]) as (app, _):
         panel = app.screen.query_one("#health", DiagnosisPanel)
+        assert panel._cells is not None
         row = "".join(panel._cells.chars[0])
     assert f"{10 - lost} of 10 digits" in row
     assert row.rstrip().endswith("div   87 %")
@@ -158,14 +159,16 @@ async def test_the_light_has_words_for_every_state() -> None:
 
     nothing = Diagnosis()
     assert words(diagnosis(), 250) == ("healthy", "healthy")
-    assert words(nothing, 250) == ("unknown", "first look after 250 steps")
+    assert words(nothing, 250) == ("unknown", "first diagnosis after 250 steps")
     assert words(nothing, 0) == ("unknown", "diagnosis is off (run.diagnosis = 0)")
-    assert words(nothing, 0, state="loading") == ("unknown", "not yet looked at")
+    assert words(nothing, 0, state="loading") == ("unknown", "not yet diagnosed")
     assert words(diagnosis(), 250, alarms=(RANGE,)) == ("warning", "watch: data range")
     assert words(diagnosis(), 250, alarms=ALL) == ("alarm", "ALARM mode collapse")
 
 
-@pytest.mark.parametrize(("every", "told"), [(0, "run.diagnosis = 0"), (250, "first look after")])
+@pytest.mark.parametrize(
+    ("every", "told"), [(0, "run.diagnosis = 0"), (250, "first diagnosis after")]
+)
 @pytest.mark.parametrize("size", SIZES)
 async def test_what_is_missing_is_said(size: tuple[int, int], every: int, told: str) -> None:
     async with shown(diagnosed(Diagnosis(), every), size) as (app, pilot):

@@ -255,7 +255,7 @@ def test_a_storm_of_odd_sizes_leaves_training_memory_and_a_dashboard_that_fits(
     assert sent > 500 * seconds
     assert seconds < 60 or grown[1] < grown[0] + STILL_GROWN_MB
     assert step_now(tmp_path) > step
-    for columns, rows, told in ((40, 10, "Too small"), (120, 36, "Samples raw")):
+    for columns, rows, told in ((40, 10, "too small"), (120, 36, "Samples raw")):
         terminal.resize(columns, rows)
         terminal.until(partial(shows, told))
     terminal.press("K")

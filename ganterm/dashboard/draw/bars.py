@@ -1,4 +1,4 @@
-"""Bars in eighths of a cell, and the modes of the data as bars in whatever room there is."""
+"""Bars in eighths of a cell, and the modes of the data as bars in the room there is."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.palette import style
 
 LONGEST_NAME = 10
+"""Most characters of a mode's name; longer ones are cut."""
 _ACROSS = " ▏▎▍▌▋▊▉█"
 _UP = " ▁▂▃▄▅▆▇█"
-_LEAST_BAR = 8
-_MOST_BAR = 40
+_LEAST_BAR, _MOST_BAR = 8, 40
+"""Fewest and most columns of a bar that has figures beside it."""
 _FIGURES = 9
+"""Columns for the figures beside a bar."""
 
 
 def bar(share: float, width: int, glyphs: Glyphs) -> str:
-    """A bar of ``share`` (0..1; held inside, NaN is none) of ``width`` cells, padded to these."""
+    """A bar over ``share`` of ``width`` cells, padded to the width.
+
+    ``share`` is clipped to 0..1; NaN gives an empty bar.
+    """
     share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
     if not glyphs.unicode:
         return ("#" * round(share * width)).ljust(width)
@@ -33,7 +38,7 @@ def bar(share: float, width: int, glyphs: Glyphs) -> str:
 
 
 def upright(share: float, height: int, glyphs: Glyphs) -> str:
-    """The same, standing: ``height`` cells from the top down."""
+    """The same bar upright: ``height`` characters from the top down."""
     share = min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
     if not glyphs.unicode:
         return ("#" * round(share * height)).ljust(height)[::-1]
@@ -42,52 +47,52 @@ def upright(share: float, height: int, glyphs: Glyphs) -> str:
 
 
 def against(shares: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Shares (..., m) as multiples of the data's (m,): 1 is as often; 0 where that is unknown."""
-    known = np.isfinite(shares) & (expected > 0)
-    whole = np.zeros(shares.shape, np.float64)
-    return np.divide(shares, expected, out=whole, where=known)
+    """Shares (..., m) divided by those of the data (m,); 0 where the quotient is undefined."""
+    defined = np.isfinite(shares) & (expected > 0)
+    zeros = np.zeros(shares.shape, np.float64)
+    return np.divide(shares, expected, out=zeros, where=defined)
 
 
 def names(modes: Modes) -> list[str]:
-    """The modes' names, safe to show and short."""
+    """The modes' names, cleaned and cut to ``LONGEST_NAME`` characters."""
     return [clean(name, LONGEST_NAME) for name in modes.names]
 
 
 def draw_modes(modes: Modes, width: int, height: int, glyphs: Glyphs, lost: bool = True) -> Cells:
-    """G's share of each mode against the data's, in the most telling form that has room.
+    """G's share of each mode relative to the data's, in the most detailed form that fits.
 
-    A line each with figures, where the data's share is the bar's middle; upright bars of which
-    the lower half is the data's share; on one row a block behind each name; or, of very many, a
-    profile. Modes that are not found carry a sign; where they are ``lost`` they are red.
+    The forms are: a line with figures for each mode, with the data's share at the middle of the
+    bar; upright bars, with the data's share at half the height; one row, with a block behind each
+    name; for very many modes, a profile. Modes that are not found have a sign, in red if ``lost``.
     """
     count = len(modes.names)
     if not count or width < 1 or height < 1:
         return Cells(max(0, height), max(0, width))
-    told = names(modes)
-    longest = max(map(len, told))
+    labels = names(modes)
+    longest = max(map(len, labels))
     line = longest + 1 + _LEAST_BAR + _FIGURES
     banks = max(1, -(-count // height))
     if banks * (line + 2) - 2 <= width:
-        return _lines(modes, told, width, height, banks, glyphs, lost)
+        return _lines(modes, labels, width, height, banks, glyphs, lost)
     across = max(longest, 2) + 1
     if height >= 3 and count * across - 1 <= width:
-        return _columns(modes, told, width, height, glyphs, lost)
+        return _columns(modes, labels, width, height, glyphs, lost)
     if count * (longest + 2) - 1 <= width:
-        return _inline(modes, told, width, height, glyphs, lost)
+        return _inline(modes, labels, width, height, glyphs, lost)
     return _profile(modes, width, height, glyphs, lost)
 
 
 def _lines(
-    modes: Modes, told: list[str], width: int, height: int, banks: int, glyphs: Glyphs, lost: bool
+    modes: Modes, labels: list[str], width: int, height: int, banks: int, glyphs: Glyphs, lost: bool
 ) -> Cells:
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
-    longest = max(map(len, told))
-    # Banks are filled evenly: 10 modes on 7 rows are twice 5.
-    down = -(-len(told) // banks)
+    longest = max(map(len, labels))
+    # All banks get the same number of rows: 10 modes on 7 rows become two banks of 5.
+    down = -(-len(labels) // banks)
     bank = (width + 2) // banks
     room = min(bank - 2 - longest - 1 - _FIGURES, _MOST_BAR)
-    for place, name in enumerate(told):
+    for place, name in enumerate(labels):
         left, row = place // down * bank, place % down
         found = bool(modes.found[place])
         _name(cells, row, left, f"{name:>{longest}}", found, lost)
@@ -108,17 +113,17 @@ def _lines(
 
 
 def _columns(
-    modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs, lost: bool
+    modes: Modes, labels: list[str], width: int, height: int, glyphs: Glyphs, lost: bool
 ) -> Cells:
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
-    longest = max(map(len, told))
-    across = min((width + 1) // len(told), longest + 4)
+    longest = max(map(len, labels))
+    across = min((width + 1) // len(labels), longest + 4)
     rows = height - 1
     middle = rows - -(-rows // 2)
-    guide = glyphs.guide * min(width, len(told) * across - 1)
+    guide = glyphs.guide * min(width, len(labels) * across - 1)
     cells.write(middle, 0, guide, style(palette.FAINT))
-    for place, name in enumerate(told):
+    for place, name in enumerate(labels):
         left, found = place * across, bool(modes.found[place])
         thick = across - 1
         for row, char in enumerate(upright(ratios[place] / 2, rows, glyphs)):
@@ -130,12 +135,12 @@ def _columns(
 
 
 def _inline(
-    modes: Modes, told: list[str], width: int, height: int, glyphs: Glyphs, lost: bool
+    modes: Modes, labels: list[str], width: int, height: int, glyphs: Glyphs, lost: bool
 ) -> Cells:
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)
     column = 0
-    for place, name in enumerate(told):
+    for place, name in enumerate(labels):
         found = bool(modes.found[place])
         _name(cells, 0, column, name, found, lost)
         block = upright(ratios[place], 1, glyphs) if found else glyphs.lost
@@ -146,9 +151,9 @@ def _inline(
 
 
 def _profile(modes: Modes, width: int, height: int, glyphs: Glyphs, lost: bool) -> Cells:
-    """Several modes to a column: their mean; a column none of whose modes is found says so.
+    """A bar for each column of several modes, of their mean; a sign where none of them is found.
 
-    Fewer modes than columns have columns between them.
+    Where there are fewer modes than columns, blank columns separate them.
     """
     cells = Cells(height, width)
     ratios = against(modes.shares, modes.expected)

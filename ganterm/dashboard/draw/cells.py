@@ -1,4 +1,4 @@
-"""Grids of characters and styles, as the terminal takes them."""
+"""Grids of characters and styles, the form in which panels are drawn."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from ganterm.dashboard.draw.looks import BLANK, LOOKS, number_of
 from ganterm.dashboard.palette import heading, style
 
 STAND_IN = "?"
+"""Shown in place of a character that does not take exactly one cell."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inlay:
-    """A picture in real pixels (height, width, 1 or 3) whose corner lies on a cell, enlarged."""
+    """A picture in the terminal's pixels, (height, width, 1 or 3), enlarged ``scale`` times.
+
+    Its upper left corner lies on the cell at ``row`` and ``column``.
+    """
 
     row: int
     column: int
@@ -30,21 +34,21 @@ class Inlay:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The terminal's pixels that it takes, (height, width)."""
+        """Its size on the screen, (height, width) in the terminal's pixels."""
         height, width, _ = self.pixels.shape
         return height * self.scale, width * self.scale
 
     @property
     def place(self) -> tuple[int, ...]:
-        """All but what it shows."""
+        """Its position and size."""
         return self.row, self.column, *self.size
 
 
 class Cells:
     """A grid of ``rows`` x ``columns`` characters, each with the number of a style.
 
-    Equal neighbours become one segment: Textual pays for each segment, and so does the link.
-    ``inlays`` lie over cells that are blank.
+    Neighbours of one style become one segment, because each segment costs time in Textual and
+    bytes on the link. ``inlays`` lie over blank cells.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -56,15 +60,15 @@ class Cells:
     def of(
         cls, chars: NDArray[np.str_], indices: NDArray[np.intp], styles: Sequence[Style]
     ) -> Cells:
-        """A grid of these characters, each with its place in ``styles``."""
+        """A grid of ``chars``; ``indices``, of the same shape, are places in ``styles``."""
         numbers = np.array([number_of(look) for look in styles], np.int32)
-        return cls._made(chars, numbers[indices])
+        return cls._from_arrays(chars, numbers[indices])
 
     @classmethod
-    def _made(cls, chars: NDArray[np.str_], styles: NDArray[np.int32]) -> Cells:
-        made = cls.__new__(cls)
-        made.chars, made.styles, made.inlays = chars, styles, []
-        return made
+    def _from_arrays(cls, chars: NDArray[np.str_], styles: NDArray[np.int32]) -> Cells:
+        cells = cls.__new__(cls)
+        cells.chars, cells.styles, cells.inlays = chars, styles, []
+        return cells
 
     @property
     def size(self) -> tuple[int, int]:
@@ -73,10 +77,10 @@ class Cells:
         return rows, columns
 
     def copy(self) -> Cells:
-        """A grid that looks the same, to be drawn on."""
-        made = self._made(self.chars.copy(), self.styles.copy())
-        made.inlays = list(self.inlays)
-        return made
+        """An equal grid that can be drawn on without changing this one."""
+        cells = self._from_arrays(self.chars.copy(), self.styles.copy())
+        cells.inlays = list(self.inlays)
+        return cells
 
     def inset(self, other: Cells, row: int, column: int) -> None:
         """Put another grid into this one; it must fit."""
@@ -89,15 +93,15 @@ class Cells:
             self.inlays.append(moved)
 
     def cut(self, rows: int, columns: int) -> Cells:
-        """The upper left part of at most this size; an inlay is never cut, but left out."""
-        made = self._made(self.chars[:rows, :columns], self.styles[:rows, :columns])
-        if made.size == self.size:
-            made.inlays = self.inlays
-        return made
+        """The upper left part of at most this size; a part smaller than the grid has no inlays."""
+        cells = self._from_arrays(self.chars[:rows, :columns], self.styles[:rows, :columns])
+        if cells.size == self.size:
+            cells.inlays = self.inlays
+        return cells
 
     def part(self, start: int, stop: int) -> Cells:
-        """The rows from ``start`` to ``stop``, as far as there are."""
-        return self._made(self.chars[start:stop], self.styles[start:stop])
+        """The existing rows from ``start`` to before ``stop``."""
+        return self._from_arrays(self.chars[start:stop], self.styles[start:stop])
 
     def title(self, text: str, row: int = 0) -> None:
         """Make a row a title row that begins with ``text``."""
@@ -105,9 +109,9 @@ class Cells:
         self.write(row, 0, text, heading(bold=True))
 
     def write(self, row: int, column: int, text: str, look: Style) -> None:
-        """Put ``text`` at a place, a character a cell; what falls outside is left out.
+        """Put ``text`` at a place, one character per cell; the part outside the grid is left out.
 
-        What would take two cells, or none, or is a control character, is shown as ``STAND_IN``.
+        A control character, or one that does not take exactly one cell, becomes ``STAND_IN``.
         """
         rows, columns = self.size
         if not 0 <= row < rows:
@@ -122,12 +126,12 @@ class Cells:
         self.styles[place] = number_of(look)
 
     def put(self, where: NDArray[np.bool_], chars: NDArray[np.str_] | str, look: Style) -> None:
-        """Put characters at all places of a mask of the grid's shape."""
+        """Put characters at all places where ``where``, of the grid's shape, is True."""
         self.chars[where] = chars if isinstance(chars, str) else chars[where]
         self.styles[where] = number_of(look)
 
     def strips(self) -> list[Strip]:
-        """One Strip a row, with a segment for each run of one style."""
+        """A Strip for each row, with a segment for each run of one style."""
         rows, columns = self.size
         text = np.ascontiguousarray(self.chars, "<U1").tobytes().decode("utf-32-le")
         turns = np.ones((rows, columns), bool)
@@ -141,7 +145,7 @@ class Cells:
 
 
 def padded(row: Strip, left: int, right: int) -> Strip:
-    """A row with blank cells before and after it, in one segment with what is blank there too."""
+    """A row with blank cells before and after it, joined with a neighbouring blank segment."""
     ground, segments = style(), list(row)
     if left:
         joined = bool(segments) and segments[0].style is ground

@@ -35,7 +35,8 @@ _FIRST_BITS = np.array([0, 1, 3, 7, 15], np.uint8)
 
 @dataclass(frozen=True)
 class ChartLine:
-    """One series of a chart: its letter at the line's end, its words in the title, its colour."""
+    """One line of a chart: the letter at its end, its label in the title, its colour and its
+    newest value."""
 
     letter: str
     label: str
@@ -45,11 +46,11 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Chart:
-    """All that a chart shows.
+    """The contents of a chart.
 
-    ``envelope`` has a row a line, of as many columns as ``plot_columns``. ``bounds`` are in the
+    ``envelope`` has a row for each line and ``plot_columns`` columns. ``bounds`` are in the
     scale's own units (log10 where ``log``), None where they follow the data. A guide is a value
-    and a colour; those beyond the bounds are left out.
+    and a colour; guides beyond the bounds are left out. A mark is a step and a sign.
     """
 
     title: str
@@ -64,15 +65,15 @@ class Chart:
 
 
 def plot_columns(width: int, glyphs: Glyphs) -> int:
-    """How many values a line of a chart ``width`` cells wide has room for."""
+    """The number of values that a line has in a chart ``width`` cells wide."""
     cells = max(1, width - LABELS - ENDS)
     return 2 * cells if glyphs.unicode else cells
 
 
 class Plotter:
-    """Draws a chart again and again; keeps the axis while it fits, and what lies below the lines.
+    """Draws one chart repeatedly; keeps the axis while the data fit, and the parts that stay equal.
 
-    ``bounds`` are those of the last drawing.
+    ``bounds`` are those of the last drawing, None before it.
     """
 
     def __init__(self) -> None:
@@ -83,18 +84,18 @@ class Plotter:
     def draw(self, chart: Chart, width: int, height: int) -> Cells:
         """The chart on ``width`` x ``height`` cells: a title, the plot, and the steps below."""
         rows, columns = height - 1 - _axis_rows(height), width - LABELS - ENDS
-        told = _newest(chart)
+        newest = _newest(chart)
         if rows < 1 or columns < 4:
             cells = Cells(height, width)
-            _write_title(cells, chart, told)
-            _write_newest(cells, chart, told)
+            _write_title(cells, chart, newest)
+            _write_newest(cells, chart, newest)
             return cells
         traces = traced(chart.envelope, chart.log)
         self.bounds = chart.bounds or reach(traces, chart.log, self.bounds)
         scale = _Scale(self.bounds, rows, columns, *((4, 2) if chart.glyphs.unicode else (2, 1)))
-        backdrop = self._backdrop_of(chart, scale, told, width, height)
+        backdrop = self._backdrop_of(chart, scale, newest, width, height)
         cells = backdrop.cells.copy()
-        _write_newest(cells, chart, told)
+        _write_newest(cells, chart, newest)
         places = scale.places(traces)
         _draw_lines(cells, places, chart, backdrop)
         _write_ends(cells, chart, places[:, SMOOTH], scale)
@@ -103,25 +104,25 @@ class Plotter:
         return cells
 
     def _backdrop_of(
-        self, chart: Chart, scale: _Scale, told: Sequence[str], width: int, height: int
+        self, chart: Chart, scale: _Scale, newest: Sequence[str], width: int, height: int
     ) -> _Backdrop:
         span = chart.envelope.first, chart.envelope.last
-        places = (scale, span, chart.glyphs, width, height, [len(text) for text in told])
+        places = (scale, span, chart.glyphs, width, height, [len(text) for text in newest])
         inputs = (places, chart.title, chart.note, tuple(chart.guides), tuple(chart.marks))
         if self._backdrop is None or inputs != self._inputs:
             self._inputs = inputs
-            self._backdrop = _Backdrop(chart, scale, told, width, height)
+            self._backdrop = _Backdrop(chart, scale, newest, width, height)
         return self._backdrop
 
 
 def _axis_rows(height: int) -> int:
-    """Rows for the steps below the plot, where there is room for them."""
+    """Rows for the steps below the plot: one in a chart of at least 6 rows, else none."""
     return int(height >= 6)
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Where values stand on ``rows`` x ``columns`` cells."""
+    """The mapping from values to dot rows, on ``rows`` x ``columns`` cells."""
 
     bounds: tuple[float, float]
     rows: int
@@ -138,25 +139,25 @@ class _Scale:
         return int(self.places(np.array(value))) // self.dots_down
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Dot rows from the top; values outside the bounds go to the edge, NaN stays."""
+        """Dot rows from the top; values outside the bounds lie on the edge, NaN stays NaN."""
         low, high = self.bounds
         places = np.rint((high - values) * ((self.height - 1) / (high - low)))
         return np.minimum(np.maximum(places, 0), self.height - 1)
 
 
 class _Backdrop:
-    """What lies below the lines: title, guides, marks, and the labels of both axes.
+    """The parts of a chart behind its lines: title, guides, marks and the labels of both axes.
 
-    ``free`` is False where the sign of a mark stands, which no line covers.
+    ``free`` is False at the signs of marks, which no line may cover.
     """
 
     def __init__(
-        self, chart: Chart, scale: _Scale, told: Sequence[str], width: int, height: int
+        self, chart: Chart, scale: _Scale, newest: Sequence[str], width: int, height: int
     ) -> None:
         self.scale = scale
         self.cells = Cells(height, width)
         self.free = np.ones((scale.rows, scale.columns), bool)
-        _write_title(self.cells, chart, told)
+        _write_title(self.cells, chart, newest)
         self._draw_guides(chart)
         self._draw_marks(chart)
         self._write_labels(chart)
@@ -173,35 +174,36 @@ class _Backdrop:
 
     def _draw_marks(self, chart: Chart) -> None:
         span = chart.envelope
-        covered = max(1, span.last - span.first + 1)
+        steps = max(1, span.last - span.first + 1)
         signs: dict[int, list[str]] = {}
         for step, sign in chart.marks:
             if span.first <= step <= span.last:
-                column = int((step - span.first) / covered * self.scale.columns)
+                column = int((step - span.first) / steps * self.scale.columns)
                 here = signs.setdefault(column, [])
                 if sign not in here:
                     here.append(sign)
         for column, here in signs.items():
             for row in range(self.scale.rows):
-                told = row < len(here)
-                text = here[row] if told else chart.glyphs.marker
+                is_sign = row < len(here)
+                text = here[row] if is_sign else chart.glyphs.marker
                 color = palette.MARKS.get(here[min(row, len(here) - 1)], palette.CHANGE)
-                self.cells.write(1 + row, LABELS + column, text, style(color, bold=told))
-                self.free[row, column] = not told
+                self.cells.write(1 + row, LABELS + column, text, style(color, bold=is_sign))
+                self.free[row, column] = not is_sign
 
     def _write_labels(self, chart: Chart) -> None:
-        taken: set[int] = set()
+        """Label the ends of the axis, then the ticks between that leave a blank row around them."""
+        rows: set[int] = set()
         places = ticks(self.scale.bounds, chart.log)
-        for value in sorted(places, key=lambda tick: tick not in (places[0], places[-1])):
-            row = 1 + self.scale.row(value)
-            if not taken & {row - 1, row, row + 1}:
-                taken.add(row)
-                shown = 10**value if chart.log else value
-                self.cells.write(row, 0, f"{tick(shown):>{LABELS - 1}}", style(palette.DIM))
+        for place in sorted(places, key=lambda place: place not in (places[0], places[-1])):
+            row = 1 + self.scale.row(place)
+            if not rows & {row - 1, row, row + 1}:
+                rows.add(row)
+                value = 10**place if chart.log else place
+                self.cells.write(row, 0, f"{tick(value):>{LABELS - 1}}", style(palette.DIM))
 
 
 def ticks(bounds: tuple[float, float], log: bool) -> list[float]:
-    """Where the axis is labelled, in the scale's units: both ends and what is round between."""
+    """The places to label on an axis, in the scale's units: both ends, and round values between."""
     low, high = bounds
     if log:
         return [float(power) for power in range(round(low), round(high) + 1)]
@@ -211,7 +213,7 @@ def ticks(bounds: tuple[float, float], log: bool) -> list[float]:
 def _draw_lines(
     cells: Cells, places: NDArray[np.float64], chart: Chart, backdrop: _Backdrop
 ) -> None:
-    """Every band, then every line over them, joined with the lines that it crosses."""
+    """Draw every band, then every line over the bands; where lines cross, their dots join."""
     scale, count = backdrop.scale, len(places)
     middle = places[:, SMOOTH]
     before = np.concatenate([middle[:, :1], middle[:, :-1]], axis=1)
@@ -221,22 +223,22 @@ def _draw_lines(
     layers = _bits(
         np.concatenate([places[:, HIGH], tops]), np.concatenate([places[:, LOW], bottoms]), scale
     )
-    seen = layers > 0
+    has_dots = layers > 0
     np.bitwise_or.accumulate(layers[count:], axis=0, out=layers[count:])
     numbers = np.arange(1, 2 * count + 1)[:, None, None]
-    highest = np.max(seen * numbers, axis=0)
-    down, right = np.nonzero((highest > 0) & backdrop.free)
-    chosen = highest[down, right] - 1
+    topmost = np.max(has_dots * numbers, axis=0)
+    down, right = np.nonzero((topmost > 0) & backdrop.free)
+    layer = topmost[down, right] - 1
     colors = [line.color for line in chart.lines]
     colors = [*(palette.BANDS.get(color, palette.FAINT) for color in colors), *colors]
     looks = np.array([number_of(style(color)) for color in colors], np.int32)
     plot = down + 1, right + LABELS
-    cells.styles[plot] = looks[chosen]
+    cells.styles[plot] = looks[layer]
     if chart.glyphs.unicode:
-        cells.chars[plot] = _BRAILLE[layers[chosen, down, right]]
+        cells.chars[plot] = _BRAILLE[layers[layer, down, right]]
     else:
         letters = [*"." * count, *(line.letter.lower() for line in chart.lines)]
-        cells.chars[plot] = np.array(letters, "<U1")[chosen]
+        cells.chars[plot] = np.array(letters, "<U1")[layer]
 
 
 def _bits(
@@ -254,42 +256,42 @@ def _bits(
 
 
 def _newest(chart: Chart) -> list[str]:
-    """What the title row tells of each line."""
+    """The label and the newest value of each line, for the title row."""
     return [f" {line.label} {measured(line.newest):>6}" for line in chart.lines]
 
 
-def _write_title(cells: Cells, chart: Chart, told: Sequence[str]) -> None:
-    """The title, and the note if there is room before what is ``told`` at its end."""
+def _write_title(cells: Cells, chart: Chart, newest: Sequence[str]) -> None:
+    """Write the title, and the note if it fits before the ``newest`` values at the row's end."""
     cells.title(chart.title)
-    room = cells.size[1] - sum(map(len, told)) - len(chart.title) - 2
+    room = cells.size[1] - sum(map(len, newest)) - len(chart.title) - 2
     if chart.note and len(chart.note) <= room:
         cells.write(0, len(chart.title) + 1, chart.note, heading(palette.DIM))
 
 
-def _write_newest(cells: Cells, chart: Chart, told: Sequence[str]) -> None:
-    column = cells.size[1] - sum(map(len, told))
-    for line, text in zip(chart.lines, told, strict=True):
+def _write_newest(cells: Cells, chart: Chart, newest: Sequence[str]) -> None:
+    column = cells.size[1] - sum(map(len, newest))
+    for line, text in zip(chart.lines, newest, strict=True):
         cells.write(0, column, text, heading(line.color))
         column += len(text)
 
 
 def _write_ends(cells: Cells, chart: Chart, middles: NDArray[np.float64], scale: _Scale) -> None:
-    """Each line's letter beside its end, so that no line is told by its colour alone."""
-    taken: dict[int, int] = {}
+    """Write each line's letter beside its end, so that nobody has to rely on the colour."""
+    letters: dict[int, int] = {}
     for line, middle in zip(chart.lines, middles, strict=True):
         drawn = np.flatnonzero(np.isfinite(middle))
         if len(drawn):
             row = 1 + int(middle[drawn[-1]]) // scale.dots_down
-            end = LABELS + int(drawn[-1]) // scale.dots_across + 1 + taken.get(row, 0)
+            end = LABELS + int(drawn[-1]) // scale.dots_across + 1 + letters.get(row, 0)
             cells.write(row, end, line.letter, style(line.color, bold=True))
-            taken[row] = taken.get(row, 0) + 1
+            letters[row] = letters.get(row, 0) + 1
 
 
 def _write_steps(cells: Cells, span: Envelope, columns: int) -> None:
-    """The newest step, below the lines' end."""
+    """Write the newest step below the end of the lines."""
     if span.newest > span.first:
         newest = short(span.newest)
-        covered = max(1, span.last - span.first + 1)
-        end = LABELS + math.ceil((span.newest - span.first + 1) / covered * columns)
+        steps = max(1, span.last - span.first + 1)
+        end = LABELS + math.ceil((span.newest - span.first + 1) / steps * columns)
         column = max(LABELS + len(short(span.first)) + 1, end - len(newest))
         cells.write(cells.size[0] - 1, column, newest, style(palette.DIM))

@@ -1,4 +1,4 @@
-"""Two histograms over each other: what both have in a colour of its own, letters at the peaks."""
+"""Two histograms over each other. Their overlap has a colour of its own; letters mark the peaks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ganterm.dashboard.draw.numbers import tick
 from ganterm.dashboard.palette import blend, style
 
 BOTH = blend(palette.REAL, 0.5, palette.FAKE)
-"""The colour of what both histograms have."""
+"""The colour of the overlap of both histograms."""
 _UP = np.array(list(" ▁▂▃▄▅▆▇█"))
 
 
 def rebinned(
     counts: NDArray[np.int64], edges: NDArray[np.floating], columns: int
 ) -> NDArray[np.float64]:
-    """The share of all ``counts`` (b,) in each of so many even columns between the outer edges."""
+    """The share of all ``counts`` (b,) in each of ``columns`` equal columns between the outer
+    ``edges`` (b + 1,); zeros where there are no counts or no finite edges."""
     total = counts.sum()
     if total <= 0 or not np.isfinite(edges).all() or edges[-1] <= edges[0]:
         return np.zeros(columns)
@@ -32,10 +33,10 @@ def rebinned(
 def draw_scores(
     scores: Scores, threshold: float | None, width: int, height: int, glyphs: Glyphs
 ) -> Cells:
-    """D's scores of reals and fakes on ``width`` x ``height`` cells, the axis on the last row.
+    """D's scores of reals and fakes on ``width`` x ``height`` cells, with the axis on the last row.
 
-    Both are shares of their own number. Dots: reals held out. The threshold is a vertical line
-    with its value below it.
+    Each histogram shows shares of its own total. Dots show held-out reals. The threshold is a
+    vertical line, with its value below it.
     """
     cells = Cells(height, width)
     rows = height - 1
@@ -43,7 +44,7 @@ def draw_scores(
         return cells
     edges = scores.edges.astype(np.float64)
     shares = [rebinned(counts, edges, width) for counts in (scores.real, scores.fake)]
-    held = None if scores.held_out is None else rebinned(scores.held_out, edges, width)
+    held_out = None if scores.held_out is None else rebinned(scores.held_out, edges, width)
     most = max(float(np.max(s, initial=0.0)) for s in shares)
     scale = 8 * (rows - 0.5) / most if most > 0 else 0.0
     real, fake = (np.round(s * scale).astype(np.intp) for s in shares)
@@ -52,7 +53,7 @@ def draw_scores(
     _fill(plot, real, fake, rows, glyphs)
 
     def over(row: int, column: int, char: str) -> None:
-        """A sign, on the ground that is there already."""
+        """Write a sign on the colour that the cell has already."""
         floor, color = 8 * (rows - row), palette.SURFACE
         if glyphs.unicode and max(real[column], fake[column]) >= floor:
             color = palette.REAL if real[column] >= fake[column] else palette.FAKE
@@ -63,9 +64,9 @@ def draw_scores(
     if at is not None:
         for row in range(rows):
             over(row, at, glyphs.marker)
-    if held is not None and held.any():
-        heights = np.minimum(np.round(held * scale).astype(np.intp) // 8, rows - 1)
-        for column in np.flatnonzero(held > 0).tolist():
+    if held_out is not None and held_out.any():
+        heights = np.minimum(np.round(held_out * scale).astype(np.intp) // 8, rows - 1)
+        for column in np.flatnonzero(held_out > 0).tolist():
             over(rows - 1 - int(heights[column]), column, "•" if glyphs.unicode else "o")
     for letter, bars, color in (("R", real, palette.REAL), ("F", fake, palette.FAKE)):
         if bars.any():
@@ -80,7 +81,7 @@ def draw_scores(
 def _fill(
     cells: Cells, real: NDArray[np.intp], fake: NDArray[np.intp], rows: int, glyphs: Glyphs
 ) -> None:
-    """The lower of both from the ground up, and the rest of the higher on it."""
+    """Draw the lower bar of each column from the bottom up, and the rest of the higher on top."""
     low = np.minimum(real, fake)
     high = np.maximum(real, fake)
     above = 8 * (rows - 1 - np.arange(rows))[:, None]
@@ -99,9 +100,9 @@ def _fill(
         ((fake > real)[None, :], palette.FAKE),
     ):
         cells.put((outer > 0) & taller & (inner == 0), _UP[outer], style(color))
-        # Where the lower one ends within a cell that the higher one fills.
+        # The lower bar ends within a cell that the higher one fills.
         cells.put((inner > 0) & (outer == 8) & taller, _UP[inner], style(BOTH, background=color))
-    # Where both end within one cell, the higher one's tip gives way.
+    # Both bars end within one cell: the tip of the higher one is not drawn.
     cells.put((inner > 0) & (outer < 8), _UP[inner], style(BOTH))
     cells.put(inner == 8, "█", style(BOTH))
 
@@ -122,7 +123,7 @@ def _axis(
     cells.write(row, 0, low, style(palette.DIM))
     cells.write(row, width - len(high), high, style(palette.DIM))
     if at is not None and threshold is not None:
-        told = tick(threshold)
-        left = at - len(told) // 2
-        if len(low) < left and left + len(told) < width - len(high):
-            cells.write(row, left, told, style(palette.TEXT))
+        label = tick(threshold)
+        left = at - len(label) // 2
+        if len(low) < left and left + len(label) < width - len(high):
+            cells.write(row, left, label, style(palette.TEXT))

@@ -1,8 +1,8 @@
-"""Every style that is drawn with, by number: whole grids of numbers are compared at once.
+"""A number for every style, so that whole grids of styles can be compared at once.
 
-Numbers are never taken back. There are some hundred styles, and of the pairs of colours that
-pictures are drawn in at most 217 x 217, which would take 16 MB, and 28 with the sequences that a
-painter makes of them. One thread draws.
+A style keeps its number for good. The panels use some hundred styles. Pictures add at most
+217 x 217 pairs of colours, which would take 16 MB, or 28 MB with a painter's sequences for them.
+Only one thread draws.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from rich.style import Style
 from ganterm.dashboard.palette import style
 
 LOOKS: list[Style] = []
-"""The styles, each at its number."""
+"""The styles; a style's place is its number."""
 _NUMBERS: dict[Style, int] = {}
-# Rich hashes a style by a call into Python; those in LOOKS live for good and are told by identity.
-_SAME: dict[int, int] = {}
+# Hashing a Rich style is slow. The styles in LOOKS live for good, so their ids can be looked up.
+_NUMBERS_BY_ID: dict[int, int] = {}
 
 
 def number_of(look: Style) -> int:
-    """The number that stands for a style, and for all that are equal to it."""
-    known = _SAME.get(id(look))
-    if known is not None:
-        return known
+    """The number of a style; equal styles have the same number."""
+    number = _NUMBERS_BY_ID.get(id(look))
+    if number is not None:
+        return number
     number = _NUMBERS.setdefault(look, len(LOOKS))
     if number == len(LOOKS):
         LOOKS.append(look)
-        _SAME[id(look)] = number
+        _NUMBERS_BY_ID[id(look)] = number
     return number
 
 
 BLANK = number_of(style())
-"""What cells are drawn with where nothing is."""
+"""The style of blank cells."""

@@ -1,4 +1,4 @@
-"""Numbers as the screen prints them: short, and always as wide, so that nothing jumps."""
+"""Numbers as the screen prints them: short, and of nearly constant width, so that nothing jumps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def measured(value: float) -> str:
 
 
 def reading(value: float) -> str:
-    """A measured value, or a whole number, which a count always is, with no more than needed."""
+    """A measured value; a whole number, such as a count, is shown without decimal places."""
     if math.isfinite(value) and value == int(value) and abs(value) < 9_999_999:
         return f"{value:,.0f}"
     return measured(value)
@@ -49,7 +49,7 @@ def tick(value: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """h:mm:ss, or d:hh:mm:ss."""
+    """A time as h:mm:ss, with the days before it as in 2d 03:04:05."""
     whole = int(seconds)
     days, rest = divmod(whole, 86_400)
     hours, rest = divmod(rest, 3600)
@@ -59,7 +59,7 @@ def clock(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes: 512 B, 14.2 KB, 1.30 GB."""
+    """A number of bytes in units of 1024: 512 B, 14.2 KB, 1.3 GB."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 999.5 or unit == "GB":
             digits = 0 if unit == "B" or count >= 99.95 else 1

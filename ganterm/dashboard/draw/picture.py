@@ -1,4 +1,4 @@
-"""Pictures in character cells: half blocks, quadrants, or a ramp of letters."""
+"""Pictures in character cells: half blocks, quadrants, or letters by brightness."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.palette import SURFACE, style
 
 ENOUGH = 16
-"""Samples that should be seen before single ones are drawn larger."""
-# Textual's cache holds 1,024 colour pairs, and each grey more costs bytes on the link.
+"""Samples that should be visible before single ones are drawn larger."""
 _GREYS = 16
-_LEVELS = 6  # Brightness levels per colour channel, as in the 256-colour cube.
+"""Grey levels of a picture. Textual caches 1,024 pairs of colours, and more greys cost more bytes
+on the link."""
+_LEVELS = 6
+"""Brightness levels of each channel of a picture in colour, as in the 256-colour cube."""
 _RAMP = np.array(list(" .:-=+*#%@"))
-# By the quarters that are lit: 1 upper left, 2 upper right, 4 lower left, 8 lower right.
+"""Letters from dark to bright."""
+# The index is the sum of the lit quarters: 1 and 2 in the upper row, 4 and 8 in the lower row.
 _QUADRANTS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How samples are laid out: ``across`` x ``down`` of ``dots`` x ``dots``."""
+    """A layout of ``across`` x ``down`` samples of ``dots`` x ``dots`` dots each."""
 
     across: int
     down: int
@@ -33,14 +36,17 @@ class Grid:
 
     @property
     def count(self) -> int:
-        """How many samples are shown."""
+        """The number of samples in the layout."""
         return self.across * self.down
 
 
 def fit(
     columns: int, rows: int, native: int, most: int, glyphs: Glyphs, enough: int = ENOUGH
 ) -> Grid:
-    """The largest samples of which ``enough`` fit into ``columns`` x ``rows`` cells."""
+    """The layout with the largest samples of which ``enough`` fit on ``columns`` x ``rows`` cells.
+
+    ``native``: a sample's width in pixels. ``most``: the number of samples there are.
+    """
     dots_across, dots_down = columns * glyphs.dots[0], rows * glyphs.dots[1]
 
     def room(size: int) -> tuple[int, int]:
@@ -55,9 +61,9 @@ def fit(
 
 
 def resized(images: NDArray[np.uint8], size: int, glyphs: Glyphs) -> NDArray[np.float32]:
-    """Pictures (n, h, w, c) as they are drawn where they take ``size`` dots, of square pixels.
+    """Pictures (n, h, w, c) resized to a width of ``size`` dots.
 
-    Each pixel is the average of the area that it covers.
+    Each new pixel is the average of the area that it covers.
     """
     shape = glyphs.shape(size, images.shape[2])
     if shape == images.shape[1:3]:
@@ -79,19 +85,20 @@ def _averaging(source: int, target: int) -> NDArray[np.float32]:
 
 
 def mosaic(images: NDArray[np.uint8], grid: Grid, glyphs: Glyphs) -> NDArray[np.float32]:
-    """The first samples side by side as one picture (height, width, c). Missing ones are black."""
-    shown = resized(images[: grid.count], grid.dots, glyphs)
-    _, tall, broad, channels = shown.shape
-    whole = np.zeros((grid.count, tall, broad, channels), np.float32)
-    whole[: len(shown)] = shown
-    tiles = whole.reshape(grid.down, grid.across, tall, broad, channels)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * tall, grid.across * broad, channels)
+    """The first samples side by side as one picture (height, width, c); empty places are black."""
+    samples = resized(images[: grid.count], grid.dots, glyphs)
+    _, height, width, channels = samples.shape
+    places = np.zeros((grid.count, height, width, channels), np.float32)
+    places[: len(samples)] = samples
+    tiles = places.reshape(grid.down, grid.across, height, width, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(grid.down * height, grid.across * width, channels)
 
 
 def draw_picture(picture: NDArray[np.float32], glyphs: Glyphs, scale: int = 1) -> Cells:
-    """A picture (height, width, 1 or 3) of values 0..255, two pixel rows to a cell row.
+    """A picture (height, width, 1 or 3) of values 0..255 as cells.
 
-    Quadrants have two pixels across a cell. Real pixels are enlarged ``scale`` times.
+    In characters a cell has two rows of pixels, and with quadrants also two columns. Real pixels
+    are enlarged ``scale`` times.
     """
     if glyphs.pixels:
         height, width, _ = picture.shape
@@ -121,25 +128,25 @@ def _half_blocks(picture: NDArray[np.float32]) -> Cells:
 
 
 def _quadrants(picture: NDArray[np.float32]) -> Cells:
-    """Which of a cell's four pixels are drawn in front: those above the middle of its strongest
-    channel."""
+    """Cells of four pixels in two colours. The pixels above the middle of the channel that varies
+    most are drawn in the front colour."""
     if picture.shape[1] % 2:
         picture = np.concatenate([picture, np.full_like(picture[:, :1], np.nan)], axis=1)
     height, width, channels = picture.shape
     quarters = picture.reshape(height // 2, 2, width // 2, 2, channels)
     quarters = quarters.transpose(0, 2, 1, 3, 4).reshape(height // 2, width // 2, 4, channels)
     ground = np.isnan(quarters[..., 0])
-    known = np.nan_to_num(quarters)
-    low, high = known.min(axis=2), known.max(axis=2)
+    values = np.nan_to_num(quarters)
+    low, high = values.min(axis=2), values.max(axis=2)
     strongest = (high - low).argmax(axis=2)[..., None]
     middle = np.take_along_axis(low + high, strongest, axis=2) / 2
-    lit = np.greater(np.take_along_axis(known, strongest[..., None], axis=3)[..., 0], middle)
-    # Where a picture ends within a cell, the ground is the second colour.
+    lit = np.greater(np.take_along_axis(values, strongest[..., None], axis=3)[..., 0], middle)
+    # Where a picture ends within a cell, the background is the second colour.
     ends_here = np.any(ground, axis=2, keepdims=True)
     lit = np.where(ends_here, ~ground, lit)
     count = lit.sum(axis=2)[..., None]
-    front = (known * lit[..., None]).sum(axis=2) / np.maximum(count, 1)
-    behind = (known * ~lit[..., None]).sum(axis=2) / np.maximum(4 - count, 1)
+    front = (values * lit[..., None]).sum(axis=2) / np.maximum(count, 1)
+    behind = (values * ~lit[..., None]).sum(axis=2) / np.maximum(4 - count, 1)
     behind = np.where(ends_here, np.nan, behind)
     front = np.where(count, front, behind)
     return _blocks(_QUADRANTS[lit @ np.array([1, 2, 4, 8])], front, behind)
@@ -148,18 +155,18 @@ def _quadrants(picture: NDArray[np.float32]) -> Cells:
 def _blocks(
     chars: NDArray[np.str_], front: NDArray[np.float32], behind: NDArray[np.float32]
 ) -> Cells:
-    """Characters (rows, columns) in colours (rows, columns, c), no more of them than are cheap."""
+    """Characters (rows, columns) in two colours each, (rows, columns, c), reduced to few levels."""
     levels = _GREYS if front.shape[2] == 1 else _LEVELS
     count = levels ** front.shape[2]
     fore, back = _codes(front, levels), _codes(behind, levels)
     pairs = fore * (count + 1) + back
-    known, indices = np.unique(pairs, return_inverse=True)
-    styles = [_pair(*divmod(pair, count + 1), levels) for pair in known.tolist()]
+    distinct, indices = np.unique(pairs, return_inverse=True)
+    styles = [_pair(*divmod(pair, count + 1), levels) for pair in distinct.tolist()]
     return Cells.of(np.where(fore == back, " ", chars), indices.reshape(pairs.shape), styles)
 
 
 def _codes(pixels: NDArray[np.float32], levels: int) -> NDArray[np.intp]:
-    """A number for each colour, the greatest for the ground."""
+    """A number for each colour; the background, where a pixel is NaN, has the greatest."""
     steps = np.round(np.nan_to_num(pixels) * ((levels - 1) / 255)).clip(0, levels - 1)
     steps = steps.astype(np.intp)
     codes = steps[:, :, 0]
@@ -170,7 +177,7 @@ def _codes(pixels: NDArray[np.float32], levels: int) -> NDArray[np.intp]:
 
 @cache
 def _pair(front: int, behind: int, levels: int) -> Style:
-    """The style of a cell of two colours."""
+    """The style of a cell with two colours, given by their numbers."""
     return Style(color=_color(front, levels), bgcolor=_color(behind, levels))
 
 

@@ -1,6 +1,6 @@
 """Points of the plane in braille dots: real ones faint, generated ones bright over them.
 
-Behind them, where it is known, what D makes of each place.
+Where D's scores over the plane are known, they are the background.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ganterm.dashboard.palette import style
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
 _MARGIN = 1.4
+"""Half the side of the picture, in multiples of the largest coordinate of a real point."""
 
 
 def draw_scatter(
@@ -27,10 +28,10 @@ def draw_scatter(
     glyphs: Glyphs,
     surface: Surface | None = None,
 ) -> Cells:
-    """Both clouds on ``width`` x ``height`` cells, the real one filling the middle of the picture.
+    """Both clouds on ``width`` x ``height`` cells; the real one fills the middle of the picture.
 
-    Generated points beyond the picture are left out; a cell with any of them shows them alone.
-    The ``surface`` is the ground behind them, where the terminal has colours enough.
+    Points beyond the picture are left out. A cell with generated points does not show real ones.
+    ``surface`` is the background, unless pictures are drawn in letters.
     """
     cells = Cells(height, width)
     span = _MARGIN * max(float(np.abs(real).max(initial=0.0)), 1e-6)
@@ -61,7 +62,7 @@ def _color(shade: int) -> str:
 def _ground(
     surface: Surface, span: float, width: int, height: int, braille: bool
 ) -> NDArray[np.intp]:
-    """The shade behind each cell, by the place in the plane that its middle stands for."""
+    """The shade of each cell: that at the point of the plane in the middle of the cell."""
     across, down = (2, 4) if braille else (1, 2)
     size = min(width * across, height * down)
     x = ((np.arange(width) + 0.5) * across - width * across / 2) * 2 * span / size
@@ -73,7 +74,7 @@ def _bits(
     points: NDArray[np.float32], span: float, width: int, height: int, braille: bool
 ) -> NDArray[np.uint32]:
     across, down = (2, 4) if braille else (1, 1)
-    # A cell is twice as high as wide: braille dots are square, whole cells are not.
+    # A cell is twice as high as wide, so braille dots are square and whole cells are not.
     pixel_height = 1 if braille else 2
     size = min(width * across, height * down * pixel_height)
     x = width * across / 2 + points[:, 0] / span * size / 2

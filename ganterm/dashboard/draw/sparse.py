@@ -1,4 +1,4 @@
-"""Readings taken now and then, made into the line of a chart."""
+"""The readings of a few steps as the line of a chart."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ganterm.core.history import Envelope
 
 
 def envelope_of(measures: Sequence[Series], columns: int, axis: Envelope) -> Envelope:
-    """Measures over the steps of ``axis``, cut into ``columns``: a row a measure.
+    """Measures over the steps of ``axis``, in ``columns`` columns, with a row for each measure.
 
-    Between two readings the line is straight; before the first and after the newest there is
-    none. The band holds every reading, so that no spike is lost. What is not finite is left out.
+    The line is straight between two readings; there is none before the first and after the
+    newest. The band holds every reading, so no spike is lost. Non-finite readings are left out.
     """
     parts = np.array([_columns_of(series, columns, axis) for series in measures], np.float32)
     low, high, mean = parts.transpose(1, 0, 2)
@@ -28,11 +28,11 @@ def _columns_of(series: Series, columns: int, axis: Envelope) -> tuple[NDArray[n
     steps, values = series.steps[finite], series.values[finite].astype(np.float64)
     if not len(steps):
         return (np.full(columns, np.nan),) * 3
-    covered = max(1, axis.last - axis.first + 1)
-    # Each column stands for the last of its steps: a reading is drawn where it was taken.
-    ends = axis.first + (np.arange(columns) + 1) * covered / columns - 1
+    span = max(1, axis.last - axis.first + 1)
+    # A column has the value at the last of its steps, so that a reading is drawn at its step.
+    ends = axis.first + (np.arange(columns) + 1) * span / columns - 1
     mean = np.interp(ends, steps, values, left=np.nan, right=np.nan)
-    places = np.floor((steps - axis.first) * columns / covered).astype(np.int64)
+    places = np.floor((steps - axis.first) * columns / span).astype(np.int64)
     inside = (places >= 0) & (places < columns)
     low, high = mean.copy(), mean.copy()
     np.fmin.at(low, places[inside], values[inside])

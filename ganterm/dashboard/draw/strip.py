@@ -1,4 +1,4 @@
-"""A heat strip: a row a mode, steps from left to right, brighter where G makes more of it."""
+"""A heat strip: a row for each mode, steps from left to right, brighter where G makes more."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.palette import blend, style
 
 LOST = 0.1
-"""Below this share of what the data have of a mode it is drawn as lost, as it is counted."""
+"""Share of a mode, relative to the data's, below which it is drawn as lost. The count of modes has
+the same bound."""
 _SHARES = (0.16, 0.3, 0.44, 0.58, 0.75, 1.0)
+"""Opacities of the shades, from a rare mode to one more frequent than in the data."""
 _LETTERS = ".:-=+#"
+"""The shades where pictures are drawn in letters."""
 _AS_DATA = 4
-"""Place among the shades of a mode that G makes as often as the data have it."""
+"""Place among the shades of a mode that is as frequent as in the data."""
 
 
 def grouped(ratios: NDArray[np.float64], rows: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Modes (t, m) on at most ``rows`` rows: of neighbours the scarcest, and where each begins."""
+    """The ratios (t, m) of modes in at most ``rows`` groups of neighbours.
+
+    Returns the lowest ratio of each group, (t, groups), and the first mode of each group.
+    """
     count = ratios.shape[1]
     each = max(1, -(-count // max(1, rows)))
     starts = np.arange(0, count, each)
@@ -31,7 +37,7 @@ def grouped(ratios: NDArray[np.float64], rows: int) -> tuple[NDArray[np.float64]
 
 
 def labels(names: Sequence[str], starts: NDArray[np.intp]) -> list[str]:
-    """The name of each row: a mode's, or the first and the last of several."""
+    """The name of each row: a mode's name, or the first and the last name of a group."""
     ends = [*(starts[1:] - 1).tolist(), len(names) - 1]
     pairs = zip(starts.tolist(), ends, strict=True)
     return [names[a] if a == b else f"{names[a]}-{names[b]}" for a, b in pairs]
@@ -49,12 +55,12 @@ def draw_strip(
 ) -> tuple[Cells, NDArray[np.intp]]:
     """The strip over the steps ``first`` to ``last``, and the first mode of each of its rows.
 
-    A column shows the mean of its readings, or the newest before it; nothing before the first
-    reading nor after the newest. What is not there is red where it is called ``lost``.
+    A column shows the mean of its readings, or the newest reading before it. It is blank before
+    the first reading and after the newest. A missing mode is red if it is called ``lost``.
     """
     ratios = against(trail.shares, expected)
-    covered = max(1, last - first + 1)
-    edges = first + (np.arange(columns + 1) * covered / max(1, columns))
+    span = max(1, last - first + 1)
+    edges = first + (np.arange(columns + 1) * span / max(1, columns))
     # A column averages the readings from `starts` to `ends`. One without a reading of its own takes
     # the reading before it.
     ends = np.searchsorted(trail.steps, edges[1:], side="left")
@@ -62,12 +68,12 @@ def draw_strip(
     sums = np.concatenate([np.zeros((1, ratios.shape[1])), np.cumsum(ratios, axis=0)])
     shown = (ends > 0) & (edges[:-1] <= trail.steps[-1:].max(initial=-1))
     starts = np.maximum(starts, 0)
-    spans = np.maximum(ends - starts, 1)[:, None]
-    means = (sums[ends] - sums[starts]) / spans
-    made, begins = grouped(means, rows)
-    levels = np.ceil(made * (_AS_DATA + 1) - 1e-6).astype(np.intp) - 1
+    counts = np.maximum(ends - starts, 1)[:, None]
+    means = (sums[ends] - sums[starts]) / counts
+    lowest, begins = grouped(means, rows)
+    levels = np.ceil(lowest * (_AS_DATA + 1) - 1e-6).astype(np.intp) - 1
     levels = np.clip(levels, 0, len(_SHARES) - 1)
-    codes = np.where(made < LOST, len(_SHARES), levels)
+    codes = np.where(lowest < LOST, len(_SHARES), levels)
     codes = np.where(shown[:, None], codes, len(_SHARES) + 1).T
     gone = style(palette.ALARM if lost else palette.DIM)
     if glyphs.pictures == "ascii":
@@ -81,6 +87,6 @@ def draw_strip(
 
 
 def legend(glyphs: Glyphs, lost: bool = True) -> str:
-    """What the strip's signs mean."""
+    """The meaning of the strip's signs."""
     sign = glyphs.lost if glyphs.pictures == "ascii" else glyphs.dot
     return f"{sign} {'lost' if lost else 'none'}, bright: as in the data"

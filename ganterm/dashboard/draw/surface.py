@@ -1,4 +1,4 @@
-"""D's scores over the plane, as the ground that points are drawn on."""
+"""D's scores over the plane, as the background of the points."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ganterm.dashboard import palette
 from ganterm.dashboard.palette import blend
 
 _SIDES = (0.10, 0.17, 0.24, 0.31)
-"""How strong the colour is, from next to the threshold to far from it."""
+"""Opacities of the colour, from close to the threshold to far from it."""
 SHADES = (
     *(blend(palette.FAKE, share) for share in reversed(_SIDES)),
     *(blend(palette.REAL, share) for share in _SIDES),
 )
-"""From what D is sure is fake to what it is sure is real."""
+"""Colours from surely fake to surely real, in D's judgement."""
 NOWHERE = len(SHADES)
-"""Beyond the surface, or where a score is not finite."""
+"""The place beyond the surface, or where a score is not finite."""
 
 
 def shades_of(
     surface: Surface, x: NDArray[np.floating], y: NDArray[np.floating]
 ) -> NDArray[np.intp]:
-    """The place in SHADES, or NOWHERE, at columns ``x`` (w,) and rows ``y`` (h,): (h, w).
+    """The place in ``SHADES``, or ``NOWHERE``, at columns ``x`` (w,) and rows ``y`` (h,): (h, w).
 
-    Where the loss has no threshold, the middle score parts both sides.
+    Where the loss has no threshold, the median score separates the two sides.
     """
     scores = surface.scores
     rows, columns = scores.shape
@@ -40,7 +40,7 @@ def shades_of(
         return shades
     middle = float(np.median(scores[finite])) if surface.threshold is None else surface.threshold
     distance = np.where(finite, scores.astype(np.float64), middle) - middle
-    # Ranks rather than distances: a few far scores would leave all others in one shade.
+    # Ranks rather than distances, because a few outliers would leave all other scores in one shade.
     levels = np.zeros(scores.shape, np.intp)
     for side in (distance > 0, distance <= 0):
         if side.any():
@@ -49,6 +49,6 @@ def shades_of(
             levels[side] = np.searchsorted(cuts, sizes, side="left")
     codes = np.where(distance > 0, len(_SIDES) + levels, len(_SIDES) - 1 - levels)
     codes = np.where(finite, codes, NOWHERE)
-    found = codes[np.ix_(down[inside_y].astype(np.intp), across[inside_x].astype(np.intp))]
-    shades[np.ix_(inside_y, inside_x)] = found
+    rows_inside, columns_inside = down[inside_y].astype(np.intp), across[inside_x].astype(np.intp)
+    shades[np.ix_(inside_y, inside_x)] = codes[np.ix_(rows_inside, columns_inside)]
     return shades

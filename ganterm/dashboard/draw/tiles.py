@@ -1,4 +1,4 @@
-"""Pictures that belong together: rows of a kind with a label each, and pairs."""
+"""Tables of pictures with a label for each row, pairs of pictures, and plain grids."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from ganterm.dashboard.draw.picture import ENOUGH, draw_picture, fit, mosaic, re
 from ganterm.dashboard.palette import style
 
 LONGEST_LABEL = 8
+"""Most characters of a row's label."""
 ENOUGH_PAIRS = 8
+"""Pairs that should be visible before single ones are drawn larger."""
 _BANK_GAP = 2
+"""Columns between two banks of a table."""
 _PAIR_GAP = 2
+"""Columns between two pairs that lie side by side."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of ``across`` pictures of ``dots`` across, ``down`` rows in each of ``banks``, which
-    stand side by side as in print."""
+    """The layout of a table: ``banks`` side by side, each of ``down`` rows of ``across`` pictures
+    that are ``dots`` dots wide."""
 
     dots: int
     across: int
@@ -32,14 +36,16 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many rows there is room for."""
+        """The number of rows in all banks."""
         return self.down * self.banks
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """``across`` x ``down`` pairs of pictures of ``dots`` across; ``stacked``: one over the other,
-    else beside it."""
+    """The layout of ``across`` x ``down`` pairs of pictures that are ``dots`` dots wide.
+
+    ``stacked``: the first of a pair is above the second, else at its left.
+    """
 
     dots: int
     across: int
@@ -48,21 +54,22 @@ class Pairs:
 
     @property
     def count(self) -> int:
-        """How many pairs there is room for."""
+        """The number of pairs in the layout."""
         return self.across * self.down
 
 
 def label_width(labels: Sequence[str]) -> int:
-    """Cells that labels need at the left of their rows, with the space behind them."""
+    """Columns for the labels at the left of the rows, with a space behind them; 0 for none."""
     return min(max(map(len, labels), default=-1), LONGEST_LABEL) + 1
 
 
 def fit_table(
     columns: int, rows: int, native: int, count: int, most: int, label: int, glyphs: Glyphs
 ) -> Table:
-    """Room for as many of ``count`` rows as can be, then for pictures in them, then for size.
+    """The table with the most of ``count`` rows, then the most pictures, then the largest ones.
 
-    ``most`` is the number of pictures of a row. The smallest size is taken where none fits.
+    ``most``: pictures in a row. ``label``: columns for labels. Where no size fits, the smallest is
+    used.
     """
     (across_a_cell, down_a_cell), choices = glyphs.dots, []
     sizes = glyphs.sizes(native)
@@ -79,7 +86,7 @@ def fit_table(
 
 
 def fit_walk(columns: int, rows: int, native: int, count: int, steps: int, glyphs: Glyphs) -> Table:
-    """As many steps of a walk as can be shown at even distances, both ends among them."""
+    """The layout with the most steps of a walk at even distances, both ends included."""
     room, sizes = columns * glyphs.dots[0], glyphs.sizes(native)
     least = sizes[-1]
     even = [n for n in range(steps, 1, -1) if (steps - 1) % (n - 1) == 0]
@@ -91,16 +98,17 @@ def fit_walk(columns: int, rows: int, native: int, count: int, steps: int, glyph
 def draw_table(
     images: NDArray[np.uint8], in_row: int, labels: Sequence[str], table: Table, glyphs: Glyphs
 ) -> Cells:
-    """The first rows of pictures (n, h, w, c) of which ``in_row`` make a row, labels at the left.
+    """The first rows of pictures (n, h, w, c), ``in_row`` in each, with labels at the left.
 
-    Where fewer fit, they are taken from the row at even distances.
+    Where fewer than ``in_row`` fit, they are the first ones, or those at even distances if both
+    ends can be among them.
     """
     count = min(len(images) // in_row, table.rows)
     if table.across < in_row and (in_row - 1) % max(1, table.across - 1) == 0:
-        chosen = np.linspace(0, in_row - 1, table.across).round().astype(int)
+        columns = np.linspace(0, in_row - 1, table.across).round().astype(int)
     else:
-        chosen = np.arange(table.across)
-    places = np.arange(count)[:, None] * in_row + chosen
+        columns = np.arange(table.across)
+    places = np.arange(count)[:, None] * in_row + columns
     size, label = table.dots, label_width(labels)
     tiles = resized(images[places.ravel()], size, glyphs)
     _, tall, broad, channels = tiles.shape
@@ -119,7 +127,7 @@ def draw_table(
 
 
 def fit_pairs(columns: int, rows: int, native: int, most: int, glyphs: Glyphs) -> Pairs:
-    """The largest pairs of which enough fit, each with a row for a few words below it."""
+    """The layout with the largest pairs of which enough fit, each above a row for a caption."""
 
     def room(dots: int, stacked: bool) -> Pairs:
         wide, tall = _pair_size(dots, stacked, glyphs)
@@ -130,12 +138,13 @@ def fit_pairs(columns: int, rows: int, native: int, most: int, glyphs: Glyphs) -
     sizes = glyphs.sizes(native)
     choices = [room(dots, stacked) for dots in sizes for stacked in (True, False)]
     enough = min(ENOUGH_PAIRS, max(choice.count for choice in choices))
-    found = next(choice for choice in choices if choice.count >= enough)
-    return found if enough else Pairs(sizes[-1], 1, 1, True)
+    if not enough:
+        return Pairs(sizes[-1], 1, 1, True)
+    return next(choice for choice in choices if choice.count >= enough)
 
 
 def _pair_size(dots: int, stacked: bool, glyphs: Glyphs) -> tuple[int, int]:
-    """Cells that a pair takes, (across, down), with a gap beside it and a row of words below."""
+    """Cells that a pair takes, (across, down), with the gap beside it and the caption below."""
     if stacked:
         return glyphs.columns(dots), glyphs.rows(2 * dots) + 1
     return glyphs.columns(2 * dots) + _PAIR_GAP, glyphs.rows(dots) + 1
@@ -148,7 +157,7 @@ def draw_pairs(
     pairs: Pairs,
     glyphs: Glyphs,
 ) -> Cells:
-    """Pictures (n, h, w, c), each with its other and a word below the two."""
+    """Pairs of pictures (n, h, w, c), with one of ``words`` below each pair."""
     size, count = pairs.dots, min(len(first), pairs.count)
     axis = 1 if pairs.stacked else 2
     sized = [resized(pictures[:count], size, glyphs) for pictures in (first, second)]
@@ -167,7 +176,7 @@ def draw_pairs(
 def draw_grid(
     images: NDArray[np.uint8], columns: int, rows: int, glyphs: Glyphs, enough: int = ENOUGH
 ) -> Cells:
-    """As many of the pictures (n, h, w, c) as fit, drawn larger where ``enough`` do."""
+    """As many of the pictures (n, h, w, c) as fit; larger ones as long as ``enough`` fit."""
     grid = fit(columns, rows, images.shape[2], len(images), glyphs, enough)
     picture = mosaic(images, grid, glyphs)
     return draw_picture(picture, glyphs, grid.dots * grid.down // len(picture))

@@ -1,6 +1,6 @@
-"""The numbers behind a chart's lines: smoothed, scaled, and how far an axis must reach.
+"""The numbers behind a chart's lines: smoothing, scaling and the bounds of the axis.
 
-All lines of a chart go through NumPy together: calls are the cost.
+All lines of a chart go through NumPy together, because each call costs more than its arithmetic.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ from ganterm.core.history import Envelope
 HIGH, LOW, SMOOTH = range(3)
 """Places along the second axis of traces."""
 _SMOOTH = 0.03
-_SEEN = 1e-12
+"""Decay length of the exponential mean, as a share of the columns."""
+_LEAST_WEIGHT = 1e-12
+"""Sum of weights below which a smoothed value is not shown."""
 _FILLED = 0.45
+"""Share of the last axis that the data must fill for it to stay."""
 
 
 def traced(envelope: Envelope, log: bool) -> NDArray[np.float64]:
-    """What is drawn of an envelope of shape (lines, columns), in the scale's units.
+    """The curves to draw for an envelope of shape (lines, columns), in the scale's units.
 
-    Of shape (lines, 3, columns): the band's upper and lower edge, and the smoothed line.
+    They have the shape (lines, 3, columns): the band's upper edge, its lower edge, and the
+    smoothed line.
     """
     smooth = smoothed(envelope.mean)
     return scaled(np.stack([envelope.high, envelope.low, smooth], axis=1), log)
 
 
 def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """An exponential mean over 3 % of the last axis, NaN before the first and after the newest."""
+    """An exponential mean over 3 % of the last axis; NaN outside the first to the last value."""
     columns = values.shape[-1]
     kernel = _kernel(columns)
     finite = np.isfinite(values)
-    # Sums and weights of all lines as one series, each followed by enough of nothing.
+    # Sums and weights of all lines form one series; zeros behind each keep the lines apart.
     series = np.zeros((2, *values.shape[:-1], columns + len(kernel)))
     series[0, ..., :columns] = np.where(finite, values, 0.0)
     series[1, ..., :columns] = finite
@@ -42,7 +46,7 @@ def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
     sums, weight = flat.reshape(series.shape)[..., :columns]
     # Single gaps are bridged; what follows the newest value stays empty.
     shown = np.logical_or.accumulate(finite[..., ::-1], axis=-1)[..., ::-1]
-    shown &= weight > _SEEN
+    shown &= weight > _LEAST_WEIGHT
     return np.divide(sums, weight, out=np.full(values.shape, np.nan), where=shown)
 
 
@@ -53,7 +57,7 @@ def _kernel(columns: int) -> NDArray[np.float64]:
 
 
 def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
-    """Values in the scale's own units; what a log scale cannot show is NaN."""
+    """Values in the scale's own units: log10 where ``log``, and NaN where that does not exist."""
     wide = values.astype(np.float64, copy=False)
     if not log:
         return wide
@@ -63,13 +67,13 @@ def scaled(values: NDArray[np.floating], log: bool) -> NDArray[np.float64]:
 def reach(
     traces: NDArray[np.float64], log: bool, keep: tuple[float, float] | None
 ) -> tuple[float, float]:
-    """Axis bounds on round numbers that hold the lines and all but the rarest spikes.
+    """Round axis bounds that contain the smoothed lines and all but 3 % of the band at each end.
 
-    ``keep`` (the bounds of the last frame) stays while the data still fill a good part of it, so
-    that the axis does not jump.
+    ``keep``, the bounds of the last frame, stays while the data fill enough of it, so that the
+    axis does not jump.
     """
     finite = np.isfinite(traces)
-    # NaN comes last.
+    # Sorting puts NaN last.
     ordered = np.sort(np.where(finite, traces, np.nan), axis=-1)
     counts = finite.sum(axis=-1).tolist()
     lows, highs = [], []

@@ -1,1 +1,1 @@
-"""The panels, one file each; every one of them shows a frame."""
+"""The panels of the dashboard, one file each. Every panel draws a frame."""

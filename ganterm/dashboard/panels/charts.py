@@ -1,4 +1,4 @@
-"""The charts. Each is a small class that says which lines, which scale and which guides."""
+"""The charts. Each is a small class that names its lines, its scale and its guides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class MetricLine:
 
 
 class ChartPanel(Panel):
-    """A chart of some series; subclasses say what stands beside the lines."""
+    """A chart of some metrics; subclasses name the lines, and may add guides and a note.
+
+    ``fixed``: the bounds of the axis; None where they follow the data.
+    """
 
     title = ""
     series: tuple[MetricLine, ...] = ()
@@ -39,7 +42,7 @@ class ChartPanel(Panel):
         return self.series
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
-        """Values, each with a colour, at which a horizontal line stands."""
+        """The horizontal guide lines: a value and a colour for each."""
         return []
 
     def note(self, frame: Frame) -> str:
@@ -47,16 +50,16 @@ class ChartPanel(Panel):
         return ""
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """The chart over the whole run, or its newest part."""
+        """The chart of the whole run, or of its newest part."""
         shown = self.shown(frame)
         columns = plot_columns(width, frame.glyphs)
         chart = Chart(
             self.title,
             [
-                ChartLine(one.letter, one.label, one.color, frame.snapshot.scalars[one.metric])
-                for one in shown
+                ChartLine(line.letter, line.label, line.color, frame.snapshot.scalars[line.metric])
+                for line in shown
             ],
-            frame.history.envelope([one.metric for one in shown], columns, frame.span),
+            frame.history.envelope([line.metric for line in shown], columns, frame.span),
             self.fixed,
             self.log_scale,
             self.guides(frame),
@@ -68,9 +71,9 @@ class ChartPanel(Panel):
 
 
 class LossChart(ChartPanel):
-    """D and G losses, with the loss's equilibrium as guide lines.
+    """The losses of D and G, with the loss's equilibrium as guide lines.
 
-    Where D is an autoencoder, its convergence measure M stands beside them.
+    Where D is an autoencoder, the convergence measure M is a third line.
     """
 
     title = "Losses"
@@ -78,12 +81,12 @@ class LossChart(ChartPanel):
     convergence = MetricLine("convergence", "M", "M", palette.CHANGE)
 
     def shown(self, frame: Frame) -> tuple[MetricLine, ...]:
-        """Both losses, and M where it is measured."""
-        of_errors = LOSSES[frame.snapshot.controls.loss].d_kind == "autoencoder"
-        return (*self.series, self.convergence) if of_errors else self.series
+        """Both losses, and M where D is an autoencoder."""
+        autoencoder = LOSSES[frame.snapshot.controls.loss].d_kind == "autoencoder"
+        return (*self.series, self.convergence) if autoencoder else self.series
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
-        """Where D and G would stand if fakes could not be told from reals."""
+        """The losses of D and G if D could not tell fakes from reals."""
         controls = frame.snapshot.controls
         d, g = LOSSES[controls.loss].equilibrium(controls)
         both = ((d, palette.D), (g, palette.G))
@@ -106,15 +109,12 @@ class AccuracyChart(ChartPanel):
     ranking = (MetricLine("d_auc", "A", "P(real>fake)", palette.D),)
 
     def shown(self, frame: Frame) -> tuple[MetricLine, ...]:
-        """One line, the ranking rate, where the loss has no threshold."""
-        return (
-            self.both
-            if LOSSES[frame.snapshot.controls.loss].threshold is not None
-            else (self.ranking)
-        )
+        """Both accuracies, or the ranking rate alone where the loss has no threshold."""
+        threshold = LOSSES[frame.snapshot.controls.loss].threshold
+        return self.ranking if threshold is None else self.both
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
-        """Chance."""
+        """The accuracy of guessing."""
         return [(0.5, palette.FAINT)]
 
 
@@ -129,22 +129,22 @@ class GradientChart(ChartPanel):
     )
 
     def note(self, frame: Frame) -> str:
-        """The scale."""
+        """The kind of scale."""
         return "log"
 
 
 class DiversityChart(ChartPanel):
-    """How different the fakes are from each other, in % of the reals."""
+    """The diversity of the fakes, in % of that of the reals."""
 
     title = "Diversity"
     series = (MetricLine("diversity", "%", "%", palette.CHANGE),)
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
-        """As diverse as the data."""
+        """The diversity of the data."""
         return [(100.0, palette.FAINT)]
 
     def note(self, frame: Frame) -> str:
-        """What 100 means."""
+        """The unit."""
         return "% of real data"
 
 
@@ -158,7 +158,7 @@ class ScoreChart(ChartPanel):
     )
 
     def note(self, frame: Frame) -> str:
-        """What is averaged."""
+        """What a value is the mean of."""
         return "batch mean"
 
 

@@ -1,4 +1,4 @@
-"""The live controls: what is in force, what was asked for, and the keys that change it."""
+"""The live controls: the values in force, the requested values, and the keys that change them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,23 @@ HINTS = (
     ("q", "quit"),
 )
 _BACK = ("1", "overview")
-"""What stands for the key that leads to diagnosis, where that is shown already."""
+"""The hint that replaces the one to the diagnosis while the diagnosis is shown."""
 _DROPPED_FIRST = "r!zs.ve"
-"""Hints that go, in this order, where not all have room."""
+"""Keys of the hints that are dropped, in this order, where not all have room."""
 _DEFAULTS = Controls()
 _LEFT = 32
+"""Columns for the controls with keys, at the left."""
 _COLUMN = 26
+"""Columns for each column of the other controls."""
 
 
 def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
-    """The controls without a key that ``room`` slots show, and how many more there are.
+    """The controls without a key that ``room`` slots show, and the number of those left out.
 
-    First the loss's own, then those that any loss reads, then others that are not as by default.
-    Where not all fit, what is not as by default goes before what is; a slot is left to say how
-    many are missing. The order never depends on a value, so that nothing jumps when one is turned.
+    The loss's own come first, then those that every loss reads, then unused ones with a value
+    other than the default. Where not all fit, those with the default value are left out first,
+    and one slot is kept for the number of those left out. The order does not depend on any value,
+    so that no row moves when a value changes.
     """
     others = [knob for knob in KNOBS.values() if not knob.keys]
 
@@ -60,23 +63,23 @@ def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
 
 
 class ControlsPanel(Panel):
-    """Compact on a few rows, or one control a row where there is room.
+    """The controls on two rows, or on a row each where there is room.
 
-    The one of class "compact" stands below diagnosis, and names the way back.
+    The panel of class "compact" lies below the diagnosis, and its hints lead to the overview.
     """
 
     @property
     def hints(self) -> list[tuple[str, str]]:
-        """The other keys, and what each does."""
+        """The keys that are not of a control, with what each does."""
         back = self.has_class("compact")
         return [_BACK if back and key == "2" else (key, does) for key, does in HINTS]
 
     def inputs(self, frame: Frame) -> object:
-        """Values in force and asked for."""
+        """The values in force, the requested values, and the glyphs."""
         return frame.snapshot.controls, dict(frame.asked), frame.glyphs
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """The keyed controls, then the others, then the keys that do the rest."""
+        """The controls with keys, then the others, then the hints on further keys."""
         cells = Cells(height, width)
         keyed = [knob for knob in KNOBS.values() if knob.keys]
         if height < len(keyed) + 2:
@@ -89,7 +92,7 @@ class ControlsPanel(Panel):
         return cells
 
     def _compact(self, cells: Cells, frame: Frame, keyed: list[Knob]) -> None:
-        """Numbers side by side, then the loss, whose name says what it is; keys below each."""
+        """Numbers side by side, then the loss, with the keys below each."""
         ordered = sorted(keyed, key=lambda knob: bool(knob.choices))
         places = [0, 11, 22, 43, 64, cells.size[1] + 1]
         for knob, place, following in zip(ordered, places, places[1:], strict=False):
@@ -122,22 +125,23 @@ class ControlsPanel(Panel):
             self._value(cells, frame, knob, row, left + 16, left + _COLUMN - 1)
         if more:
             left, row = _LEFT + len(shown) // rows * _COLUMN, 1 + len(shown) % rows
-            told = f"{frame.glyphs.ellipsis} {more} more: ? or :"
-            cells.write(row, left, told, style(palette.DIM))
+            cells.write(
+                row, left, f"{frame.glyphs.ellipsis} {more} more: ? or :", style(palette.DIM)
+            )
 
     def _value(
         self, cells: Cells, frame: Frame, knob: Knob, row: int, column: int, limit: int
     ) -> None:
-        """The value in force, and dim behind an arrow the one asked for."""
+        """Write the value in force, and behind an arrow, dim, a requested value that differs."""
         controls = frame.snapshot.controls
         value = controls.value(knob.name)
         shown = knob.show(value)[: max(0, limit - column)]
         used = in_use(controls, knob.name)
         color = palette.TEXT if used else palette.FAINT
         cells.write(row, column, shown, style(color, bold=used and bool(knob.keys)))
-        asked = frame.asked.get(knob.name, value)
-        if asked != value:
-            text = frame.glyphs.arrow + knob.show(asked)
+        request = frame.asked.get(knob.name, value)
+        if request != value:
+            text = frame.glyphs.arrow + knob.show(request)
             start = column + len(shown)
             cells.write(row, start, text[: max(0, limit - start)], style(palette.DIM))
 
@@ -147,7 +151,7 @@ def _width(hints: Sequence[tuple[str, str]]) -> int:
 
 
 def _hints(cells: Cells, hints: list[tuple[str, str]], rows: int) -> None:
-    """The other keys on the last rows; the least important go where there is no room."""
+    """Write the hints on the last ``rows`` rows; the least important are dropped if need be."""
     height, width = cells.size
     for dropped in _DROPPED_FIRST:
         half = -(-len(hints) // rows)

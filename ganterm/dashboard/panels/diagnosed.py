@@ -1,4 +1,4 @@
-"""What the panels of diagnosis have in common: they are drawn when there is a new one."""
+"""The base of all panels that show the diagnosis: each is redrawn when the diagnosis changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganterm.dashboard.panels.panel import Panel
 
 
 class DiagnosedPanel(Panel):
-    """A panel that is drawn anew only when the diagnosis, or another of its inputs, has changed."""
+    """A panel that is redrawn only when the diagnosis, or another of its inputs, has changed."""
 
     def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, whether the run is still loading, and the glyphs."""
@@ -22,16 +22,17 @@ class DiagnosedPanel(Panel):
 
 
 def missing(snapshot: Snapshot, what: str, why: str = "") -> str:
-    """Why ``what`` is not there: ``why`` where the data are the reason, else it is yet to come."""
+    """Why ``what`` is not shown: diagnosis is off, has not begun, or ``why`` (the data do not
+    allow it); without ``why``, it has not been measured yet."""
     if not snapshot.info.diagnose_every and snapshot.state != "loading":
         return "diagnosis is off (run.diagnosis = 0)"
     if not snapshot.diagnosis.readings and snapshot.info.diagnose_every:
-        return f"{what}: first look after {snapshot.info.diagnose_every:,} steps"
-    return why or f"{what}: nothing measured yet"
+        return f"{what}: first diagnosis after {snapshot.info.diagnose_every:,} steps"
+    return why or f"{what}: not measured yet"
 
 
 def say(cells: Cells, text: str) -> None:
-    """A few words in the middle of an otherwise empty panel, wrapped."""
+    """Write a few words, wrapped, into the middle of an otherwise empty panel."""
     height, width = cells.size
     lines = wrap(text, max(1, width - 2))
     top = 1 + max(0, (height - 1 - len(lines)) // 2)
@@ -40,9 +41,10 @@ def say(cells: Cells, text: str) -> None:
 
 
 def at_step(cells: Cells, step: int, left: int) -> None:
-    """The step that was looked at: in the title row behind column ``left``, or else below it."""
-    told = f"at {step:,}"
-    column = cells.size[1] - len(told)
+    """Write the step of the measurement at the right: in the title row if that is free behind
+    column ``left``, else in the row below if that is free."""
+    text = f"at {step:,}"
+    column = cells.size[1] - len(text)
     row, look = (0, heading(DIM)) if column > left else (1, style(DIM))
     if (cells.chars[row : row + 1, column:] == " ").all():
-        cells.write(row, column, told, look)
+        cells.write(row, column, text, look)

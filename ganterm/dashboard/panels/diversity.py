@@ -1,4 +1,4 @@
-"""Curves of what is measured now and then: diversity, and the distance to the data."""
+"""Curves of the readings over the run: diversity, and the distance to the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _COLORS = (palette.CHANGE, palette.D, palette.G)
 
 
 class Curve(DiagnosedPanel):
-    """A chart of some measures; subclasses say which."""
+    """A chart of some measures, which subclasses choose.
+
+    ``what`` names them in a sentence on why they are missing; ``guide`` is a horizontal line.
+    """
 
     title = ""
     what = ""
@@ -26,45 +29,42 @@ class Curve(DiagnosedPanel):
         super().__init__(id=id, classes=classes)
         self._plotter = Plotter()
 
-    def measures(self, found: Diagnosis) -> list[str]:
-        """The names of those to draw, of which there may be none."""
+    def measures(self, diagnosis: Diagnosis) -> list[str]:
+        """The names of the measures to draw; [] where none can be measured on this data."""
         raise NotImplementedError
 
-    def known(self, found: Diagnosis) -> bool:
-        """Whether any of them can be measured on this data."""
-        return bool(self.measures(found))
-
-    def head(self, found: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
+    def head(self, diagnosis: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
         """The title, and a note beside it."""
         return self.title, ""
 
     def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
-        """The diagnosis, the stretch of steps, and the marks."""
+        """The diagnosis, the steps that the charts cover, and the marks."""
         return (*super().inputs(frame), frame.span, len(frame.marks))
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """The chart over the steps that all other charts show."""
-        found = frame.snapshot.diagnosis
-        names = [name for name in self.measures(found) if name in found.series]
+        """The chart over the same steps as all other charts."""
+        diagnosis = frame.snapshot.diagnosis
+        measures = self.measures(diagnosis)
+        names = [name for name in measures if name in diagnosis.series]
         if not names:
             cells = Cells(height, width)
             cells.title(self.title)
-            why = "" if self.known(found) else f"{self.what}: cannot be measured on this data"
+            why = "" if measures else f"{self.what}: cannot be measured on this data"
             say(cells, missing(frame.snapshot, self.what, why))
             return cells
         columns = plot_columns(width, frame.glyphs)
         axis = frame.history.envelope("elapsed", columns, frame.span)
-        found_of = [found.series[name] for name in names[: len(_COLORS)]]
-        newest = [found.readings.get(name, _NOTHING).value for name in names]
+        series = [diagnosis.series[name] for name in names[: len(_COLORS)]]
+        newest = [diagnosis.readings.get(name, _NO_READING).value for name in names]
         letters = _letters(names)
-        title, note = self.head(found, names)
+        title, note = self.head(diagnosis, names)
         chart = Chart(
             title,
             [
                 ChartLine(letter, letter, color, value)
                 for letter, color, value in zip(letters, _COLORS, newest, strict=False)
             ],
-            envelope_of(found_of, columns, axis),
+            envelope_of(series, columns, axis),
             guides=() if self.guide is None else ((self.guide, palette.FAINT),),
             marks=frame.marks,
             note=note,
@@ -73,49 +73,49 @@ class Curve(DiagnosedPanel):
         return self._plotter.draw(chart, width, height)
 
 
-_NOTHING = Reading(float("nan"), 0)
+_NO_READING = Reading(float("nan"), 0)
 
 
 def _letters(names: Sequence[str]) -> list[str]:
-    """A letter for each: of its last word the first that no other has."""
-    taken: list[str] = []
+    """A letter for each name: the first of its last word that no earlier name has, else "*"."""
+    letters: list[str] = []
     for name in names:
         word = name.split("_")[-1].upper()
-        taken.append(next((letter for letter in word if letter not in taken), "*"))
-    return taken
+        letters.append(next((letter for letter in word if letter not in letters), "*"))
+    return letters
 
 
 class DiversityCurve(Curve):
-    """Diversity in % of the data's, however it is measured."""
+    """All measures of diversity, in % of that of the data."""
 
     title, what, guide = "Diversity", "diversity", 100.0
 
-    def measures(self, found: Diagnosis) -> list[str]:
-        """All that are called so, or are Vendi scores."""
+    def measures(self, diagnosis: Diagnosis) -> list[str]:
+        """The measures called diversity and the Vendi score."""
         return [
             name
-            for name, measure in found.measures.items()
+            for name, measure in diagnosis.measures.items()
             if measure.unit == "%" and ("diversity" in name or "vendi" in name)
         ][: len(_COLORS)]
 
-    def head(self, found: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
-        """Which letter is which."""
+    def head(self, diagnosis: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
+        """The title, and the meaning of each letter."""
         words = (name.split("_")[-1] for name in names)
         pairs = zip(_letters(names), words, strict=True)
         return self.title, "% of real  " + "  ".join(f"{a} {b}" for a, b in pairs)
 
 
 class DistanceCurve(Curve):
-    """How far G is from the data: FID, or on points the KL of their modes."""
+    """The distance of G's samples to the data: FID or KID, or on points the KL of their modes."""
 
     title, what = "Distance to the data", "distance"
 
-    def measures(self, found: Diagnosis) -> list[str]:
-        """The first there is."""
-        ranked = [n for word in ("fid", "kid", "mode_kl") for n in found.measures if word in n]
-        return sorted(ranked, key=lambda name: name not in found.series)[:1]
+    def measures(self, diagnosis: Diagnosis) -> list[str]:
+        """The first of FID, KID and mode KL, preferring those that have readings."""
+        ranked = [n for word in ("fid", "kid", "mode_kl") for n in diagnosis.measures if word in n]
+        return sorted(ranked, key=lambda name: name not in diagnosis.series)[:1]
 
-    def head(self, found: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
-        """What it is called."""
-        measure = found.measures[names[0]]
+    def head(self, diagnosis: Diagnosis, names: Sequence[str]) -> tuple[str, str]:
+        """The measure's title and unit."""
+        measure = diagnosis.measures[names[0]]
         return f"{measure.title[:1].upper()}{measure.title[1:]}", f"{measure.unit}  0: as the data"

@@ -1,4 +1,4 @@
-"""The layers of G and D: where gradients vanish or explode, and which units are dead."""
+"""The layers of G and D: their gradient norms and their shares of dead units."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 _TITLE = "Gradients by layer"
 _COLORS = {"G": palette.G, "D": palette.D}
 _FIGURES = 7
+"""Columns for a gradient norm."""
 _DEAD = 6
-_LEAST_NAME = 6
+"""Columns for a share of dead units."""
+_LEAST_NAME, _MOST_NAME = 6, 22
+"""Fewest and most columns for a layer's name."""
 _SHORT = {"Linear": "", "BatchNorm": "bn", "ConvTranspose": "up", "Conv": "conv"}
-_MOST_NAME = 22
-_GRAVE = 0.5
-"""Share of dead units from which on they are drawn as an alarm is."""
+"""Short words for kinds of layers."""
+_MANY_DEAD = 0.5
+"""Share of dead units from which on it is drawn in the colour of alarms."""
 
 
 def chosen(layers: Sequence[Layer], rows: int) -> list[Layer]:
-    """At most ``rows`` of them: as many of G and D as each has in all, at even distances."""
+    """At most ``rows`` of the layers, at even distances, so that G and D keep their proportion."""
     if len(layers) <= rows:
         return list(layers)
     places = np.linspace(0, len(layers) - 1, max(0, rows)).round().astype(int)
@@ -39,7 +42,7 @@ def chosen(layers: Sequence[Layer], rows: int) -> list[Layer]:
 
 
 def decades(layers: Sequence[Layer]) -> tuple[int, int]:
-    """The powers of ten between which all gradients lie that are above 0."""
+    """The exponents of the powers of ten between which all gradient norms above 0 lie."""
     logs = [
         math.log10(layer.grad_norm)
         for layer in layers
@@ -52,10 +55,10 @@ def decades(layers: Sequence[Layer]) -> tuple[int, int]:
 
 
 class LayersPanel(DiagnosedPanel):
-    """A log bar a layer, in the order of the networks, G's first."""
+    """A bar on a log scale for each layer, in the order of the networks, G's first."""
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """All layers, or some at even distances where not all fit."""
+        """All layers, or some at even distances if not all fit."""
         cells = Cells(height, width)
         cells.title(_TITLE)
         layers = frame.snapshot.diagnosis.layers
@@ -70,8 +73,8 @@ class LayersPanel(DiagnosedPanel):
         parts += ["dead"] if dead else []
         while parts and len("  ".join(parts)) + len(_TITLE) + 2 > width:
             parts.pop(0)
-        told = "  ".join(parts)
-        cells.write(0, width - len(told), told, heading(palette.DIM))
+        note = "  ".join(parts)
+        cells.write(0, width - len(note), note, heading(palette.DIM))
         names = [clean(layer.name.removesuffix(".weight"), 60) for layer in shown]
         room = width - 2 - _FIGURES - 1 - (_DEAD if dead else 0)
         name = max(_LEAST_NAME, min(_MOST_NAME, max(map(len, names), default=0), room // 2))
@@ -84,31 +87,31 @@ class LayersPanel(DiagnosedPanel):
             figures = tick(layer.grad_norm) if math.isfinite(layer.grad_norm) else "-"
             cells.write(row, left + wide, f"{figures:>{_FIGURES}}", style(palette.TEXT))
             if dead and math.isfinite(layer.dead):
-                grave = layer.dead >= _GRAVE
-                look = style(palette.ALARM if grave else palette.DIM, bold=grave)
+                many = layer.dead >= _MANY_DEAD
+                look = style(palette.ALARM if many else palette.DIM, bold=many)
                 cells.write(row, width - _DEAD, f"{100 * layer.dead:4.0f} %", look)
         return cells
 
 
 def _height(layer: Layer, low: int, high: int) -> float:
-    """0..1 on the log scale; what has any gradient has a trace of a bar."""
+    """The bar's length (0..1) on the log scale; any gradient above 0 gives at least 0.02."""
     if not math.isfinite(layer.grad_norm) or layer.grad_norm <= 0:
         return 0.0
     return max(0.02, (math.log10(layer.grad_norm) - low) / (high - low))
 
 
 def _fitted(name: str, width: int, glyphs: Glyphs) -> str:
-    """A layer's words where there is room for them; else its kind in short and its size."""
+    """A layer's name in ``width`` columns: whole if it fits, else a short form of kind and size."""
     if len(name) <= width:
         return name
-    _, _, told = name.rpartition(" ") if name.count(" ") < 2 else name.partition(" ")
+    _, _, words = name.rpartition(" ") if name.count(" ") < 2 else name.partition(" ")
     for long, short in _SHORT.items():
-        told = re.sub(rf"\b{long}[123]d\b|\b{long}\b", short, told).strip()
-    return _tail(told, width, glyphs)
+        words = re.sub(rf"\b{long}[123]d\b|\b{long}\b", short, words).strip()
+    return _tail(words, width, glyphs)
 
 
 def _tail(text: str, room: int, glyphs: Glyphs) -> str:
-    """The end of a layer's name, which tells it from its neighbours."""
+    """The end of a layer's name, which distinguishes it from its neighbours."""
     if len(text) <= room:
         return text
     return glyphs.ellipsis + text[len(glyphs.ellipsis) - room :]

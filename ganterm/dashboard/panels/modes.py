@@ -1,4 +1,4 @@
-"""The modes over time, and how G stands with each of them now."""
+"""The modes of the data: G's share of each over the run, and now."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 from ganterm.dashboard.panels.diagnosis import kinds
 
 _NEWEST = 8
+"""Columns for the newest share of a row."""
 _LABELS = 9
+"""Most columns for a row's name."""
 
 
 class ModesPanel(DiagnosedPanel):
-    """A heat strip, a row a mode; the bars alone where there are too many to keep over time."""
+    """A heat strip with a row for each mode; bars where the run keeps no shares over time."""
 
     def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
-        """The diagnosis, the stretch of steps, the marks, and whether modes are called lost."""
+        """The diagnosis, the steps that the charts cover, the marks, and whether modes are lost."""
         lost = called_lost(frame.snapshot)
         return (*super().inputs(frame), frame.span, len(frame.marks), lost)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """How many are found in the title, the strip below, the steps on the last row."""
+        """The number of modes in the title, the strip below, and the steps on the last row."""
         cells = Cells(height, width)
         cells.title("Modes")
-        found = frame.snapshot.diagnosis
-        modes, trail = found.modes, found.mode_trail
+        diagnosis = frame.snapshot.diagnosis
+        modes, trail = diagnosis.modes, diagnosis.mode_trail
         if modes is None:
-            known = "modes" in found.measures
-            why = (
-                "" if known or not found.readings else "the data have no labels: no modes to count"
-            )
+            uncountable = diagnosis.readings and "modes" not in diagnosis.measures
+            why = "the data have no labels: no modes to count" if uncountable else ""
             say(cells, missing(frame.snapshot, "modes", why))
             return cells
-        counted, lost = kinds(modes), called_lost(frame.snapshot)
-        cells.write(0, 6, counted, heading(palette.G))
-        whole = legend(frame.glyphs, lost) if trail is not None else "share against the data's,"
-        for told in (whole, whole.partition(",")[0]):
-            if 6 + len(counted) + 2 + len(told) <= width:
-                cells.write(0, width - len(told), told, heading(palette.DIM))
+        count, lost = kinds(modes), called_lost(frame.snapshot)
+        cells.write(0, 6, count, heading(palette.G))
+        note = legend(frame.glyphs, lost) if trail is not None else "relative to the data"
+        for text in (note, note.partition(",")[0]):
+            if 6 + len(count) + 2 + len(text) <= width:
+                cells.write(0, width - len(text), text, heading(palette.DIM))
                 break
         if trail is None or not len(trail.steps):
             cells.inset(draw_modes(modes, width, max(0, height - 1), frame.glyphs, lost), 1, 0)
@@ -62,14 +62,14 @@ def _strip(cells: Cells, frame: Frame, modes: Modes, trail: ModeTrail) -> None:
     height, width = cells.size
     rows = height - 2
     begins = grouped(np.zeros((1, len(modes.names))), rows)[1]
-    told = labels(names(modes), begins)
-    left = min(_LABELS, max(map(len, told))) + 1
+    row_names = labels(names(modes), begins)
+    left = min(_LABELS, max(map(len, row_names))) + 1
     figures = _NEWEST if width >= left + 3 * _NEWEST else 0
     columns = width - left - figures
     if columns < 2:
         return
     axis = frame.history.envelope("elapsed", plot_columns(width, frame.glyphs), frame.span)
-    drawn, begins = draw_strip(
+    strip, begins = draw_strip(
         trail,
         modes.expected,
         rows,
@@ -79,16 +79,16 @@ def _strip(cells: Cells, frame: Frame, modes: Modes, trail: ModeTrail) -> None:
         frame.glyphs,
         called_lost(frame.snapshot),
     )
-    top = 1 + (rows - drawn.size[0]) // 2 if drawn.size[0] < rows else 1
-    cells.inset(drawn, top, left)
+    top = 1 + (rows - strip.size[0]) // 2 if strip.size[0] < rows else 1
+    cells.inset(strip, top, left)
     now = against(modes.shares, modes.expected)
     gone = np.logical_not(modes.found)
-    loud = palette.ALARM if called_lost(frame.snapshot) else palette.DIM
+    gone_color = palette.ALARM if called_lost(frame.snapshot) else palette.DIM
     for row, (name, start, end) in enumerate(
-        zip(told, begins, [*begins[1:], len(now)], strict=True), top
+        zip(row_names, begins, [*begins[1:], len(now)], strict=True), top
     ):
         lost = bool(gone[start:end].any())
-        color = loud if lost else palette.DIM
+        color = gone_color if lost else palette.DIM
         cells.write(row, 0, f"{name[: left - 1]:>{left - 1}}", style(color, bold=lost))
         if figures:
             sign = frame.glyphs.lost if lost else " "
@@ -100,11 +100,11 @@ def _strip(cells: Cells, frame: Frame, modes: Modes, trail: ModeTrail) -> None:
 def _steps(
     cells: Cells, frame: Frame, left: int, columns: int, first: int, last: int, newest: int
 ) -> None:
-    """The first and the newest step below the strip, and the alarms between them."""
-    row, covered = cells.size[0] - 1, max(1, last - first + 1)
+    """Write the first and the newest step below the strip, and the marks of alarms."""
+    row, steps = cells.size[0] - 1, max(1, last - first + 1)
 
     def place(step: int) -> int:
-        return left + int((step - first) / covered * columns)
+        return left + int((step - first) / steps * columns)
 
     begin, end = short(first), short(newest)
     for step, sign in frame.marks:

@@ -1,4 +1,4 @@
-"""What every panel is: a widget that turns a frame into a grid of cells, and has it shown."""
+"""The base of all panels: a widget that draws a frame as a grid of cells."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from ganterm.dashboard.palette import style
 
 
 class Panel(Widget):
-    """Subclasses draw; the cells of the newest frame are kept until the next.
+    """Draws frames; subclasses define ``draw``. The newest cells are kept until the next frame.
 
-    What changed goes to the terminal as it is; Textual gets Strips, made when it wants to compose.
+    Cells that have changed go to the terminal directly. Textual gets Strips of them when it
+    composes the screen.
     """
 
     DEFAULT_CSS = """
@@ -33,37 +34,37 @@ class Panel(Widget):
         self._cells: Cells | None = None
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """What the panel shows of a frame, on ``width`` x ``height`` cells."""
+        """The panel's content for a frame, on ``width`` x ``height`` cells."""
         raise NotImplementedError
 
     def inputs(self, frame: Frame) -> object:
-        """What the cells are drawn from, besides the size: while it is equal, they are kept."""
+        """All that the cells depend on, besides the size; while it is equal, they are kept."""
         return frame
 
     def show(self, frame: Frame) -> None:
-        """Draw a frame and have what changed painted; an error is drawn in its place."""
+        """Draw a frame and paint what has changed; an error is shown in its place."""
         try:
             self._draw_and_paint(frame)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the others must live
+        except Exception as error:  # noqa: BLE001 - no error of a panel may stop the others
             self.show_error(error)
 
     def show_error(self, error: Exception) -> None:
-        """What went wrong, where the panel would be."""
+        """Show an error in the place of the panel."""
         self.app.crashed(f"panel {self.id}", error)  # type: ignore[attr-defined]
         width, height = self._room
         cells = Cells(max(0, height), max(0, width))
         cells.title(f"{self.id}: error")
-        told = clean(f"{type(error).__name__}: {error}", 2 * max(1, width))
+        message = clean(f"{type(error).__name__}: {error}", 2 * max(1, width))
         for row in range(2):
             look = style(palette.ALARM)
-            cells.write(1 + row, 0, told[row * width : (row + 1) * width], look)
+            cells.write(1 + row, 0, message[row * width : (row + 1) * width], look)
         self._inputs = None
         self._show_cells(cells)
 
     @property
     def _room(self) -> tuple[int, int]:
         """Columns and rows within the padding."""
-        # Read from the styles: a panel has no scrollbars, and Textual would look for them.
+        # Read from the styles, because Textual's `size` would first look for scrollbars.
         size, gutter = self.outer_size, self.styles.gutter
         return size.width - gutter.width, size.height - gutter.height
 
@@ -79,7 +80,7 @@ class Panel(Widget):
         self._show_cells(self.draw(frame, width, height))
 
     def _show_cells(self, cells: Cells) -> None:
-        """Have the terminal sent what changed, or the whole panel composed where that cannot be."""
+        """Send what has changed to the terminal, or let Textual compose the whole panel."""
         before, self._cells = self._cells, cells
         if before is None or before.size != cells.size or not self._paint(before, cells):
             self.refresh()
@@ -92,11 +93,11 @@ class Panel(Widget):
         return self.app.paint(before, cells, at)  # type: ignore[attr-defined]
 
     def forget(self) -> None:
-        """Draw anew with the next frame, whatever it is."""
+        """Redraw the panel with the next frame, even if its inputs are equal."""
         self._cells = None
 
     def render(self) -> Text:
-        """Nothing of Textual's own."""
+        """An empty text, because ``render_line`` and ``render_lines`` give all content."""
         return Text()
 
     def render_line(self, y: int) -> Strip:
@@ -106,9 +107,10 @@ class Panel(Widget):
         return self._cells.part(y, y + 1).strips()[0]
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows between their padding, which is all the styling that a panel has.
+        """The rows with their padding, which is the only styling of a panel.
 
-        Textual's own way through borders, titles, tints and links takes as long as the drawing.
+        Textual's own method also handles borders, titles, tints and links; it would take as long
+        as the drawing.
         """
         width, height = self.outer_size
         left, right = self.styles.gutter.left, self.styles.gutter.right
@@ -116,17 +118,17 @@ class Panel(Widget):
         rows = [padded(row, left, right) for row in drawn]
         rows += [Strip.blank(width, style())] * (min(crop.bottom, height) - crop.y - len(rows))
         for colors in self.app.get_line_filters():
-            # The palette has no colours that a terminal's theme would change.
+            # The palette has no ANSI colours, so this filter would change nothing.
             if not isinstance(colors, ANSIToTruecolor):
                 background = self.background_colors[1]
                 rows = [row.apply_filter(colors, background) for row in rows]
         if crop.width == width and all(row.cell_length == width for row in rows):
             return rows
-        # Covered in part, or just resized and not drawn again yet.
+        # The panel is covered in part, or was resized and is not redrawn yet.
         return [row.crop_extend(crop.x, crop.right, style()) for row in rows]
 
     def on_resize(self, event: events.Resize) -> None:
-        """Draw the frame again at the new size."""
+        """Redraw the frame at the new size."""
         if self._frame is not None:
             self.forget()
             self.show(self._frame)

@@ -1,4 +1,4 @@
-"""What is seen of G: pictures in the view asked for, or points over the real ones."""
+"""The samples of G: pictures in the chosen view, or points of the plane over the real ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.terminal.overlay import Placed
 
 _LEAST_COLUMNS, _LEAST_ROWS = 30, 10
-"""Cells that a picture gets where there are as many, however little it may cost."""
+"""Cells that a picture always gets if the panel has them, whatever the budget says."""
 
 TITLES: dict[ViewName, str] = {
     "samples": "Samples",
@@ -44,20 +44,20 @@ TITLES: dict[ViewName, str] = {
 
 
 class SamplesPanel(Panel):
-    """The sample picture; drawn anew only when there is a new one.
+    """The sample picture, redrawn only when there is a new one.
 
-    ``rows_shown``: how many rows of the last table it had room for. ``in_cells``: draw pictures in
-    characters, whatever the terminal can show. ``composed`` is called when Textual paints cells of
-    the panel, and so over what lay there.
+    ``rows_shown``: rows of the last table for which there was room. ``in_cells``: draw pictures in
+    characters, whatever the terminal can show. ``on_composed`` is called when Textual paints cells
+    of the panel, which erases pictures in pixels that lay there.
     """
 
     rows_shown = 1
     in_cells = False
-    composed: Callable[[], None] = staticmethod(lambda: None)
+    on_composed: Callable[[], None] = staticmethod(lambda: None)
     _awaits_composing = False
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """A title row, then the picture, in the middle of what is left."""
+        """A title row, and the picture in the middle of the rest."""
         self._awaits_composing = True
         whole = Cells(height, width)
         sample = frame.snapshot.sample
@@ -78,27 +78,27 @@ class SamplesPanel(Panel):
         return whole
 
     def inputs(self, frame: Frame) -> object:
-        """The frame, and what pictures are made of."""
+        """The frame, and whether pictures are drawn in characters."""
         return frame, self.in_cells
 
     def turn_to(self, in_cells: bool) -> None:
-        """Draw the newest frame again, where that is another way."""
+        """Draw in characters or no longer; a change draws the newest frame again."""
         if in_cells != self.in_cells:
             self.in_cells = in_cells
             if self._frame is not None:
                 self.show(self._frame)
 
     def _paint(self, before: Cells, cells: Cells) -> bool:
-        # Where pictures in pixels come, go or move, all cells must be sent, which clear the old.
+        # When pictures in pixels come, go or move, all cells are sent, which clears the old ones.
         places = [[inlay.place for inlay in grid.inlays] for grid in (before, cells)]
         self._awaits_composing = places[0] != places[1] or not super()._paint(before, cells)
         return not self._awaits_composing
 
     def placed(self) -> list[Placed]:
-        """The pictures in pixels and where on the screen they lie; none that has no room there."""
+        """The pictures in pixels with their places on the screen; none where one does not fit."""
         left, top, width, height = self.content_region
         columns, rows = self.app.size
-        # On the last row of the screen, a picture might scroll it.
+        # A picture on the last row of the screen might scroll it.
         fits = left + width <= columns and top + height < rows and self.is_on_screen
         cells = self._cells
         if cells is None or cells.size != (height, width) or self._awaits_composing or not fits:
@@ -106,48 +106,48 @@ class SamplesPanel(Panel):
         return [Placed(inlay, top + inlay.row, left + inlay.column) for inlay in cells.inlays]
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows of a part of the panel."""
+        """The panel's rows within ``crop``."""
         self._awaits_composing = False
-        self.composed()
+        self.on_composed()
         return super().render_lines(crop)
 
     def _body(
         self, snapshot: Snapshot, sample: Sample, glyphs: Glyphs, width: int, height: int
     ) -> Cells:
-        told = [clean(sample.note)] if sample.note else []
+        captions = [clean(sample.note)] if sample.note else []
         if sample.points is not None:
             surface = snapshot.diagnosis.surface if glyphs.pictures != "ascii" else None
             if surface is not None:
-                told.append(_ground_words(surface, width))
-            body = _clouds(sample, surface, glyphs, width, height - bool(told))
+                captions.append(_ground_words(surface, width))
+            body = _clouds(sample, surface, glyphs, width, height - bool(captions))
         elif sample.images is None:
             return Cells(0, 0)
         elif sample.distances is not None:
             body, order = _neighbours(sample, glyphs, width, height - 1)
-            told = [f"fake {order} {clean(sample.note)}".rstrip()]
+            captions = [f"fake {order} {clean(sample.note)}".rstrip()]
         elif sample.beside is not None:
-            body = _halves(sample, glyphs, width, height - bool(told))
+            body = _halves(sample, glyphs, width, height - bool(captions))
         elif sample.across:
-            room = height - bool(told)
+            room = height - bool(captions)
             body, shown = _rows(sample, glyphs, width, room)
             self.rows_shown = max(1, shown)
             if sample.view.name == "classes" and shown < sample.rows:
-                if not told:
+                if not captions:
                     body, shown = _rows(sample, glyphs, width, height - 1)
                     self.rows_shown = max(1, shown)
                 first = sample.view.first
                 last = min(first + shown, sample.rows)
-                told.append(f"{first + 1} to {last} of {sample.rows} classes   pgup pgdn")
+                captions.append(f"{first + 1} to {last} of {sample.rows} classes   pgup pgdn")
         else:
-            body = draw_grid(sample.images, width, height - bool(told), glyphs)
-        if not told:
+            body = draw_grid(sample.images, width, height - bool(captions), glyphs)
+        if not captions:
             return body
         rows, columns = body.size
-        captioned = Cells(min(height, rows + 1), width)
-        text = "; ".join(told)
-        captioned.write(0, max(0, (width - len(text)) // 2), text, style(palette.DIM))
-        captioned.inset(body.cut(height - 1, width), 1, (width - min(columns, width)) // 2)
-        return captioned
+        cells = Cells(min(height, rows + 1), width)
+        text = "; ".join(captions)
+        cells.write(0, max(0, (width - len(text)) // 2), text, style(palette.DIM))
+        cells.inset(body.cut(height - 1, width), 1, (width - min(columns, width)) // 2)
+        return cells
 
 
 def _part(room: int, share: float, least: int) -> int:
@@ -158,10 +158,10 @@ def _title(cells: Cells, frame: Frame, sample: Sample) -> None:
     view, width = sample.view, cells.size[1]
     name = TITLES[view.name or "samples"]
     cells.title(name)
-    asked = frame.view.name
-    if asked and asked != view.name:
-        wish = f" {frame.glyphs.arrow} {TITLES[asked]}"
-        cells.write(0, len(name), wish, heading(palette.DIM))
+    next_view = frame.view.name
+    if next_view and next_view != view.name:
+        arrow = f" {frame.glyphs.arrow} {TITLES[next_view]}"
+        cells.write(0, len(name), arrow, heading(palette.DIM))
         return
     color = palette.DIM if view.painter == "raw" else palette.G
     cells.write(0, len(name) + 1, view.painter, heading(color))
@@ -170,15 +170,15 @@ def _title(cells: Cells, frame: Frame, sample: Sample) -> None:
     room = width - column - 11
     diversity = frame.snapshot.scalars["diversity"]
     if math.isfinite(diversity):
-        told = f"diversity {diversity:4.0f} % of real"
-        told = told if len(told) <= room else told.replace(" of real", "")
-        told = told if len(told) <= room else told.replace("diversity ", "div")
-        if len(told) <= room:
-            cells.write(0, width - len(told), told, heading(palette.CHANGE))
+        percent = f"{diversity:4.0f} %"
+        for text in (f"diversity {percent} of real", f"diversity {percent}", f"div{percent}"):
+            if len(text) <= room:
+                cells.write(0, width - len(text), text, heading(palette.CHANGE))
+                break
 
 
 def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
-    """Two grids beside each other, each under its name."""
+    """Two grids side by side, each below its name."""
     assert sample.images is not None and sample.beside is not None
     pictures = [(sample.images, "raw", palette.FAKE), (sample.beside, "averaged", palette.FAKE)]
     if sample.view.name == "real":
@@ -187,7 +187,7 @@ def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
     cells = Cells(height, width)
     for place, (images, name, color) in enumerate(pictures):
         body = draw_grid(images, half, height - 1, glyphs, ENOUGH_PAIRS).cut(height - 1, half)
-        # Towards the middle, so that equals stand near each other.
+        # Both lie towards the middle, so that pictures to compare are close to each other.
         left = half - body.size[1] if place == 0 else width - half
         cells.write(0, left, f"{name:^{body.size[1]}}", style(color, bold=True))
         cells.inset(body, 1, left)
@@ -195,16 +195,16 @@ def _halves(sample: Sample, glyphs: Glyphs, width: int, height: int) -> Cells:
 
 
 def _rows(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cells, int]:
-    """A table, and how many rows of it there is room for."""
+    """A table of pictures, and the number of its rows for which there is room."""
     assert sample.images is not None
     native, count = sample.images.shape[2], len(sample.images) // sample.across
     labels = tuple(clean(label, 40) for label in sample.labels)
     if sample.view.name == "walk":
         across, room = sample.across, width - label_width(labels)
         table = fit_walk(width, height, native, count, across, glyphs)
-        beside = fit_walk(room, height, native, count, across, glyphs)
-        if beside.across == table.across:
-            table = beside
+        labelled = fit_walk(room, height, native, count, across, glyphs)
+        if labelled.across == table.across:
+            table = labelled
         else:
             labels = ()
     else:
@@ -214,7 +214,7 @@ def _rows(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cell
 
 
 def _neighbours(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tuple[Cells, str]:
-    """Pairs with their distances, and how one stands to the other."""
+    """Pairs with their distances, and the word for how a fake stands to its neighbour."""
     assert sample.images is not None and sample.beside is not None
     assert sample.distances is not None
     pairs = fit_pairs(width, height, sample.images.shape[2], len(sample.images), glyphs)
@@ -224,7 +224,7 @@ def _neighbours(sample: Sample, glyphs: Glyphs, width: int, height: int) -> tupl
 
 
 def _ground_words(surface: Surface, width: int) -> str:
-    """What the colours behind the points mean, and as of when."""
+    """What the colours behind the points mean, and the step they were measured at."""
     at = f"at {surface.step:,}"
     long = f"behind: D's score, green real, amber fake, {at}"
     return long if len(long) <= width else f"D: green real, amber fake, {at}"

@@ -14,10 +14,10 @@ from ganterm.losses import LOSSES
 
 
 class ScoresPanel(DiagnosedPanel):
-    """How far D can tell reals from fakes: two hills apart, or one over the other."""
+    """D's scores of reals and fakes; the less they overlap, the better D tells them apart."""
 
     def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
-        """The diagnosis, and the loss, which has the threshold."""
+        """The diagnosis, and the loss, which determines the threshold."""
         return (*super().inputs(frame), frame.snapshot.controls.loss)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
@@ -38,7 +38,6 @@ class ScoresPanel(DiagnosedPanel):
                 column += len(text) + 2
         if height > 2:
             threshold = LOSSES[frame.snapshot.controls.loss].threshold
-            drawn = draw_scores(scores, threshold, width, height - 1, frame.glyphs)
-            cells.inset(drawn, 1, 0)
+            cells.inset(draw_scores(scores, threshold, width, height - 1, frame.glyphs), 1, 0)
         at_step(cells, scores.step, column)
         return cells

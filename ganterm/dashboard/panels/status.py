@@ -1,4 +1,4 @@
-"""The line on top: what runs, how far it is, how fast, and what watching costs."""
+"""The status line: the run, its progress and speed, and what watching costs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StatusPanel(Panel):
     """One line on a small terminal, two on a larger one."""
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
-        """The most important parts first; what has no room is left out."""
+        """The most important parts first; parts without room are left out."""
         cells = Cells(height, width)
         snapshot, info = frame.snapshot, frame.snapshot.info
         sign = frame.glyphs.states[snapshot.state]
@@ -85,16 +85,16 @@ class StatusPanel(Panel):
             cells.write(row, column, text, look)
             column += len(text) + 2
         room = width - len(right) - 1 - column
-        # As many of the first as there is room for.
+        # Only the first parts that fit are written.
         ends = accumulate(len(part) + 2 for part in parts)
         fitting = sum(end - 2 <= room for end in ends)
-        told = "  ".join(parts[:fitting])
-        cells.write(row, column, told, style(palette.DIM if row else palette.TEXT))
+        text = "  ".join(parts[:fitting])
+        cells.write(row, column, text, style(palette.DIM if row else palette.TEXT))
         cells.write(row, width - len(right), right, style(palette.DIM))
 
 
 def _link(link: Link) -> list[tuple[str, Style]]:
-    """How the run is connected with, where it lives in another process."""
+    """The state of the connection to a run in another process; nothing for one in this process."""
     match link.state:
         case "here":
             return []

@@ -1,4 +1,4 @@
-"""The main screen: every panel, laid out for the room there is."""
+"""The main screen: all panels, in a layout that depends on the size of the terminal."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ CockpitScreen { background: $background; }
 .ascii AlarmsScreen OptionList { scrollbar-size: 0 0; }
 .ascii PromptScreen > Vertical { border-top: ascii $primary; }
 """
-"""The layouts, for the app: a screen's own rules do not see classes of the screen itself."""
+"""The layouts. They belong to the app, because a screen's own rules cannot name its own classes."""
 
 BODIES = ("overview", "diagnosis")
 LAYOUTS = ("tiny", "small", "medium", "large")
@@ -100,10 +100,10 @@ def layout(columns: int, rows: int) -> str:
 
 
 class CockpitScreen(Screen[None]):
-    """The status line, the banner, and one of two bodies; a class each names body and layout.
+    """The status line, the banner and one of two bodies. CSS classes name the body and the layout.
 
-    The overview: charts left, samples right, controls and events below. Diagnosis in full: what
-    was found in G and D, over the same controls.
+    The overview has charts at the left, samples at the right, controls and events below. The full
+    diagnosis has the findings on G and D, over the same controls.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class CockpitScreen(Screen[None]):
         self.samples = SamplesPanel(id="samples")
 
     def compose(self) -> ComposeResult:
-        """Every panel, once; what has no room is hidden by its class."""
+        """All panels; the classes of the layouts hide those without room."""
         yield StatusPanel(id="status")
         yield BannerPanel(id="banner")
         with Container(id="overview"):
@@ -136,33 +136,36 @@ class CockpitScreen(Screen[None]):
                 yield DiversityCurve(id="diversity_curve")
                 yield DistanceCurve(id="distance")
             yield ControlsPanel(id="steering", classes="compact")
-        yield Static("Too small to show anything.\nTraining goes on.", id="notice", markup=False)
+        yield Static("The terminal is too small.\nTraining goes on.", id="notice", markup=False)
 
     def on_mount(self) -> None:
-        """Find the panels, which stay the same ones."""
+        """Collect the panels of each body, once."""
         always = [*self.query(StatusPanel), *self.query(BannerPanel)]
         for body in BODIES:
             self._panels[body] = [*always, *self.query_one(f"#{body}").query(Panel)]
 
     def on_resize(self, event: events.Resize) -> None:
-        """Choose the layout for the room there is."""
+        """Choose the layout for the new size."""
         fitting = layout(event.size.width, event.size.height)
         for name in LAYOUTS:
             self.set_class(name == fitting, name)
 
     def turn_to(self, body: str) -> None:
-        """Show the overview, or diagnosis in full."""
+        """Show the body called "overview" or "diagnosis"."""
         self.set_class(body == "diagnosis", "diagnosis")
 
     @property
     def body(self) -> str:
-        """Which of BODIES is shown."""
+        """The name of the body that is shown, one of ``BODIES``."""
         return "diagnosis" if self.has_class("diagnosis") else "overview"
 
     def show(self, frame: Frame, samples: bool) -> None:
-        """Hand a frame to every panel that is seen; ``samples`` where there is a new picture."""
+        """Give a frame to every visible panel; to the samples only if ``samples`` is True.
+
+        The banner gets every frame, because it shows and hides itself.
+        """
         for panel in self._panels.get(self.body, ()):
-            seen = panel.display or isinstance(panel, BannerPanel)
-            if seen and (samples or not isinstance(panel, SamplesPanel)):
+            visible = panel.display or isinstance(panel, BannerPanel)
+            if visible and (samples or not isinstance(panel, SamplesPanel)):
                 panel.show(frame)
         self.app.send()  # type: ignore[attr-defined]

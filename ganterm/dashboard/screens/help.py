@@ -1,4 +1,4 @@
-"""The help screen, made from the controls and the bindings themselves."""
+"""The help screen: every key, every control and loss, and how to read the charts."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ganterm.losses import LOSSES, in_use
 _KEY = f"bold {palette.D}"
 _READING = (
     ("Losses", "bold line: smoothed; faint band: every step; dashed: the loss's equilibrium"),
-    ("D accuracy", "R on real, F on fake; dashed: chance. Both at 1 for long: D is winning"),
-    ("Gradient norm", "of the whole network, log scale"),
-    ("Diversity", "mean distance between fakes in % of that between reals; falling: collapse"),
-    ("", "in diagnosis: P of pixels, F of features in a fixed network, V the Vendi score"),
-    ("Marks", "k l o d g on a chart: that control was changed there; * another one"),
-    ("", "! an alarm was raised there; a tick, or +, says that one was cleared"),
-    ("", "U the run went back to there; what came after is an older branch on the disk"),
-    ("Light", "of diagnosis: healthy, watch (a warning), ALARM; by the alarms that are raised"),
-    ("", "too early to tell: no collapse could be raised yet; watching: modes are not found"),
-    ("Modes", "bar to its middle: as often as in the data; marked: not found; red: lost"),
-    ("", "on the strip, of modes that share a row, the scarcest is shown"),
-    ("UI", "share of one core the dashboard takes, and bytes a second to the terminal"),
+    ("D accuracy", "R: on reals, F: on fakes; dashed: chance. Both at 1 for long: D is winning"),
+    ("Gradient norm", "norm over the whole network, on a log scale"),
+    ("Diversity", "mean distance between fakes, in % of that between reals; a collapse lowers it"),
+    ("", "in diagnosis: P from pixels, F from features of a fixed network, V: Vendi score"),
+    ("Marks", "k l o d g on a chart: this control was changed at that step; *: another control"),
+    ("", "!: an alarm was raised; a tick or +: an alarm was cleared"),
+    ("", "U: the run was rewound to that step; later steps stay on disk as an older branch"),
+    ("Light", "healthy: every check passes; watch: a warning is raised; ALARM: an alarm is raised"),
+    ("", "too early to tell: no alarm could be raised yet; watching: some modes are not found"),
+    ("Modes", "bar up to its middle: as often as in the data; marked: not found; red: lost"),
+    ("", "where several modes share a row of the strip, it shows the scarcest of them"),
+    ("UI", "share of one core that the dashboard uses, and bytes per second to the terminal"),
 )
 
 
@@ -76,11 +76,11 @@ class HelpScreen(ModalScreen[None]):
         for knob in KNOBS.values():
             keys = " ".join(knob.keys) if knob.keys else ":"
             now = knob.show(self._controls.value(knob.name))
-            limits = "" if knob.choices else f", {knob.low:g} to {knob.high:g}"
-            unused = "" if in_use(self._controls, knob.name) else ", not in use"
-            told = Text(knob.help)
-            told.append(f" Now {now}{limits}{unused}.", palette.DIM)
-            rows.append((f"{keys:<4}{knob.name}", told))
+            limits = "" if knob.choices else f"; range {knob.low:g} to {knob.high:g}"
+            unused = "" if in_use(self._controls, knob.name) else "; not in use"
+            text = Text(knob.help)
+            text.append(f" Now {now}{limits}{unused}.", palette.DIM)
+            rows.append((f"{keys:<4}{knob.name}", text))
         return _table("Controls: lower case lowers, upper case raises", rows)
 
 

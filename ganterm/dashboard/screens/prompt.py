@@ -1,4 +1,4 @@
-"""The `:` prompt: set any control by name, with completion and a clear refusal."""
+"""The `:` prompt: sets any control by name, completes names and explains errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Line(Input):
 
 
 class PromptScreen(ModalScreen[tuple[str, Value] | None]):
-    """Returns (name, value), checked, or None."""
+    """Returns the name and the checked value of a control, or None where the user cancels."""
 
     DEFAULT_CSS = """
     PromptScreen { align: center bottom; background: $background 0%; }
@@ -52,10 +52,10 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
         self._controls = controls
 
     def compose(self) -> ComposeResult:
-        """The line, and below it what the control is or what is wrong."""
+        """A heading, the line to type in, and below it the control's help or the error."""
         with Vertical():
             yield Static(
-                "set a control, as in  lr_d 1e-4   (tab completes, esc leaves)",
+                "Set a control, for example:  lr_d 1e-4   (tab completes, esc cancels)",
                 id="how",
                 markup=False,
             )
@@ -65,15 +65,15 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
                 suggester=SuggestFromList(COMPLETIONS, case_sensitive=True),
                 id="line",
             )
-            yield Static(id="told", markup=False)
+            yield Static(id="answer", markup=False)
 
     def on_mount(self) -> None:
-        """The first row is a heading, not text to read twice."""
+        """Give the heading one row, and list all names below the line."""
         self.query_one("#how", Static).styles.height = 1
         self._tell(Text(", ".join(KNOBS), style="dim"))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say what the named control is, and its value now."""
+        """Show the named control's help and value, or the names that begin with the text."""
         name = event.value.strip().replace("=", " ").partition(" ")[0]
         if name in KNOBS:
             knob = KNOBS[name]
@@ -81,11 +81,11 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             unused = "" if in_use(self._controls, name) else f" Not used by {self._controls.loss}."
             self._tell(Text(f"{knob.help} Now {now}; {knob.range}.{unused}", style="dim"))
         else:
-            matching = [known for known in KNOBS if known.startswith(name)] or list(KNOBS)
+            matching = [knob for knob in KNOBS if knob.startswith(name)] or list(KNOBS)
             self._tell(Text(", ".join(matching), style="dim"))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Leave with what was set, or say why it cannot be and stay."""
+        """Close with the name and value, or show the error and stay open."""
         if not event.value.strip():
             self.dismiss(None)
             return
@@ -97,4 +97,4 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             self._tell(Text(str(error), style="bold red"))
 
     def _tell(self, text: Text) -> None:
-        self.query_one("#told", Static).update(text)
+        self.query_one("#answer", Static).update(text)

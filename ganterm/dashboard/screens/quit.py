@@ -1,4 +1,4 @@
-"""The way out, asked first: nobody ends a night's training by a slip of a finger."""
+"""The quit dialog. It asks before a run ends, so that one stray key does not stop training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = Literal["stop", "leave", "cancel"]
 
 
 class QuitScreen(ModalScreen[Answer]):
-    """Returns what to do with the run; ``attached`` where it lives in another process."""
+    """Returns what to do with the run. ``attached``: the run trains in another process."""
 
     DEFAULT_CSS = """
     QuitScreen { align: center middle; background: $background 60%; }
@@ -38,20 +38,25 @@ class QuitScreen(ModalScreen[Answer]):
         self._attached = attached
 
     def action_first(self) -> None:
-        """What the other process does not miss: to leave; here, to stop."""
+        """Leave a run of another process; stop and save a run of this process."""
         self.dismiss("leave" if self._attached else "stop")
 
     def compose(self) -> ComposeResult:
         """The question, and a key for each answer."""
-        stop, leave = ("s", "stop and save"), ("l", "leave it training in the background")
         if self._attached:
-            leave = ("l", "leave it training")
-        if self._attached:
-            answers = [(f"enter, {leave[0]}", leave[1]), stop]
-            answers += [("esc, c", "cancel"), ("ctrl+c", "leave it training")]
+            answers = [
+                ("enter, l", "leave it training"),
+                ("s", "stop and save"),
+                ("esc, c", "cancel"),
+                ("ctrl+c", "leave it training"),
+            ]
         else:
-            answers = [(f"enter, {stop[0]}", stop[1]), leave]
-            answers += [("esc, c", "cancel"), ("ctrl+c", "stop and save; twice: leave now")]
+            answers = [
+                ("enter, s", "stop and save"),
+                ("l", "leave it training in the background"),
+                ("esc, c", "cancel"),
+                ("ctrl+c", "stop and save; twice: leave now"),
+            ]
         lines = Text()
         lines.append("Leave this run?\n\n" if self._attached else "End this run?\n\n", style="bold")
         for keys, does in answers:

@@ -1,4 +1,4 @@
-"""What the terminal can do: whether it can show a dashboard at all, in which colours and signs."""
+"""What the terminal can do: whether it can show a dashboard, and in which colours and signs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from ganterm.core.errors import UserError
 from ganterm.dashboard.draw.glyphs import Glyphs
 
 LEAST_SIZE = (60, 20)
+"""Fewest columns and rows of a terminal that can show the dashboard."""
 GlyphChoice = Literal["auto", "half", "quadrant", "ascii", "kitty", "sixel"]
 ColorChoice = Literal["auto", "truecolor", "256", "16", "none"]
 Colors = Literal["truecolor", "256", "16", "none"]
 _USUAL_CELL = (8, 16)
-"""A cell's pixels, until the terminal says; too few of them do no harm."""
+"""Assumed width and height of a cell in pixels, until the terminal reports them; values that are
+too small do no harm."""
 _SHARED = ("tmux", "screen")
+"""Beginnings of TERM within multiplexers, which may be attached to another terminal later."""
 _PLAIN = ("linux", "ansi", "cons")
+"""Beginnings of TERM of consoles that would print a question as text."""
 
 
 def check_terminal() -> None:
-    """UserError where no dashboard can be shown: no terminal, a dumb one, or one too small."""
+    """UserError where there is no terminal, or it is too small or cannot show a dashboard."""
     for name, stream in (("stdin", sys.__stdin__), ("stderr", sys.__stderr__)):
         if stream is None or not stream.isatty():
             raise UserError(
@@ -36,7 +40,7 @@ def check_terminal() -> None:
         )
     columns, rows = os.get_terminal_size(sys.__stderr__.fileno())  # type: ignore[union-attr]
     least_columns, least_rows = LEAST_SIZE
-    # A zero says that the terminal does not know.
+    # Zero means that the terminal does not know its size.
     if 0 < columns < least_columns or 0 < rows < least_rows:
         raise UserError(
             f"the terminal is {columns}x{rows}; the dashboard needs at least "
@@ -45,9 +49,9 @@ def check_terminal() -> None:
 
 
 def choose_colors(choice: ColorChoice, environment: Mapping[str, str]) -> Colors:
-    """How many colours to use; ``auto`` looks at NO_COLOR, COLORTERM and TERM.
+    """The number of colours to use; ``auto`` depends on NO_COLOR, COLORTERM and TERM.
 
-    An empty NO_COLOR does not count (no-color.org). A TERM that says nothing has 16 colours.
+    An empty NO_COLOR does not count (no-color.org). An unknown TERM has 16 colours.
     """
     if choice != "auto":
         return choice
@@ -64,11 +68,11 @@ def choose_colors(choice: ColorChoice, environment: Mapping[str, str]) -> Colors
 def choose_glyphs(
     choice: GlyphChoice, colors: Colors, environment: Mapping[str, str] = os.environ
 ) -> Glyphs:
-    """The characters to draw with; ``auto`` looks at the locale and at the number of colours.
+    """The characters to draw with; ``auto`` depends on the encoding and the number of colours.
 
-    Sixteen colours have four greys, which no digit survives; letters of a ramp do. Whether the
-    terminal has pixels is asked later, where the question can do no harm: not within tmux or
-    screen, which the next terminal may be attached to, nor on a console that would print it.
+    Pictures are drawn in letters with 16 colours or fewer, whose four greys do not show a digit.
+    The terminal is asked later whether it can show pixels, but not within tmux or screen, which
+    may be attached to another terminal later, nor on a console that would print the question.
     """
     if choice == "ascii":
         return Glyphs(unicode=False, pictures="ascii")

@@ -1,4 +1,4 @@
-"""Textual's driver, made so that no terminal that stalls, hangs up or lies does harm."""
+"""Textual's driver, changed so that a terminal that stalls, hangs up or lies does no harm."""
 
 from __future__ import annotations
 
@@ -22,22 +22,26 @@ from ganterm.dashboard.terminal.graphics import Answers
 from ganterm.dashboard.terminal.line import Line, error_name
 from ganterm.dashboard.terminal.textual_internals import OpenLinuxDriver, XTermParser
 
-_UPDATED = b"\x1b[?2026l"
+_END_OF_UPDATE = b"\x1b[?2026l"
+"""The end of a synchronised update."""
 _OTHER_SCREEN = b"\x1b[?1049h\x1b[<u"
-_LOOK_SECONDS = 0.1
+"""Opens the alternate screen, and drops the keyboard mode that its stack may still hold."""
+_INPUT_SECONDS = 0.1
+"""Longest wait of the input thread, in seconds, before it looks again whether to end."""
 _FRONT_SECONDS = 0.2
-"""Seconds between two checks for the foreground: the shell sends no signal for it."""
+"""Seconds between two checks whether this process is in the foreground. The shell sends no signal
+when that changes."""
 _RESIZE_SECONDS = 0.1
 """Least seconds between two readings of the terminal's size, however often it changes."""
 
 
 class TerminalDriver(OpenLinuxDriver):
-    """Writes through a ``line``, reads to the end of the input and no further.
+    """Writes through a ``line``, and stops reading at the end of the input.
 
-    In the background of its shell it neither reads nor writes: it waits until it is in the
-    foreground. There it takes the terminal, and takes it again whenever it is continued or comes
-    back to the foreground, for the shell has had it meanwhile. SIGTSTP does what ctrl+z does, so
-    that the app can decide. ``line`` is set by ``driver_on``.
+    In the background of its shell it neither reads nor writes, but waits for the foreground. There
+    it takes the terminal over. It does so again whenever the process is continued or returns to
+    the foreground, because the shell has used the terminal meanwhile. SIGTSTP does what ctrl+z
+    does, so that the app can decide. ``driver_on`` sets ``line``.
     """
 
     line: ClassVar[Line]
@@ -47,16 +51,16 @@ class TerminalDriver(OpenLinuxDriver):
         ignored = signal.getsignal(signal.SIGTSTP) is signal.SIG_IGN
         super().__init__(app, size=size or self.line.size, **options)
         self._pieces: list[str] = []
-        self._wanted = False
-        self._taken = False
+        self._in_use = False
+        self._has_terminal = False
         self._setting_modes = False
         self._opening = b""
         self._modes: list[Any] = []
         self._was_in_front = False
-        self._looking: TimerHandle | None = None
+        self._front_timer: TimerHandle | None = None
         self._resizing = False
         self._answers = Answers()
-        self._told = self._answers.graphics
+        self._graphics = self._answers.graphics
         signal.signal(signal.SIGCONT, self._continue)
         signal.signal(signal.SIGTSTP, signal.SIG_IGN if ignored else self._suspend)
 
@@ -65,57 +69,55 @@ class TerminalDriver(OpenLinuxDriver):
         self._pieces.append(data)
 
     def flush(self) -> None:
-        """Send the frame, or drop it where the terminal does not read; modes are never dropped.
-
-        In the background all is dropped.
-        """
+        """Send the frame, or drop it where the terminal does not read or this process is in the
+        background. Sequences that set modes are never dropped."""
         frame = "".join(self._pieces).encode(errors="replace")
         self._pieces.clear()
         if self._setting_modes:
             self._opening += frame
             self.line.say(frame)
             return
-        if not (self._taken and self.line.in_front):
-            self._app.pictures.dropped()
+        if not (self._has_terminal and self.line.in_front):
+            self._app.pictures.frame_lost()
             return
-        # Within the same update, so that it is seen at once with the cells.
-        ended = _UPDATED if frame.endswith(_UPDATED) else b""
-        frame = frame.removesuffix(ended) + self._app.pictures.after_frame() + ended
+        # The pictures are part of the same update, so that they appear together with the cells.
+        end = _END_OF_UPDATE if frame.endswith(_END_OF_UPDATE) else b""
+        frame = frame.removesuffix(end) + self._app.pictures.after_frame() + end
         if not self.line.offer(frame):
-            self._app.pictures.dropped()
+            self._app.pictures.frame_lost()
 
     def start_application_mode(self) -> None:
-        """Take the terminal over, as soon as this process is in the foreground."""
+        """Take the terminal over as soon as this process is in the foreground."""
         self.line.start()
-        self._wanted = True
+        self._in_use = True
         self._was_in_front = self.line.in_front
         if self._was_in_front:
             self._take()
-        if self._looking is None:
-            self._look_for_front()
+        if self._front_timer is None:
+            self._check_front()
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back, where it was taken."""
-        self._wanted = False
-        if not self._taken:
+        """Give the terminal back, if this process has it."""
+        self._in_use = False
+        if not self._has_terminal:
             return
-        self._taken = False
+        self._has_terminal = False
         self._answers.await_them()
         if self.line.in_front:
             self.line.say(self._app.pictures.erase())
             self._setting_modes = True
             super().stop_application_mode()
             self._setting_modes = False
-            # Standard input may have been turned away from the terminal by now.
+            # Standard input may have been redirected from the terminal by now.
             self.line.restore_settings()
         else:
-            # The shell has set the device as it wants it, but its screen is as we left it.
+            # The shell has set the device as it needs it, but the screen is still ours.
             self.disable_input()
             self.line.say_restored()
 
     def disable_input(self) -> None:
-        """Read no more keys; those that wait are dropped where they were typed for us."""
-        if self.line.in_front and (self._taken or self._setting_modes):
+        """Stop reading keys; waiting keys are dropped if they were typed for this process."""
+        if self.line.in_front and (self._has_terminal or self._setting_modes):
             super().disable_input()
             return
         self.exit_event.set()
@@ -124,31 +126,31 @@ class TerminalDriver(OpenLinuxDriver):
         self.exit_event.clear()
 
     def close(self) -> None:
-        """Have the last of it written, and end the threads."""
+        """Write what is left, and end the threads."""
         self.flush()
         self.line.close()
         super().close()
 
     def run_input_thread(self) -> None:
-        """Read keys until told to end, or until there is nobody to press any."""
-        # Read in the background, the terminal is to answer with an error and not to stop us.
+        """Read keys until the driver ends the input, or until the terminal is gone."""
+        # With SIGTTIN blocked, a read in the background is an error and does not stop the process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN})
         parser = XTermParser(self.is_debug)
         decode = getincrementaldecoder("utf-8")(errors="replace").decode
         while not self.exit_event.is_set():
             if not self.line.in_front:
                 # The keys are not meant for this process.
-                self.exit_event.wait(_LOOK_SECONDS)
-            elif select.select([self.fileno], [], [], _LOOK_SECONDS)[0]:
+                self.exit_event.wait(_INPUT_SECONDS)
+            elif select.select([self.fileno], [], [], _INPUT_SECONDS)[0]:
                 try:
                     typed = os.read(self.fileno, 4096)
                 except OSError as error:
                     if not self.line.in_front:
                         continue
-                    self.line.lost(error_name(error))
+                    self.line.on_lost(error_name(error))
                     return
                 if not typed:
-                    self.line.lost("EOF")
+                    self.line.on_lost("EOF")
                     return
                 self._pass_on(parser, self._answers.feed(decode(typed)))
             else:
@@ -157,39 +159,39 @@ class TerminalDriver(OpenLinuxDriver):
                 self.process_message(message)
 
     def _pass_on(self, parser: XTermParser, typed: str) -> None:
-        # An empty text would end the parser.
+        # The parser takes an empty text for the end of the input.
         for message in parser.feed(typed) if typed else ():
             self.process_message(message)
-        if self._answers.graphics != self._told:
-            self._told = self._answers.graphics
-            self._app.call_soon(partial(self._app.answered, self._told))
+        if self._answers.graphics != self._graphics:
+            self._graphics = self._answers.graphics
+            self._app.call_soon(partial(self._app.use_graphics, self._graphics))
 
     def process_message(self, message: Message) -> None:
-        """Pass on what was typed; a size within the input was never asked for, so none is taken."""
+        """Pass a message on, except for a size in the input, for which nobody has asked."""
         if not isinstance(message, events.Resize | InBandWindowResize):
             Driver.process_message(self, message)
 
     def _get_terminal_size(self) -> tuple[int, int]:
         return self.line.size
 
-    def _look_for_front(self) -> None:
-        """Take the terminal where this process has come to the foreground; look again later."""
+    def _check_front(self) -> None:
+        """Take the terminal over if this process has come to the foreground; check again later."""
         before, self._was_in_front = self._was_in_front, self.line.in_front
-        if self._wanted and self._was_in_front and not (before and self._taken):
+        if self._in_use and self._was_in_front and not (before and self._has_terminal):
             self._take()
-        self._looking = self._loop.call_later(_FRONT_SECONDS, self._look_for_front)
+        self._front_timer = self._loop.call_later(_FRONT_SECONDS, self._check_front)
 
     def _take(self) -> None:
-        """Set the terminal's modes and have all drawn, whatever was done to it before."""
-        if self._taken:
+        """Set the terminal's modes and draw everything, whatever state the terminal is in."""
+        if self._has_terminal:
             self._take_again()
         elif self.line.remember_settings():
             self._take_first()
-        if not self._taken:
+        if not self._has_terminal:
             return
         signal.signal(signal.SIGWINCH, self._resized)
-        self._look_at_size()
-        self._app.pictures.dropped()
+        self._read_size()
+        self._app.pictures.frame_lost()
         self._app.call_later(self._app.repaint)
 
     def _take_first(self) -> None:
@@ -197,10 +199,10 @@ class TerminalDriver(OpenLinuxDriver):
         super().start_application_mode()
         self.flush()
         self._modes = self._settings_now()
-        # Textual leaves it where the shell was quicker and has the terminal again.
-        self._taken = self.key_thread is not None and self.key_thread.is_alive()
+        # Textual starts no thread if the shell has taken the terminal back in the meantime.
+        self._has_terminal = self.key_thread is not None and self.key_thread.is_alive()
         opening = self._opening
-        if self._taken and self._app.question:
+        if self._has_terminal and self._app.question:
             self._answers.expect()
             self.write(self._app.question)
             self.flush()
@@ -213,7 +215,6 @@ class TerminalDriver(OpenLinuxDriver):
             self.attrs_before = settings
             with suppress(termios.error):
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
-        # The keyboard's mode may still be on the stack of the screen that is taken.
         self.line.say(_OTHER_SCREEN + self._opening)
 
     def _settings_now(self) -> list[Any]:
@@ -225,11 +226,9 @@ class TerminalDriver(OpenLinuxDriver):
     def _resized(self, *_: object) -> None:
         if not self._resizing:
             self._resizing = True
-            self._loop.call_soon_threadsafe(
-                self._loop.call_later, _RESIZE_SECONDS, self._look_at_size
-            )
+            self._loop.call_soon_threadsafe(self._loop.call_later, _RESIZE_SECONDS, self._read_size)
 
-    def _look_at_size(self) -> None:
+    def _read_size(self) -> None:
         self._resizing = False
         size = Size(*self.line.size)
         self._app.post_message(events.Resize(size, size))
@@ -245,7 +244,7 @@ class TerminalDriver(OpenLinuxDriver):
         self._app.call_soon(self._continued)
 
     def _continued(self) -> None:
-        if not self._wanted:
+        if not self._in_use:
             if self.resumes_when_continued:
                 self.start_application_mode()
             return
@@ -255,5 +254,5 @@ class TerminalDriver(OpenLinuxDriver):
 
 
 def driver_on(line: Line) -> type[TerminalDriver]:
-    """The driver's class for an app that is shown through ``line``."""
+    """A driver class for an app on ``line``, because Textual makes the driver itself."""
     return type("DriverOnLine", (TerminalDriver,), {"line": line})

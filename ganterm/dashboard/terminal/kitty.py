@@ -10,34 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 4096
-"""Characters of data that one sequence may carry."""
+"""Most characters of data in one sequence, by the protocol."""
 _UP = 2
-"""PNG's filter of a row that is told as its difference from the row above."""
+"""PNG's filter for a row that is stored as its difference from the row above."""
 
 
 def encode(pixels: NDArray[np.uint8], scale: int, number: int) -> bytes:
     """The sequence that shows a picture (height, width, 1 or 3), enlarged, as image ``number``.
 
-    It takes the place of an image of that number; the terminal answers nothing, and the cursor
-    stays. After sw.kovidgoyal.net/kitty/graphics-protocol.
+    It replaces an earlier image of that number. The terminal sends no answer and leaves the cursor
+    where it is. After sw.kovidgoyal.net/kitty/graphics-protocol.
     """
     data = standard_b64encode(_png(pixels, scale))
     control = b"a=T,f=100,i=%d,p=1,q=2,C=1," % number
-    made = []
+    parts = []
     for start in range(0, len(data), _CHUNK):
         more = start + _CHUNK < len(data)
-        made.append(b"\x1b_G%sm=%d;%s\x1b\\" % (control, more, data[start : start + _CHUNK]))
+        parts.append(b"\x1b_G%sm=%d;%s\x1b\\" % (control, more, data[start : start + _CHUNK]))
         control = b"q=2,"
-    return b"".join(made)
+    return b"".join(parts)
 
 
 def erase(number: int) -> bytes:
-    """The sequence that removes an image and lets the terminal forget its data."""
+    """The sequence that removes an image, and its data from the terminal's memory."""
     return b"\x1b_Ga=d,d=I,i=%d,q=2\x1b\\" % number
 
 
 def _png(pixels: NDArray[np.uint8], scale: int) -> bytes:
-    """The picture enlarged, as PNG: a row like the one above it costs next to nothing."""
+    """The enlarged picture as PNG; repeated rows differ by zeros, which take almost no space."""
     wide = np.repeat(pixels, scale, axis=1)
     height, width, channels = wide.shape
     rows = wide.reshape(height, width * channels)

@@ -1,4 +1,4 @@
-"""The line to the terminal: it never blocks, drops frames that nobody reads, and puts it back."""
+"""The line to the terminal: it never blocks, drops frames that nobody reads, and restores modes."""
 
 from __future__ import annotations
 
@@ -16,46 +16,50 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ganterm.dashboard.terminal.graphics import believed
+from ganterm.dashboard.terminal.graphics import plausible_cell
 
 MOST_WAITING = 256 * 1024
-"""Bytes that may wait for the terminal; a single frame may be larger."""
+"""Most bytes that wait for the terminal, unless a single frame is larger; further frames are
+dropped."""
 BEHIND = 0.2
-"""Seconds after which what still waits is a sign of a slow terminal."""
+"""Seconds after which waiting bytes mean that the terminal is slow."""
 STALLED = 1.0
-"""Seconds without a byte taken after which the terminal reads no more."""
+"""Seconds without a byte read after which the terminal counts as stalled."""
 MOST_SIZE = (1000, 500)
-"""Columns and rows that are believed at most."""
+"""Largest columns and rows that a terminal's report is trusted for; larger ones are clipped."""
 USUAL_SIZE = (80, 24)
+"""Columns and rows of a terminal that does not know its size."""
 _CHUNK = 65_536
+"""Most bytes in one write."""
 _POLL_SECONDS = 0.1
+"""Longest wait for a terminal that does not read, in seconds, before the state is checked again."""
 
-# CAN ends a sequence that was cut off in the middle, ST a string.
 _CANCEL = b"\x18\x1b\\"
-# Modes of every kind that Textual sets.
+"""CAN ends a sequence that was cut off in the middle; ST ends a string."""
 _RESTORE = (
     b"\x1b[0m\x1b[?2026l\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l"
     b"\x1b[?1006l\x1b[?1016l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l"
 )
+"""Resets every mode that Textual sets."""
 
 
 class Line:
-    """Writes to the terminal on ``descriptor`` from a thread of its own, whole frames only.
+    """Writes whole frames to the terminal on ``descriptor``, from a thread of its own.
 
-    Its own open description of the terminal is the only one that does not block: the shell and
-    other programs share those of descriptors 0 to 2. ``lost`` is called, in that thread, with the
-    name of the error once the terminal is gone; ``caught_up`` when it has read all there was
-    after frames had been dropped. ``undo`` is written before all else where the terminal is put
-    back by force. The settings of the terminal are remembered as they are now.
+    Only its own open description of the terminal is set not to block, because the shell and other
+    programs share those of descriptors 0 to 2. That thread calls ``on_lost`` with the name of the
+    error once the terminal is gone, and ``on_caught_up`` once the terminal has read everything
+    after frames were dropped. ``undo`` is written first where the terminal is restored by force.
+    The terminal's present settings are remembered.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
         shared = sys.__stderr__.fileno() if descriptor is None else descriptor  # type: ignore[union-attr]
-        self.lost: Callable[[str], None] = lambda cause: None
-        self.caught_up: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[str], None] = lambda cause: None
+        self.on_caught_up: Callable[[], None] = lambda: None
         self.sent = 0
         self.undo = b""
-        self._descriptor, self._restores_blocking = _opened(shared)
+        self._descriptor, self._restores_blocking = _open_unblocked(shared)
         self._settings = termios.tcgetattr(self._descriptor)
         self._waiting: deque[memoryview] = deque()
         self._turn = threading.Condition()
@@ -64,31 +68,31 @@ class Line:
         self._dropped = False
         self._gone = False
         self._released = False
-        self._empty_at = self._taken_at = time.monotonic()
+        self._empty_at = self._read_at = time.monotonic()
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows, the usual ones where the terminal does not know, never too many."""
+        """Columns and rows: at most ``MOST_SIZE``, and ``USUAL_SIZE`` where they are unknown."""
         try:
-            found = os.get_terminal_size(self._descriptor)
+            size = os.get_terminal_size(self._descriptor)
         except OSError:
             return USUAL_SIZE
-        columns, rows = (n or usual for n, usual in zip(found, USUAL_SIZE, strict=True))
+        columns, rows = (n or usual for n, usual in zip(size, USUAL_SIZE, strict=True))
         return min(columns, MOST_SIZE[0]), min(rows, MOST_SIZE[1])
 
     @property
     def cell(self) -> tuple[int, int] | None:
-        """A cell's (width, height) in pixels, where the system knows it."""
+        """A cell's (width, height) in pixels, or None where the system does not know it."""
         try:
-            told = fcntl.ioctl(self._descriptor, termios.TIOCGWINSZ, bytes(8))
+            size = fcntl.ioctl(self._descriptor, termios.TIOCGWINSZ, bytes(8))
         except OSError:
             return None
-        rows, columns, width, height = struct.unpack("HHHH", told)
-        return believed(width / columns, height / rows) if rows and columns else None
+        rows, columns, width, height = struct.unpack("HHHH", size)
+        return plausible_cell(width / columns, height / rows) if rows and columns else None
 
     @property
     def in_front(self) -> bool:
-        """Whether this process may use the terminal, as it may where there is no job control."""
+        """Whether this process is in the foreground, or there is no job control."""
         if self._gone:
             return True
         try:
@@ -98,22 +102,22 @@ class Line:
 
     @property
     def behind(self) -> bool:
-        """Whether the terminal has not read yet what it was sent some time ago."""
+        """Whether bytes have waited for the terminal for more than ``BEHIND`` seconds."""
         return bool(self._waiting) and time.monotonic() - self._empty_at > BEHIND
 
     @property
     def stalled(self) -> bool:
-        """Whether the terminal has stopped reading."""
-        return bool(self._waiting) and time.monotonic() - self._taken_at > STALLED
+        """Whether bytes wait and the terminal has read none for ``STALLED`` seconds."""
+        return bool(self._waiting) and time.monotonic() - self._read_at > STALLED
 
     def start(self) -> None:
-        """Begin to write; again after ``close``."""
+        """Start the thread that writes; it may be started again after ``close``."""
         self._closing_at = None
         self._thread = threading.Thread(target=self._work, name="ganterm-line", daemon=True)
         self._thread.start()
 
     def offer(self, frame: bytes) -> bool:
-        """Send a frame, or drop it where too much is waiting already; whether it is sent."""
+        """Send a frame; returns False where it is dropped because too much is waiting."""
         with self._turn:
             waiting = sum(map(len, self._waiting))
             if waiting and waiting + len(frame) > MOST_WAITING:
@@ -123,14 +127,14 @@ class Line:
             return True
 
     def say(self, sequence: bytes) -> None:
-        """Send what must not be dropped."""
+        """Send a sequence that must not be dropped."""
         with self._turn:
             self._put(sequence)
 
     def close(self, patience: float = 1.0) -> None:
-        """Write what waits, for ``patience`` seconds at most, and end the thread.
+        """Write what waits, for at most ``patience`` seconds, and end the thread.
 
-        Where the terminal did not take all of it, it is put back by force.
+        If the terminal did not read all of it, its modes are restored by force.
         """
         thread = self._thread
         if thread is None:
@@ -148,49 +152,50 @@ class Line:
             os.set_blocking(self._descriptor, True)
 
     def restore(self) -> None:
-        """Put the terminal back without waiting for it, in whatever state all else is."""
+        """Restore the terminal at once, without waiting for it or for the thread."""
         if self._gone:
             return
-        # A process in the background would be stopped for it.
+        # SIGTTOU would stop a process in the background for this.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
             os.write(self._descriptor, _CANCEL + self.undo + _RESTORE)
             self.restore_settings()
         except (OSError, termios.error):
-            pass  # The terminal is gone: nothing is left to be restored.
+            pass  # The terminal is gone, so there is nothing to restore.
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def say_restored(self) -> None:
-        """Put the screen and its modes back once all before is written; not the settings."""
+        """Restore the screen and its modes after all that waits, but not the device's settings."""
         self.say(self.undo + _RESTORE)
 
     def remember_settings(self) -> bool:
-        """Put back, later, the settings that the device has now; False where it is gone."""
+        """Remember the device's settings for ``restore_settings``; False where it is gone."""
         try:
             self._settings = termios.tcgetattr(self._descriptor)
         except termios.error as error:
             self._gone = True
-            self.lost(error_name(OSError(*error.args)))
+            self.on_lost(error_name(OSError(*error.args)))
             return False
         return True
 
     def restore_settings(self) -> None:
-        """Put back the settings that the device had; in the background it is not ours."""
-        # It is no error where the terminal is gone.
+        """Restore the remembered settings of the device, unless this is in the background."""
+        # A terminal that is gone needs no settings.
         with contextlib.suppress(termios.error):
             if self.in_front:
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, self._settings)
 
     def release(self) -> None:
-        """Let go of the terminal, which is not ours any more; once is enough."""
+        """Close the terminal, and write no more to it. Further calls do nothing."""
         if self._released:
             return
         with self._turn:
             self._gone = self._released = True
             self._turn.notify()
-        # A thread that still writes would write into whatever gets the number next.
+        # While the thread still writes, the descriptor stays open: another file could get its
+        # number.
         if self._thread is None or not self._thread.is_alive():
             os.close(self._descriptor)
 
@@ -198,12 +203,13 @@ class Line:
         if self._gone or not data:
             return
         if not self._waiting:
-            self._empty_at = self._taken_at = time.monotonic()
+            self._empty_at = self._read_at = time.monotonic()
         self._waiting.append(memoryview(data))
         self._turn.notify()
 
     def _work(self) -> None:
-        # What must not be dropped is written in the background too, and may not stop this process.
+        # Sequences that are never dropped are also written in the background; SIGTTOU would stop
+        # this process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         while True:
             with self._turn:
@@ -220,15 +226,15 @@ class Line:
                 caught_up = not self._waiting and self._dropped and self._closing_at is None
                 self._dropped &= not caught_up
             if caught_up:
-                self.caught_up()
+                self.on_caught_up()
 
     def _push(self, data: memoryview) -> bool:
-        """Write all of it; False where that cannot be any more."""
+        """Write all of ``data``; False where the terminal is gone or the line is closing."""
         while data:
             if self._gone or (self._closing_at is not None and time.monotonic() > self._closing_at):
                 return False
             try:
-                taken = os.write(self._descriptor, data[:_CHUNK])
+                count = os.write(self._descriptor, data[:_CHUNK])
             except BlockingIOError:
                 select.select([], [self._descriptor], [], _POLL_SECONDS)
                 continue
@@ -238,21 +244,22 @@ class Line:
                 with self._turn:
                     self._gone = True
                     self._waiting.clear()
-                self.lost(error_name(error))
+                self.on_lost(error_name(error))
                 return False
-            data = data[taken:]
-            self.sent += taken
-            self._taken_at = time.monotonic()
+            data = data[count:]
+            self.sent += count
+            self._read_at = time.monotonic()
         return True
 
 
 def error_name(error: OSError) -> str:
-    """EIO and its like, by name."""
+    """The name of an error number, such as EIO."""
     return errno.errorcode.get(error.errno or 0, "error")
 
 
-def _opened(shared: int) -> tuple[int, bool]:
-    """A description of the terminal of our own, not blocking; or else the shared one, and True."""
+def _open_unblocked(shared: int) -> tuple[int, bool]:
+    """A descriptor of the terminal that does not block, and whether it shares the description of
+    ``shared``, which must then be set to block again."""
     for name in (lambda: os.ttyname(shared), lambda: f"/proc/self/fd/{shared}"):
         try:
             handle = os.open(name(), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)

@@ -1,7 +1,7 @@
-"""What changed of grids of cells, as the sequence that brings a terminal up to date.
+"""The changes of grids of cells, as the sequence that brings a terminal up to date.
 
-Textual composes a screen from Strips, which costs as much as all our drawing: for each row it
-cuts, joins and styles anew. A panel that nothing covers needs none of it.
+Textual composes a screen from Strips, which takes as long as all our drawing, because it cuts,
+joins and styles each row again. A panel that nothing covers needs none of that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.looks import LOOKS
 
 BRIDGED = 6
-"""Unchanged cells in a row that are sent again: to go past them costs as many bytes."""
+"""Most unchanged cells in a row that are sent again; moving the cursor past them costs as many
+bytes."""
 
 MOST_CELLS = 1 << 14
-"""Cells that are compared at once, but for a larger grid: a whole screen of 200 x 60."""
+"""Most cells that are compared at once, enough for a screen of 200 x 60. A larger grid is compared
+alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Two grids of one size, and where on the terminal both begin, from 0."""
+    """Two grids of one size, and the terminal's row and column where both begin, from 0."""
 
     before: Cells
     after: Cells
@@ -36,9 +38,9 @@ class Change:
 
 
 class Painter:
-    """Makes the sequences, for terminals with one system of colours.
+    """Makes the sequences for a terminal with the colours of ``system``.
 
-    ``shown``: the style that stands for one of ours, as where there are no colours at all.
+    ``shown`` replaces each style before it is drawn, for example by one without colours.
     """
 
     def __init__(
@@ -46,20 +48,20 @@ class Painter:
     ) -> None:
         self._system = system
         self._shown = shown
-        # Place 0 is what a reset leaves: no codes at all. The styles follow in their order.
+        # Place 0 stands for the state after a reset, without codes. The styles follow in order.
         self._code_numbers = {"": 0}
         self._parts = np.zeros((1, 3), np.int32)
-        self._said: list[tuple[str, ...]] = [("",) * 5]
+        self._sequences: list[tuple[str, ...]] = [("",) * 5]
 
     def sequence(self, changes: Sequence[Change]) -> str:
-        """What turns each ``before`` into its ``after``, "" where nothing looks different.
+        """The sequence that turns each ``before`` into its ``after``; "" where all look equal.
 
-        Attributes are left as by a reset.
+        It ends with a reset of all attributes.
         """
-        return "".join(map(self._together, _portions(changes)))
+        return "".join(map(self._sequence, _portions(changes)))
 
-    def _together(self, changes: Sequence[Change]) -> str:
-        """The same for grids that go through NumPy together: calls are the cost."""
+    def _sequence(self, changes: Sequence[Change]) -> str:
+        """The sequence for grids that go through NumPy together, to save calls."""
         chars, styles = _joined([change.after for change in changes])
         old_chars, old_styles = _joined([change.before for change in changes])
         differs = (chars != old_chars) | (styles != old_styles)
@@ -78,38 +80,39 @@ class Painter:
         turns = self._turns(styles[begins])
         return "".join(chain.from_iterable(zip(moves, turns, texts, strict=True))) + "\x1b[0m"
 
-    def _turns(self, wanted: NDArray[np.int32]) -> list[str]:
-        """What goes from style to style, from a reset on; only what differs is said."""
-        self._learn()
-        new = wanted + 1
+    def _turns(self, styles: NDArray[np.int32]) -> list[str]:
+        """The sequences from each style to the next, after a reset, with only what differs."""
+        self._add_styles()
+        new = styles + 1
         old = np.concatenate([[0], new[:-1]])
         parts, before = self._parts[new], self._parts[old]
         differs = parts != before
-        # Bits: foreground, background; where an attribute or a colour must go, everything is said.
+        # Bits: 1 sets the foreground, 2 the background. Where an attribute or a colour ends, 4
+        # resets and sets everything.
         ways = differs[:, 1] + 2 * differs[:, 2]
         gone = (differs & (parts == 0)).any(axis=1)
         ways[differs[:, 0] | gone] = 4
-        said = self._said
-        return [said[look][way] for look, way in zip(new.tolist(), ways.tolist(), strict=True)]
+        sequences = self._sequences
+        return [sequences[look][way] for look, way in zip(new.tolist(), ways.tolist(), strict=True)]
 
-    def _learn(self) -> None:
-        """Make the sequences of the styles that are new since the last time."""
-        learned = []
-        for look in LOOKS[len(self._said) - 1 :]:
-            seen = self._shown(look)
-            split = seen.without_color, Style(color=seen.color), Style(bgcolor=seen.bgcolor)
+    def _add_styles(self) -> None:
+        """Make the sequences of the styles that are new since the last call."""
+        new_parts = []
+        for look in LOOKS[len(self._sequences) - 1 :]:
+            shown = self._shown(look)
+            split = shown.without_color, Style(color=shown.color), Style(bgcolor=shown.bgcolor)
             codes = [_codes(part, self._system) for part in split]
             numbers = self._code_numbers
-            learned.append([numbers.setdefault(code, len(numbers)) for code in codes])
+            new_parts.append([numbers.setdefault(code, len(numbers)) for code in codes])
             _, front, ground = codes
             everything = _sgr("0", *filter(None, codes))
-            self._said.append(("", _sgr(front), _sgr(ground), _sgr(front, ground), everything))
-        if learned:
-            self._parts = np.concatenate([self._parts, np.array(learned, np.int32)])
+            self._sequences.append(("", _sgr(front), _sgr(ground), _sgr(front, ground), everything))
+        if new_parts:
+            self._parts = np.concatenate([self._parts, np.array(new_parts, np.int32)])
 
 
 def _portions(changes: Sequence[Change]) -> Iterator[list[Change]]:
-    """Changes as many at a time as do not take much memory together."""
+    """The changes in portions of at most ``MOST_CELLS`` cells."""
     portion: list[Change] = []
     cells = 0
     for change in changes:
@@ -131,22 +134,22 @@ def _joined(grids: Sequence[Cells]) -> tuple[NDArray[np.uint32], NDArray[np.int3
 def _places(
     changes: Sequence[Change], cells: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The terminal's row and column, from 0, of places in the joined grids."""
+    """The terminal's rows and columns, from 0, of places in the joined grids."""
     sizes = [change.after.size for change in changes]
     starts = np.cumsum([0, *(rows * columns for rows, columns in sizes)])[:-1]
-    of = np.searchsorted(starts, cells, side="right") - 1
+    grid = np.searchsorted(starts, cells, side="right") - 1
     columns = np.array([columns for _, columns in sizes])
-    down, right = np.divmod(cells - starts[of], columns[of])
+    down, right = np.divmod(cells - starts[grid], columns[grid])
     corners = np.array([(change.row, change.column) for change in changes])
-    return down + corners[of, 0], right + corners[of, 1]
+    return down + corners[grid, 0], right + corners[grid, 1]
 
 
 def _stretches(
     changed: NDArray[np.intp], down: NDArray[np.intp], right: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The first and the last, among the changed cells, of each stretch with short gaps only.
+    """The first and the last place, among the changed cells, of each stretch with short gaps only.
 
-    A stretch lies within a row of a grid: elsewhere the columns do not go on as the places do.
+    A stretch lies within one row of a grid, because only there do columns increase as places do.
     """
     gap = np.diff(changed)
     apart = (gap > BRIDGED + 1) | (down[1:] != down[:-1]) | (np.diff(right) != gap)
@@ -157,9 +160,9 @@ def _stretches(
 def _runs(
     firsts: NDArray[np.intp], lasts: NDArray[np.intp], styles: NDArray[np.int32]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """The stretches cut into runs of one style: where each begins and ends.
+    """The stretches cut into runs of one style: the beginnings and the ends of the runs.
 
-    And which of them are a stretch's first, to which the cursor must jump.
+    The third array holds the runs that begin a stretch, to which the cursor must jump.
     """
     turns = np.flatnonzero(styles[1:] != styles[:-1]) + 1
     stretch = np.searchsorted(lasts, turns)
@@ -171,7 +174,7 @@ def _runs(
 
 
 def _codes(look: Style, system: ColorSystem) -> str:
-    """The numbers of the SGR sequence that Rich makes of a style."""
+    """The numbers in the SGR sequence that Rich renders for a style."""
     before, _, _ = look.render("x", color_system=system).partition("x")
     return before.removeprefix("\x1b[").removesuffix("m")
 

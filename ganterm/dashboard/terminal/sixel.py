@@ -1,4 +1,4 @@
-"""Pictures by DEC's Sixel protocol: six rows of pixels a character, one colour at a time."""
+"""Pictures by DEC's Sixel protocol: six rows of pixels per character, one colour at a time."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 GREYS = 16
+"""Grey levels of a picture without colour."""
 LEVELS = 6
-"""Levels of each channel of a picture in colour: the cube that terminals with 256 colours have."""
+"""Levels of each channel of a picture in colour, as in the 256-colour cube."""
 _LONGEST = 255
-"""Largest count of one Sixel repetition; older terminals take no more."""
+"""Largest count of one repetition; older terminals accept no more."""
 _SHORT = 3
-"""Repetitions up to this are as short when spelt out."""
+"""Largest count that is written as repeated characters, which takes no more bytes."""
 
 
 def encode(pixels: NDArray[np.uint8], scale: int = 1) -> bytes:
     """The sequence for a picture (height, width, 1 or 3), each pixel ``scale`` x ``scale`` large.
 
-    Grey ones in GREYS greys, others in LEVELS levels a channel. Each band of six rows is filled
-    with its commonest colour, and the others are set over it. After VT330/VT340 Programmer
-    Reference Manual, volume 2, chapter 14.
+    Grey pictures have ``GREYS`` greys, others ``LEVELS`` levels per channel. Each band of six rows
+    is filled with its most frequent colour, and the others are drawn over it. After VT330/VT340
+    Programmer Reference Manual, volume 2, chapter 14.
     """
     codes, palette = _reduced(pixels)
     tall, width = len(codes) * scale, codes.shape[1]
@@ -35,21 +36,21 @@ def encode(pixels: NDArray[np.uint8], scale: int = 1) -> bytes:
 
 
 def _reduced(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """A register (height, width) for each pixel, and the registers' colours (n, 3) in per cent."""
+    """The colour register of each pixel (height, width), and the registers' colours (n, 3) in %."""
     levels = GREYS if pixels.shape[2] == 1 else LEVELS
     steps = (pixels.astype(np.uint16) * (levels - 1) + 127) // 255
     codes = steps[:, :, 0]
     for channel in range(1, pixels.shape[2]):
         codes = codes * levels + steps[:, :, channel]
-    known, registers = np.unique(codes, return_inverse=True)
-    channels = [known // levels**place % levels for place in range(pixels.shape[2])][::-1]
+    distinct, registers = np.unique(codes, return_inverse=True)
+    channels = [distinct // levels**place % levels for place in range(pixels.shape[2])][::-1]
     colors = np.stack(channels * (3 // len(channels)), axis=1).astype(np.intp)
     percent = (colors * 100 + (levels - 1) // 2) // (levels - 1)
     return registers.reshape(codes.shape), percent
 
 
 def _bands(codes: NDArray[np.intp], colors: int, scale: int) -> list[bytes]:
-    """The text of each six rows of registers (height, width), the width still to be enlarged."""
+    """The text of each band of six rows of registers (height, width), ``scale`` times as wide."""
     height, width = codes.shape
     band = (np.arange(height) // 6)[:, None]
     kinds = band * colors + codes
@@ -68,15 +69,15 @@ def _bands(codes: NDArray[np.intp], colors: int, scale: int) -> list[bytes]:
     bits = np.broadcast_to((1 << np.arange(height) % 6)[:, None], codes.shape)[over]
     masks = np.bincount(at, bits, len(which) * width).astype(np.uint8).reshape(-1, width)
 
-    made = []
+    bands = []
     for number, code in enumerate(filled.tolist()):
         lit = (1 << min(6, height - 6 * number)) - 1
-        made.append([b"#%d%s" % (code, _run(63 + lit, width * scale))])
+        bands.append([b"#%d%s" % (code, _run(63 + lit, width * scale))])
     for number, code, text in zip(
         which.tolist(), register.tolist(), _runs(masks, scale), strict=True
     ):
-        made[number].append(b"#%d%s" % (code, text))
-    return [b"$".join(parts) for parts in made]
+        bands[number].append(b"#%d%s" % (code, text))
+    return [b"$".join(parts) for parts in bands]
 
 
 def _run(sixel: int, count: int) -> bytes:
@@ -85,9 +86,9 @@ def _run(sixel: int, count: int) -> bytes:
 
 
 def _runs(masks: NDArray[np.uint8], scale: int) -> list[bytes]:
-    """Each row (n, width) of sixels as text, each repeated ``scale`` times, the empty end left out.
+    """Each row (n, width) of sixels as text, repeated ``scale`` times, without its empty end.
 
-    All rows at once: where a run begins, how many characters it takes, and which ones.
+    All rows are encoded at once, run by run.
     """
     rows, width = masks.shape
     if not rows:
@@ -101,7 +102,7 @@ def _runs(masks: NDArray[np.uint8], scale: int) -> list[bytes]:
     last = np.append(row[1:] != row[:-1], True)
     kept = ~(last & (values == 0))
     lengths, values, row = lengths[kept], values[kept], row[kept]
-    # No run is longer than may be said at once.
+    # Runs longer than _LONGEST are split.
     pieces = -(-lengths // _LONGEST)
     values, row = np.repeat(values, pieces), np.repeat(row, pieces)
     ends = np.zeros(len(values), bool)

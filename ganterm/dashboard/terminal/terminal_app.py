@@ -1,4 +1,4 @@
-"""What every app of ours has in common: the line to the terminal, and its colours."""
+"""The base of all our apps: the line to the terminal, and the terminal's colours."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 _SYSTEMS = {
     "truecolor": ColorSystem.TRUECOLOR,
     "256": ColorSystem.EIGHT_BIT,
-    # Without colours there are attributes still, which Rich sends with any system.
+    # Rich needs a system even without colours, because it must send attributes such as bold.
     "16": ColorSystem.STANDARD,
     "none": ColorSystem.STANDARD,
 }
@@ -51,14 +51,14 @@ _TERMINAL_SIGNALS = (
     signal.SIGTTIN,
     signal.SIGTTOU,
 )
-_TOAST_SECONDS = 0.5
-"""Seconds that a toast may stay beyond its time."""
+_NOTICE_SECONDS = 0.5
+"""Longest time in seconds that a notice stays on the screen beyond its timeout."""
 _DARK, _BRIGHT = 0.35, 0.5
-"""Brightness (0..1) below which text is dim, and above which a ground is shown reversed."""
+"""Brightness (0..1) below which text becomes dim, and above which a background becomes reverse."""
 
 
 class Plain(LineFilter):
-    """No colour at all: what is dark becomes dim, what lies on a bright ground is reversed."""
+    """Removes all colours; dark text becomes dim, and text on a bright background reversed."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The segments, with attributes in place of colours."""
@@ -82,10 +82,10 @@ def _without_color(style: Style) -> Style:
 
 
 class TerminalApp(App[Result]):
-    """An app of ours on ``line``, in ``colors``; without a line, Textual's way of finding one.
+    """An app on ``line`` in ``colors``; without a line, Textual finds the terminal itself.
 
-    ``question`` is put to the terminal once its screen is ours; ``answered`` is told what it said.
-    ``pictures`` are what lies over the cells.
+    ``question`` is sent to the terminal once the screen is ours, and ``use_graphics`` is called
+    with its answer. ``pictures`` lie over the cells.
     """
 
     def __init__(self, line: Line | None = None, colors: Colors = "truecolor") -> None:
@@ -94,12 +94,12 @@ class TerminalApp(App[Result]):
         self.question = ""
         self.pictures: OverCells = OverCells()
         self._event_loop: asyncio.AbstractEventLoop | None = None
-        self._asked_to_leave: Callable[[], None] = lambda: None
+        self._exit_from_outside: Callable[[], None] = lambda: None
         self._painter = Painter(
             _SYSTEMS[colors], _without_color if colors == "none" else lambda look: look
         )
         self._changes: list[Change] = []
-        self._toasted_until = 0.0
+        self._notice_until = 0.0
         self.no_color = colors == "none"
         self._plain = [Plain()] if self.no_color else []
         self.console = Console(
@@ -113,35 +113,35 @@ class TerminalApp(App[Result]):
             emoji=False,
             safe_box=False,
         )
-        # Each frame of an animation is bytes on the link, and time taken from training.
+        # Each frame of an animation costs bytes on the link and time that training loses.
         self.animation_level = "none"
 
     def run(self, **options: Any) -> Result | None:
-        """Show the app until it is left, and put back what it did to this process's signals."""
+        """Show the app until it ends, and restore this process's signal handlers."""
         with handlers_kept(_TERMINAL_SIGNALS):
             return super().run(**options)
 
     def repaint(self) -> None:
-        """Draw all anew: the terminal has not seen all that was drawn, or has lost it."""
+        """Draw everything again, because the terminal has missed or lost part of it."""
         self.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, but NO_COLOR is our own matter."""
+        """Textual's filters, with our own in place of its filter for NO_COLOR."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome)]
         return [*filters, *self._plain]
 
-    def answered(self, graphics: Graphics) -> None:
-        """The terminal has said what it can show."""
+    def use_graphics(self, graphics: Graphics) -> None:
+        """Called with the terminal's answer to ``question``; does nothing here."""
 
     def paint(self, before: Cells, after: Cells, at: Offset) -> bool:
-        """Have what changed of a grid at ``at`` sent by the next ``send``; False where it may not.
+        """Have the next ``send`` write the changes of a grid at ``at``.
 
-        So it is where something lies, or may lie, over the grid: then it is Textual's to compose.
+        Returns False where something covers the grid, or may: then Textual must compose it.
         """
         covered = (
             len(self.screen_stack) > 1
             or self.screen.maximized is not None
-            or time.monotonic() < self._toasted_until
+            or time.monotonic() < self._notice_until
         )
         if covered or self.is_headless:
             return False
@@ -149,7 +149,7 @@ class TerminalApp(App[Result]):
         return True
 
     def send(self) -> None:
-        """Send what was painted, as one frame, and new pictures with it."""
+        """Send the painted changes as one frame, and new pictures with it."""
         changes, self._changes = self._changes, []
         if self._driver is None:
             return
@@ -161,28 +161,28 @@ class TerminalApp(App[Result]):
         self._driver.flush()
 
     def notify(self, message: str, *, timeout: float | None = None, **options: Any) -> None:
-        """Tell something in a corner; no word of it is markup.
+        """Show a notice in a corner; its text is not markup.
 
-        How long it lies over the panels is remembered, for they are not ours to paint meanwhile.
+        Panels are not painted directly until the notice has gone, because it may cover them.
         """
         seconds = self.NOTIFICATION_TIMEOUT if timeout is None else timeout
-        until = time.monotonic() + seconds + _TOAST_SECONDS
-        self._toasted_until = max(self._toasted_until, until)
+        until = time.monotonic() + seconds + _NOTICE_SECONDS
+        self._notice_until = max(self._notice_until, until)
         super().notify(clean_lines(message), timeout=timeout, **{**options, "markup": False})
 
     def call_from_outside(self, result: Result | None) -> None:
-        """Leave with this result; may be called from any thread, any time, and does not wait."""
-        self._asked_to_leave = partial(self.exit, result)
-        self.call_soon(self._asked_to_leave)
+        """Exit with ``result``; any thread may call this at any time, and it does not wait."""
+        self._exit_from_outside = partial(self.exit, result)
+        self.call_soon(self._exit_from_outside)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        """Have the app's own thread call something, if the app runs; any thread may ask."""
+        """Call ``callback`` in the app's own thread, if the app runs; any thread may call this."""
         if self._event_loop is not None and not self._event_loop.is_closed():
             self._event_loop.call_soon_threadsafe(callback)
 
     def on_load(self) -> None:
-        """Look like ganterm; leave at once where that was asked for before the app ran."""
+        """Set the theme; exit at once if ``call_from_outside`` was called before the app ran."""
         self._event_loop = asyncio.get_running_loop()
-        self._asked_to_leave()
+        self._exit_from_outside()
         self.register_theme(palette.THEME)
         self.theme = "ganterm"

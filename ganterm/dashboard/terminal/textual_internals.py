@@ -1,6 +1,6 @@
 """Every private name of Textual that the program uses, each with the reason.
 
-When a new version of Textual breaks something, it is here.
+A new version of Textual can break only this file.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
 __all__ = ["OpenLinuxDriver", "XTermParser", "begin_update", "end_update"]
-# XTermParser turns bytes into key events. Textual offers it within its own input thread only, which
-# reads on in the background and takes the end of the input for no keys.
+# XTermParser turns text into key events. Textual offers it only within its own input thread, which
+# also reads in the background and treats the end of the input as no input.
 
 
 def begin_update(app: App[Any]) -> None:
-    """Open a synchronised update: what we paint ourselves must not tear, as Textual's does not."""
+    """Begin a synchronised update, so that a frame of ours does not tear, as Textual's do not."""
     app._begin_update()
 
 
 def end_update(app: App[Any]) -> None:
-    """Close the synchronised update."""
+    """End the synchronised update."""
     app._end_update()
 
 
 class OpenLinuxDriver(LinuxDriver):
-    """Textual's driver for Linux, its private parts under public names."""
+    """Textual's driver for Linux, with public names for its private parts."""
 
     @property
     def key_thread(self) -> Thread | None:
-        """The thread that reads keys: only while it lives is the terminal ours."""
+        """The thread that reads keys. The terminal is ours only while it is alive."""
         return self._key_thread
 
     @property
     def is_debug(self) -> bool:
-        """What Textual's own input thread hands to the parser."""
+        """The flag that Textual's own input thread gives to the parser."""
         return self._debug
 
     @property
     def resumes_when_continued(self) -> bool:
-        """Whether Textual's suspension is to be undone once the process is continued."""
+        """Whether Textual must undo its suspension when the process is continued."""
         return self._must_signal_resume
 
     def suspend_application(self) -> None:
-        """Suspend as Textual does for SIGTSTP, whose handler we replace to ask the app first."""
+        """Suspend as Textual does on SIGTSTP; our handler of SIGTSTP asks the app first."""
         self._sigtstp_application()
 
     def _query_in_band_window_resize(self) -> None:
-        """Ask for no sizes within the input: SIGWINCH says when, and the size then is clamped."""
+        """Do not request sizes in the input: SIGWINCH announces them, and ``Line`` clips them."""
