@@ -82,7 +82,7 @@ colors = click.option(
     "--color",
     type=click.Choice(["auto", "truecolor", "256", "16", "none"]),
     default="auto",
-    help="How many colours; auto looks at NO_COLOR, COLORTERM and TERM.",
+    help="Number of colours; auto depends on NO_COLOR, COLORTERM and TERM.",
 )
 glyphs = click.option(
     "--glyphs",
@@ -92,7 +92,7 @@ glyphs = click.option(
     "by Kitty's protocol or Sixel; auto asks the terminal.",
 )
 runs_dir = click.option(
-    "--runs-dir", type=PATH, default=Path("runs"), help="Where runs lie; default: ./runs"
+    "--runs-dir", type=PATH, default=Path("runs"), help="Folder of the runs; default: ./runs"
 )
 
 
@@ -102,8 +102,8 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--headless",
             is_flag=True,
-            help="No dashboard: progress on a tty, else lines. Output that is lost ends nothing; "
-            "exit code 1 where its end is missing.",
+            help="No dashboard: a progress bar on a terminal, plain lines elsewhere. Lost output "
+            "does not stop the training; the exit code is 1 if the last of it is missing.",
         ),
         click.option(
             "--json", "as_json", is_flag=True, help="With --headless: JSON lines on stdout."
@@ -114,15 +114,15 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             type=WORD,
             metavar="ALARM",
-            help="End the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable; "
-            "kept for a resume, where 'none' drops it.",
+            help="Stop the run (exit code 3) when this alarm is raised, e.g. collapse. Repeatable. "
+            "A resumed run keeps it; --stop-on none drops it.",
         ),
         click.option(
             "--on-alarm",
             default="",
             type=WORD,
             metavar="CMD",
-            help="Run this command with each alarm, told as JSON in the variable GANTERM_ALARM.",
+            help="Run this command at each alarm; the variable GANTERM_ALARM holds it as JSON.",
         ),
         colors,
         glyphs,
