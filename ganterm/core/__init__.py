@@ -1,1 +1,1 @@
-"""The words that all rooms share. No torch, no I/O."""
+"""The types and terms that all other packages share. No torch, no input or output."""

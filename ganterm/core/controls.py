@@ -1,4 +1,4 @@
-"""What is known of one live hyperparameter: its values, its keys, and how it is shown."""
+"""The live hyperparameters: their ranges, keys and help texts, and one consistent set of values."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ LOSS_NAMES = (
 
 
 class ControlError(ValueError):
-    """A control's name or value that cannot be; the message says what would be right."""
+    """An invalid name or value of a control; the message says what would be valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Knob:
-    """What is known of one control beside its value.
+    """The description of one control: all but its value.
 
-    ``low`` and ``high`` are inclusive. A key press multiplies by ``factor`` where there is one
-    and adds ``increment`` otherwise; a control with ``choices`` walks through them. One with
-    ``only_with`` is read only while any of those controls is above 0; one with ``only_for`` where D
-    has that option.
+    ``low`` and ``high`` are inclusive. A key press multiplies the value by ``factor`` if there is
+    one, and adds ``increment`` otherwise; a control with ``choices`` takes the next one. A control
+    with ``only_with`` has an effect only while one of those controls is above 0, and one with
+    ``only_for`` only if D has that option.
     """
 
     name: str = ""
@@ -66,7 +66,7 @@ class Knob:
         return f"{kind} from {self.low:g} to {self.high:g}"
 
     def check(self, value: object) -> Value:
-        """The value in its own type; ControlError for a wrong type, NaN or one out of range."""
+        """The value in the control's type; ControlError for a wrong type, NaN or a wrong value."""
         if self.choices:
             if isinstance(value, str) and value in self.choices:
                 return value
@@ -87,7 +87,7 @@ class Knob:
         return float(value)  # type: ignore[arg-type]
 
     def parse(self, text: str) -> Value:
-        """The value that a user typed; ControlError where it is none."""
+        """The value of a text that a user typed; ControlError where it is invalid."""
         text = text.strip()
         if self.choices:
             return self.check(text)
@@ -98,9 +98,9 @@ class Knob:
         return self.check(number)
 
     def nudge(self, value: Value, direction: int, choices: tuple[str, ...] | None = None) -> Value:
-        """The next value down (-1) or up (+1), held inside the range.
+        """The next value down (-1) or up (+1), clipped to the range.
 
-        Choices go round: all of them, or those given.
+        Choices form a circle, of all of them or of ``choices``.
         """
         if self.choices:
             choices = choices or self.choices
@@ -111,7 +111,7 @@ class Knob:
         else:
             number += direction * self.increment
         number = min(max(number, self.low), self.high)
-        # Six digits, so that down and up again is the same number.
+        # Rounded to six digits, so that a step down and a step up give the same number again.
         return int(number) if self.whole else float(f"{number:.6g}")
 
     def show(self, value: Value) -> str:
@@ -126,20 +126,18 @@ class Knob:
         return f"{value:.4g}"
 
 
-# The live hyperparameters: what keys, the `:` prompt, presets and schedules change.
-#
-# One frozen dataclass; each field carries its range, step, keys and help. The trainer, the panel,
-# the command line, the event log and the help screen all read this table, so a new knob is one
-# row. A change swaps the whole object, hence one iteration always sees one consistent set.
-
-
-def _knob(default: Value, **known: Any) -> Any:
-    return field(default=default, metadata={"knob": Knob(**known)})
+def _knob(default: Value, **description: Any) -> Any:
+    return field(default=default, metadata={"knob": Knob(**description)})
 
 
 @dataclass(frozen=True)
 class Controls:
-    """One consistent set of the live hyperparameters, as one iteration uses it."""
+    """One consistent set of the live hyperparameters, as one iteration uses it.
+
+    Keys, the `:` prompt, presets and schedules change them. The trainer, the panel, the command
+    line, the event log and the help screen all read this table, so a new control is one field
+    here. A change replaces the whole object, so an iteration never sees half of it.
+    """
 
     loss: str = _knob(
         "non_saturating",
@@ -187,7 +185,7 @@ class Controls:
     clip: float = _knob(
         0.01,
         label="clip",
-        help="WGAN: D's weights are held in -clip..clip after each D update.",
+        help="WGAN: D's weights are clipped to -clip..clip after each D update.",
         low=1e-5,
         high=10.0,
         factor=1.25,
@@ -242,7 +240,7 @@ class Controls:
     label_noise: float = _knob(
         0.0,
         label="label noise",
-        help="Each sample's target is moved towards the other side by 0 to this much.",
+        help="Each sample's target moves towards the other side by a random amount up to this.",
         low=0.0,
         high=0.5,
         increment=0.05,
@@ -267,7 +265,7 @@ class Controls:
     noise_steps: int = _knob(
         0,
         label="noise ends at",
-        help="The instance noise falls evenly to 0 at this step; 0: it stays.",
+        help="The instance noise falls linearly to 0 at this step. 0: it stays constant.",
         low=0,
         high=100_000_000,
         whole=True,
@@ -293,7 +291,7 @@ class Controls:
     grad_clip: float = _knob(
         0.0,
         label="gradient clip",
-        help="Longest gradient of D and of G; a longer one is scaled down to it. 0: no limit.",
+        help="Largest gradient norm of D and of G; larger ones are scaled down to it. 0: no limit.",
         low=0.0,
         high=10_000.0,
         factor=1.25,
@@ -302,7 +300,7 @@ class Controls:
     ema: float = _knob(
         0.999,
         label="averaging",
-        help="Share of the averaged generator that stays in each step; 0: no averaging.",
+        help="Share of the averaged generator that is kept in each step. 0: no averaging.",
         low=0.0,
         high=0.99999,
         increment=0.01,
@@ -311,7 +309,7 @@ class Controls:
         1.0,
         label="label weight D",
         only_for="auxiliary",
-        help="ACGAN, InfoGAN: weight of telling the label in D's loss.",
+        help="ACGAN, InfoGAN: weight of the label loss in D's loss.",
         low=0.0,
         high=100.0,
         factor=1.25,
@@ -321,7 +319,7 @@ class Controls:
         1.0,
         label="label weight G",
         only_for="auxiliary",
-        help="ACGAN, InfoGAN: weight of D telling the label of fakes in G's loss.",
+        help="ACGAN, InfoGAN: weight of the label loss of fakes in G's loss.",
         low=0.0,
         high=100.0,
         factor=1.25,
@@ -330,7 +328,7 @@ class Controls:
     margin: float = _knob(
         1.0,
         label="margin",
-        help="EBGAN: the error up to which D is rewarded for rebuilding fakes badly.",
+        help="EBGAN: the error up to which D is rewarded for reconstructing fakes badly.",
         low=0.0,
         high=1000.0,
         factor=1.25,
@@ -340,7 +338,7 @@ class Controls:
     pull_away: float = _knob(
         0.1,
         label="pull away",
-        help="EBGAN: weight of keeping the codes of G's samples apart.",
+        help="EBGAN: weight of the term that keeps the codes of G's samples apart.",
         low=0.0,
         high=100.0,
         factor=1.25,
@@ -350,7 +348,7 @@ class Controls:
     gamma: float = _knob(
         0.5,
         label="gamma",
-        help="BEGAN: D's error on fakes in shares of that on reals; lower: cleaner, less diverse.",
+        help="BEGAN: D's error on fakes relative to reals. Lower: cleaner, but less diverse.",
         low=0.0,
         high=1.0,
         increment=0.05,
@@ -378,11 +376,11 @@ class Controls:
         return cls(**table)  # type: ignore[arg-type]
 
     def with_(self, name: str, value: object) -> Controls:
-        """These controls with one changed; ControlError for a bad name or value."""
+        """These controls with one value changed; ControlError for an invalid name or value."""
         return replace(self, **{name: knob_of(name).check(value)})  # type: ignore[arg-type]
 
     def value(self, name: str) -> Value:
-        """The value of the control called ``name``."""
+        """The value of the control called ``name``; ControlError where there is none."""
         knob_of(name)
         return getattr(self, name)
 
@@ -404,7 +402,7 @@ def knob_of(name: str) -> Knob:
 
 
 def parse_assignment(text: str) -> tuple[str, Value]:
-    """``lr_d 1e-4`` or ``lr_d=1e-4`` as (name, value); ControlError says what is wrong."""
+    """The name and value in ``lr_d 1e-4`` or ``lr_d=1e-4``; ControlError where one is invalid."""
     name, _, value = text.strip().replace("=", " ", 1).partition(" ")
     knob = knob_of(name)
     if not value.strip():

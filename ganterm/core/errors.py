@@ -1,14 +1,14 @@
-"""The one exception that is told to the user instead of traced."""
+"""The exception whose message is shown to the user without a traceback."""
 
 from ganterm.core.text import clean_lines
 
 
 class UserError(Exception):
-    """A mistake of the user's, or something missing on this machine.
+    """A mistake of the user, or something that is missing on this machine.
 
-    The message is one or two lines that say what is wrong, where, and what would be right.
-    The command line prints it and exits with 2. Foreign text in it is cut to size and cleaned
-    where it is put in; whatever else there is, no control character comes out.
+    The message has one or two lines that say what is wrong, where, and what would be right. The
+    command line prints it and exits with 2. Whoever puts foreign text into it cleans and cuts that
+    text first; as a second guard, all control characters are replaced here.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What diagnosis found out about a run, and the alarms it raised; frozen, no torch."""
+"""The results of diagnosis: readings, modes, scores, layers and alarms. Frozen, no torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Steps = NDArray[np.int64]
 Severity = Literal["alarm", "warning"]
 
 A_MODE = 4
-"""Samples looked at for each mode, where there are very many modes."""
+"""Samples that are counted for each mode of the data, where there are very many modes."""
 
 
 class Measure(NamedTuple):
-    """What a reading means, in words: its title, its unit ("%", "" for none) and one sentence."""
+    """The meaning of a reading: its title, its unit ("%", "" for none) and one sentence."""
 
     title: str
     unit: str
@@ -30,14 +30,14 @@ class Measure(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A value, and the step whose networks were measured."""
+    """A measured value, and the step of the networks that were measured."""
 
     value: float
     step: int
 
 
 class Series(NamedTuple):
-    """All readings of one measure: int64 steps, rising, and float32 values, both (n,)."""
+    """All readings of one measure: increasing int64 steps and float32 values, both (n,)."""
 
     steps: Steps
     values: Floats
@@ -45,11 +45,11 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """How the samples of ``step`` fall on the modes of the data.
+    """How G's samples at ``step`` are distributed over the m modes of the data.
 
-    ``shares`` and ``expected``, float32 (m,), each adding up to 1: G's, and the data's. ``found``,
-    bool (m,): whether G makes any to speak of. ``samples``: how many were counted. ``kind``: what
-    a mode is here, "digit", "class" or "mode".
+    ``shares`` and ``expected``, float32 (m,), are the shares of G's samples and of the data; each
+    adds up to 1. ``found``, bool (m,), says whether G makes a mode often enough to count.
+    ``samples``: the number of samples counted. ``kind``: "digit", "class" or "mode".
     """
 
     step: int
@@ -62,15 +62,15 @@ class Modes:
 
     @property
     def kinds(self) -> str:
-        """What several modes are called: "digits", "classes"."""
+        """The plural of ``kind``, such as "digits" or "classes"."""
         return f"{self.kind}es" if self.kind.endswith("s") else f"{self.kind}s"
 
     @property
     def missing(self) -> int:
-        """How many modes are not found; 0 where as many samples of the data may leave out as many.
+        """The number of modes not found; 0 where so many may be missing by chance.
 
-        The number that n samples of the data leave out is the sum of (1 - share) ** n in the mean,
-        and within three of its standard deviations nearly always.
+        Of n samples of the data, the expected number of missing modes is the sum of
+        (1 - share) ** n. More than three standard deviations above it are not chance.
         """
         gone = int(np.count_nonzero(~self.found))
         count = max(self.samples, A_MODE * len(self.names))
@@ -80,7 +80,7 @@ class Modes:
 
 @dataclass(frozen=True, eq=False)
 class ModeTrail:
-    """The shares of the modes over time: steps (t,) rising, shares (t, m)."""
+    """The shares of the modes over time: increasing steps (t,) and shares (t, m)."""
 
     steps: Steps
     shares: Floats
@@ -90,7 +90,7 @@ class ModeTrail:
 class Scores:
     """Histograms of D's raw scores: ``edges`` (b + 1,), and counts (b,) of reals and fakes.
 
-    ``held_out``: counts of reals that D was never shown, or None.
+    ``held_out``: counts of reals that D is never trained on; None where there are none.
     """
 
     step: int
@@ -102,7 +102,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of G or D: the norms of its gradient and its weights, and its dead units' share."""
+    """A layer of G or D: the norms of its gradient and weights, and its share of dead units (0..1).
+
+    ``dead`` is NaN where it is not measured.
+    """
 
     network: Literal["G", "D"]
     name: str
@@ -113,10 +116,10 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """D's raw scores over the plane: (rows, columns), the first row at the top (largest y).
+    """D's raw scores over the plane, (rows, columns), with the largest y in the first row.
 
-    ``extent``: left, right, bottom, top. ``threshold``: the score at which D takes a point for
-    real, None where the loss has none.
+    ``extent``: left, right, bottom, top. ``threshold``: the score above which D takes a point for
+    real; None where the loss has none.
     """
 
     step: int
@@ -127,11 +130,11 @@ class Surface:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """All that is known of a run, each value with the step it was measured at.
+    """All results of diagnosis on a run, each with the step it was measured at.
 
-    ``measures``: what the run's readings mean, by name. ``series``: a reading's past. ``cost``:
-    the share of training time that diagnosis took so far, 0..1. ``note``: what must be known to
-    read it, such as how good the classifier is that tells modes apart.
+    ``measures``: the meaning of each reading, by its name. ``series``: the past of each reading.
+    ``cost``: the share of training time that diagnosis has taken so far, 0..1. ``note``: what a
+    reader must know, such as the accuracy of the classifier that counts the modes.
     """
 
     step: int = 0
@@ -149,12 +152,11 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What may be said of a run of which no alarm is raised.
+    """How much can be said of a run while no alarm is raised.
 
-    ``sure``: the rules that a healthy run has to pass could have raised their alarms by now.
-    ``late``: the newest round of exams is too old to speak for the run, or was taken before it was
-    resumed. ``doubt``: the title of an alarm of which there is a first finding, to be looked at
-    again before it is raised; "" without any.
+    ``sure``: every rule that a healthy run must pass could have raised its alarm by now. ``late``:
+    the newest round of exams is too old, or is from before a resume. ``doubt``: the title of an
+    alarm with a first finding, which is checked again before the alarm is raised; else "".
     """
 
     sure: bool = False
@@ -163,7 +165,8 @@ class Outlook:
 
 
 class Remedy(NamedTuple):
-    """Something to try: ``press``, a key ("k") or what follows the prompt's colon (":r1 0.1")."""
+    """Something to try: ``press`` is a key ("k") or a line of the `:` prompt (":r1 0.1"), and
+    ``does`` says what it does."""
 
     press: str
     does: str
@@ -173,9 +176,9 @@ class Remedy(NamedTuple):
 class Alarm:
     """Something that is wrong with the run.
 
-    ``since``: the step from which on it was seen; ``raised``: the step at which it was told.
-    ``message``: a plain sentence; ``evidence``: the figures behind it; ``remedies``: what to try,
-    best first.
+    ``since``: the first step at which it shows; ``raised``: the step at which the alarm was
+    raised. ``message``: one sentence; ``evidence``: the figures behind it; ``remedies``: what to
+    try, best first.
     """
 
     name: str
@@ -188,7 +191,7 @@ class Alarm:
     remedies: tuple[Remedy, ...] = ()
 
     def cleaned(self) -> Alarm:
-        """The same alarm, from outside, with its texts safe to show.
+        """The same alarm with its texts made safe to show, for an alarm from outside.
 
         ValueError where its evidence is nested too deeply.
         """

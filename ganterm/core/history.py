@@ -1,12 +1,12 @@
-"""The series of all metrics, kept so that any stretch of them is drawn in milliseconds.
+"""The series of all metrics, kept so that any part of them is drawn in milliseconds.
 
-Over the rows stands a pyramid of buckets of 16, 256 and 4,096 rows, each with the smallest, the
-largest and the mean value, so that a one-step spike is seen at any zoom. One thread appends;
-others read the frozen ``view`` without a lock: what a view refers to is never written again.
-Memory is bounded: of the rows, and of each level but the coarsest, the newest ``LIMIT`` entries are
-sure to be kept, which is as many as a chart of 2,048 columns looks at; the coarser levels tell of
-what lies before. What a run did before this process looked at it stays on the disk, in an
-``Archive``.
+Above the rows is a pyramid of buckets of 16, 256 and 4,096 rows. Each bucket holds the smallest,
+the largest and the mean value, so a one-step spike is visible at any zoom. One thread appends.
+Others read the frozen ``view`` without a lock, because the data of a view never change.
+
+Memory is bounded: at least the newest ``LIMIT`` rows and the newest ``LIMIT`` buckets of each level
+but the coarsest are kept. A chart of 2,048 columns needs no more, and coarser levels cover what
+lies before. Rows from before this process began to follow a run stay on disk, in an ``Archive``.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from numpy.typing import NDArray
 
 FACTOR = 16
 WIDTHS = (FACTOR, FACTOR**2, FACTOR**3)
-"""Rows of a bucket, by level above the rows."""
+"""Rows in a bucket of each level, from the finest to the coarsest."""
 LIMIT = 1 << 15
+"""Entries of a level that are always kept: 16 for each of 2,048 columns."""
 
 Series = NDArray[np.float32]
 Buckets = tuple[Series, Series, Series]
-"""The smallest, largest and mean value of each, in arrays of one shape."""
+"""The smallest, largest and mean value of each bucket, in arrays of one shape."""
 
 
 class Archive(Protocol):
-    """The oldest rows of a run, which are read once they are looked at.
+    """The oldest rows of a run, read from disk when they are needed first.
 
-    ``rows``: how many; whole buckets of the coarsest level.
+    ``rows``: their number, which fills whole buckets of the coarsest level.
     """
 
     rows: int
 
     def buckets(self, name: str, width: int) -> Buckets:
-        """Those of a metric, of ``width`` rows each; NaN where nothing finite was."""
+        """A metric's buckets of ``width`` rows each; NaN where no value is finite."""
 
 
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """Metrics over a stretch of steps, cut into columns; NaN where nothing finite was.
+    """Metrics over a range of steps, cut into columns; NaN where no value is finite.
 
-    ``low``, ``high`` and ``mean`` have the shape (columns,), or (metrics, columns); the columns
-    cover the steps from ``first`` to ``last``, evenly; the newest step that there is stands in
-    ``newest``.
+    ``low``, ``high`` and ``mean`` have the shape (columns,) or (metrics, columns). The columns
+    cover the steps from ``first`` to ``last`` evenly. ``newest`` is the newest recorded step.
     """
 
     low: Series
@@ -59,7 +59,7 @@ class Envelope:
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """Buckets ``start`` to ``stop`` of ``width`` rows; arrays of shape (metrics, capacity)."""
+    """Buckets of ``width`` rows, from ``start`` to before ``stop``; arrays (metrics, capacity)."""
 
     width: int
     start: int
@@ -72,32 +72,33 @@ class _Level:
         return array[metrics, start - self.start : stop - self.start]
 
     def extended(self, low: Series, high: Series, mean: Series, limit: int) -> _Level:
-        """This level with more buckets behind the last; old views keep the old arrays or ends."""
-        added = low.shape[1]
-        held = self.stop - self.start
-        # One array serves all three of a raw row's values.
+        """This level with more buckets appended. Views from before see neither the new buckets nor
+        a change in their own."""
+        new_count = low.shape[1]
+        count = self.stop - self.start
+        # A raw row has one value, so one array serves as smallest, largest and mean.
         raw = self.width == 1
         start, arrays = self.start, [self.low] if raw else [self.low, self.high, self.mean]
-        if held + added > self.low.shape[1]:
-            kept = min(held, limit)
-            capacity = max(1024, 2 * (kept + added))
+        if count + new_count > self.low.shape[1]:
+            kept = min(count, limit)
+            capacity = max(1024, 2 * (kept + new_count))
             start = self.stop - kept
-            arrays = [_grown(array, held - kept, held, capacity) for array in arrays]
+            arrays = [_enlarge(array, count - kept, count, capacity) for array in arrays]
         at = self.stop - start
         for array, new in zip(arrays, (low, high, mean), strict=False):
-            array[:, at : at + added] = new
-        return _Level(self.width, start, self.stop + added, *(3 * arrays if raw else arrays))
+            array[:, at : at + new_count] = new
+        return _Level(self.width, start, self.stop + new_count, *(3 * arrays if raw else arrays))
 
 
-def _grown(array: Series, start: int, stop: int, capacity: int) -> Series:
-    grown = np.empty((array.shape[0], capacity), np.float32)
-    grown[:, : stop - start] = array[:, start:stop]
-    return grown
+def _enlarge(array: Series, start: int, stop: int, capacity: int) -> Series:
+    larger = np.empty((array.shape[0], capacity), np.float32)
+    larger[:, : stop - start] = array[:, start:stop]
+    return larger
 
 
 @dataclass(frozen=True, eq=False)
 class HistoryView:
-    """What was recorded up to one moment; does not change."""
+    """All that was recorded up to one moment; it never changes."""
 
     names: tuple[str, ...]
     rows: int
@@ -112,7 +113,7 @@ class HistoryView:
         return self.first_step + (self.rows - 1) * self.every if self.rows else 0
 
     def newest(self, name: str, count: int) -> tuple[NDArray[np.int64], Series]:
-        """Steps and values of a metric's newest ``count`` rows, or fewer; NaN where not finite."""
+        """Steps and values of a metric's newest rows, at most ``count``; NaN where not finite."""
         raw = self.levels[0]
         start = max(raw.start, self.rows - count)
         values = raw.part(raw.low, self.names.index(name), start, self.rows)
@@ -122,10 +123,10 @@ class HistoryView:
     def envelope(
         self, names: str | Sequence[str], columns: int, span: int | None = None
     ) -> Envelope:
-        """A metric, or several, cut into ``columns``, over the run or its newest ``span`` rows.
+        """One metric or several in ``columns`` columns, over the run or its newest ``span`` rows.
 
-        The columns cover up to a quarter more than what there is yet, NaN in that part, so that
-        they stay where they are while rows come in and are cut anew only now and then.
+        The columns cover up to a quarter more steps than there are; that part is NaN. Their edges
+        therefore stay in place for many new rows before they are chosen again.
         """
         if isinstance(names, str):
             one = self.envelope([names], columns, span)
@@ -151,7 +152,8 @@ class HistoryView:
         return Envelope(low, high, mean, first_step, last_step, self.last_step)
 
     def _buckets(self, names: Sequence[str], level: _Level, begin: int) -> Buckets:
-        """A level from a bucket on, with one more of the newest rows, which fill none yet."""
+        """A level's buckets from ``begin`` on, with one more for the newest rows, which do not
+        fill a bucket yet."""
         metrics = [self.names.index(name) for name in names]
         since = max(begin, level.start)
         raw = self.levels[0]
@@ -179,7 +181,7 @@ class HistoryView:
         return low, high, mean
 
     def _stretch(self, columns: int, span: int | None) -> tuple[int, int]:
-        """The first row to show, and how many rows the columns cover."""
+        """The first row to show, and the number of rows that the columns cover."""
         if span is None or self.rows <= span:
             width = columns
             while width < self.rows:
@@ -189,7 +191,8 @@ class HistoryView:
         return (self.rows - span) // quarter * quarter, span + quarter
 
     def _level_for(self, first: int, rows_a_column: int) -> _Level:
-        """The coarsest level with a bucket a column; finer ones may not reach back that far."""
+        """The coarsest level with at least one bucket per column, or a coarser one if none of
+        these reaches back to row ``first``."""
         fitting = self.levels[0]
         for level in self.levels[1:]:
             if level.width <= rows_a_column or self._reach(fitting) * fitting.width > first:
@@ -197,17 +200,17 @@ class HistoryView:
         return fitting
 
     def _follows_archive(self, level: _Level) -> bool:
-        """Whether the archive's buckets and the level's are all that there were."""
+        """Whether the archive's buckets and the level's together cover the whole run."""
         archived = 0 if self.archive is None else self.archive.rows
         return level.width > 1 and level.start * level.width == archived
 
     def _reach(self, level: _Level) -> int:
-        """The first bucket of a level that there is."""
+        """The first bucket of a level that can be read."""
         return 0 if self._follows_archive(level) else level.start
 
 
 def _means(values: Series, places: NDArray[np.intp]) -> Series:
-    """The mean of the finite values from each place to the next; NaN where there are none."""
+    """The mean of the finite values from each place to before the next; NaN for none."""
     finite = np.isfinite(values)
     sums = np.add.reduceat(np.where(finite, values, 0), places, axis=1, dtype=np.float64)
     counts = np.add.reduceat(finite, places, axis=1, dtype=np.float64)
@@ -216,7 +219,7 @@ def _means(values: Series, places: NDArray[np.intp]) -> Series:
 
 
 class History:
-    """The writing side: one thread appends rows, the newest ``view`` is for everyone."""
+    """The writing side: one thread appends rows, and any thread may read the newest ``view``."""
 
     def __init__(
         self,
@@ -242,12 +245,12 @@ class History:
         levels = [raw.extended(values, values, values, self._limit)]
         for level in coarser:
             last = level.width == WIDTHS[-1]
-            levels.append(_summed(level, levels[-1], level.stop if last else self._limit))
+            levels.append(_filled_up(level, levels[-1], level.stop if last else self._limit))
         self.view = replace(self.view, rows=self.view.rows + values.shape[1], levels=tuple(levels))
 
 
-def _summed(level: _Level, below: _Level, limit: int) -> _Level:
-    """``level`` with the buckets that ``below`` now fills."""
+def _filled_up(level: _Level, below: _Level, limit: int) -> _Level:
+    """``level`` with the further buckets that the level ``below`` fills."""
     start, stop = level.stop, below.stop // FACTOR
     if stop <= start:
         return level
@@ -257,7 +260,7 @@ def _summed(level: _Level, below: _Level, limit: int) -> _Level:
 
 
 def summed(low: Series, high: Series, mean: Series) -> Buckets:
-    """Each ``FACTOR`` buckets along the last axis, of whole such groups, as one."""
+    """Every ``FACTOR`` buckets along the last axis merged into one; the axis has whole groups."""
     finite = np.isfinite(mean)
     counts = _folded(finite.astype(np.float32), np.add)
     sums = _folded(np.where(finite, mean, 0).astype(np.float64), np.add)
@@ -266,7 +269,7 @@ def summed(low: Series, high: Series, mean: Series) -> Buckets:
 
 
 def _folded(values: NDArray[Any], combine: np.ufunc) -> NDArray[Any]:
-    """Each ``FACTOR`` values along the last axis as one; by halves, for that is fast."""
+    """Every ``FACTOR`` values along the last axis combined into one, by halves, which is fast."""
     for _ in range(FACTOR.bit_length() - 1):
         values = combine(values[..., ::2], values[..., 1::2])
     return values

@@ -1,4 +1,4 @@
-"""JSON as ganterm writes and reads it: strict, in UTF-8, with NumPy's values as plain ones."""
+"""JSON as ganterm writes and reads it: strict, in UTF-8, with NumPy's values as plain numbers."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_DIGITS = 19
-"""Digits of a whole number, its sign included; more do not fit into 64 bits."""
+"""Most characters of a whole number, with its sign; longer ones do not fit into 64 bits."""
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _MOST_DIGITS)
 _MANTISSA_DIGITS = range(9, 5, -1)
-"""Significant digits that tell float32 numbers apart: 9 are always enough, 6 never too many."""
+"""Significant digits to try, most first: nine are always enough for float32, six never too many."""
 
 
 def json_bytes(value: object, indent: int = 0) -> bytes:
-    """``value`` as JSON in one line, or over several lines that ``indent`` spaces indent.
+    """``value`` as JSON: in one line, or in several that are indented by ``indent`` spaces.
 
-    Floats have the shortest form that reads back the same; what is not finite is null. NumPy's
-    numbers and arrays become numbers and lists. TypeError for what JSON cannot hold.
+    Floats have the shortest form that reads back the same; non-finite ones become null. NumPy's
+    numbers and arrays become numbers and lists. TypeError for a value that JSON cannot hold.
     """
     content = msgspec.json.encode(value, enc_hook=_plain)
     return msgspec.json.format(content, indent=indent) if indent else content
 
 
 def json_line(value: object) -> str:
-    """``value`` as JSON in a line of ASCII, which may be printed on any terminal."""
+    """``value`` as one line of JSON in ASCII, which any terminal can print."""
     return json.dumps(msgspec.json.decode(json_bytes(value)))
 
 
 def parse_json(content: bytes) -> Any:
-    """The value of some JSON; ValueError where it is none, or more than ganterm ever writes."""
+    """The value of a JSON text; ValueError where it is invalid, too deep or has a long number."""
     try:
         value = msgspec.json.decode(content)
         if _LONG_NUMBER.search(content):

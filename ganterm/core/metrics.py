@@ -1,4 +1,4 @@
-"""The catalogue of what is measured every step; a row of metrics.jsonl holds these by name."""
+"""The metrics of every step, by the names that they have in metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ ON_DEVICE: dict[str, str] = {
     "refused_d": "D updates not applied: 0, or 1 + the place of the first non-finite tensor",
     "refused_g": "G updates not applied: 0, or 1 + the place of the first non-finite tensor",
 }
-"""Computed and kept on the training device; copied out a few times a second."""
+"""Metrics that are computed and kept on the training device, and copied out a few times per second.
+"""
 
 ON_HOST: dict[str, str] = {
     "k": "D updates per step",

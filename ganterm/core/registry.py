@@ -1,4 +1,4 @@
-"""How a file that is dropped into a room becomes a choice: nothing has to be listed twice."""
+"""Catalogues made of files: a module that is added to a package becomes a choice by itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any
 
 
-def gathered(room: ModuleType, attribute: str) -> list[Any]:
-    """What the modules of the package ``room`` list under ``attribute``, in the modules' order.
+def gathered(package: ModuleType, attribute: str) -> list[Any]:
+    """The entries of the lists called ``attribute`` in a package's modules, in alphabetical order.
 
-    Sub-packages are not looked into: they hold the tensor code, which the trainer's thread loads.
+    Sub-packages are skipped: they hold the tensor code, which only the trainer's thread loads.
     """
-    found: list[Any] = []
-    for module in sorted(pkgutil.iter_modules(room.__path__), key=lambda m: m.name):
+    entries: list[Any] = []
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
         if not module.ispkg:
-            found += getattr(import_module(f"{room.__name__}.{module.name}"), attribute, ())
-    return found
+            entries += getattr(import_module(f"{package.__name__}.{module.name}"), attribute, ())
+    return entries

@@ -1,4 +1,4 @@
-"""The frozen objects that cross the border between a trainer and whoever watches it. No torch."""
+"""The frozen objects that pass between a trainer and its watchers. No torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Painter = Literal["raw", "averaged", "both"]
 VIEWS: dict[ViewName, str] = {
     "samples": "G's samples of the fixed noise",
     "classes": "one row a class, the same noise in each",
-    "real": "real samples beside fakes",
+    "real": "real samples and fakes side by side",
     "walk": "from one latent point to another, a pair a row",
     "nearest": "each fake over its nearest training picture",
 }
@@ -30,7 +30,7 @@ VIEWS: dict[ViewName, str] = {
 
 @dataclass(frozen=True)
 class SetControl:
-    """Change one control; acts for the first time in the next iteration."""
+    """Change one control, from the next iteration on."""
 
     name: str
     value: Value
@@ -39,22 +39,22 @@ class SetControl:
 
 @dataclass(frozen=True)
 class Pause:
-    """Rest after the iteration under way."""
+    """Pause after the present iteration."""
 
 
 @dataclass(frozen=True)
 class Unpause:
-    """Go on."""
+    """Continue after a pause."""
 
 
 @dataclass(frozen=True)
 class OneStep:
-    """Run a single iteration and rest again."""
+    """Run one iteration, then pause."""
 
 
 @dataclass(frozen=True)
 class NewNoise:
-    """Draw the fixed noise of the sample picture anew; training draws nothing for it."""
+    """Draw new fixed noise for the sample picture; the random numbers of training stay the same."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,25 @@ class SaveSamples:
 
 @dataclass(frozen=True)
 class SaveCheckpoint:
-    """Write a checkpoint that is the user's own: it stays until the user removes it."""
+    """Write a checkpoint that is kept until the user removes it."""
 
 
 @dataclass(frozen=True)
 class Rewind:
-    """Go back to the newest healthy checkpoint, its controls included, and rest there."""
+    """Go back to the newest healthy checkpoint, with its controls, and pause there."""
 
     by: str = "key"
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Finish the iteration under way, save, end. ``reason`` goes into the stop event."""
+    """Finish the present iteration, save and end; ``reason`` goes into the stop event."""
 
     reason: str = "asked to stop"
 
 
 HANDED_OVER = "handed over to the background"
-"""The reason in the stop event of a run that another process goes on with."""
+"""The reason in the stop event of a run that another process continues."""
 HAND_OVER = "hand-over"
 """The key in the refused event of a run that cannot be handed over."""
 
@@ -93,7 +93,7 @@ Command = (
 
 @dataclass(frozen=True)
 class Refusal:
-    """A command that was not obeyed, and why."""
+    """A command that was refused, and the reason."""
 
     command: Command
     reason: str
@@ -117,10 +117,10 @@ class Event:
 
 @dataclass(frozen=True)
 class View:
-    """What a watcher wants to see of G, and, in a ``Sample``, what is seen.
+    """A view of G: the one that a watcher requests, or the one that a ``Sample`` shows.
 
-    ``name`` "" is the run's first view. ``painter``: G as it is, its average, or both beside each
-    other, which "samples" alone has. ``first``: the row to begin with where rows are many.
+    ``name`` "" is the run's first view. ``painter``: the generator that draws, raw or averaged, or
+    both side by side, which only the view "samples" has. ``first``: the first row of a long table.
     """
 
     name: ViewName | Literal[""] = ""
@@ -133,14 +133,16 @@ DEFAULT_VIEW = View()
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What ``view`` shows at ``step``.
+    """The samples of ``view`` at ``step``.
 
-    ``images``: uint8 (n, height, width, channels), or ``points``: float32 (n, 2) with
-    ``real_points`` (m, 2) to compare. ``across``: how many make a row, from left to right, 0 where
-    the order means nothing; ``labels``: what each row is, of ``rows`` there are in all. ``beside``,
-    as ``images`` or ``points``: the averaged generator's of the same noise in view "samples", real
-    ones in "real", the nearest of each in "nearest"; there with ``distances`` (n,), Euclidean, of
-    pixels 0..1. ``note``: what must be known to read it.
+    They are ``images``, uint8 (n, height, width, channels), or ``points``, float32 (n, 2), with
+    ``real_points`` (m, 2) to compare. ``across``: samples in a row, 0 where their order has no
+    meaning. ``labels``: the labels of the rows; ``rows``: the number of rows in all.
+
+    ``beside`` has the form of ``images`` or ``points``. It holds the averaged generator's samples
+    of the same noise in the view "samples", real ones in "real", and the nearest training pictures
+    in "nearest". There, ``distances`` (n,) are Euclidean, of pixels in 0..1. ``note``: what a
+    viewer must know.
     """
 
     step: int
@@ -158,11 +160,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Link:
-    """How a watcher is connected with the trainer.
+    """A watcher's connection with the trainer.
 
-    ``here``: in one process; ``attached``: to another one, which speaks; ``stale``: it has not for
-    ``age`` seconds; ``ended``: it has left for good. ``readonly``: commands are not taken.
-    ``trouble``: what is wrong with what it says, or with the run's files; "" where nothing is.
+    ``here``: both are in one process. ``attached``: the trainer's process answers. ``stale``: it
+    has not answered for ``age`` seconds. ``ended``: it has left for good. ``readonly``: commands
+    are refused. ``trouble``: what is wrong with its messages or the run's files, else "".
     """
 
     state: Literal["here", "attached", "stale", "ended"] = "here"
@@ -173,11 +175,11 @@ class Link:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What stays the same throughout a run. ``views``: those it has, the first by default.
+    """Facts that stay the same throughout a run. ``views``: its views, the default one first.
 
-    ``diagnose_every``: steps between two rounds of diagnosis at least; 0 where it is off.
-    ``samples``: how many the data set has, each of ``shape``.
-    ``events_before``: how many events are of earlier sittings, where this one is a resume.
+    ``diagnose_every``: least steps between two rounds of diagnosis; 0 where diagnosis is off.
+    ``samples``: the number of samples in the data set, each of ``shape``. ``events_before``: the
+    number of events from before this resume; 0 in a run that was not resumed.
     """
 
     name: str = ""
@@ -202,7 +204,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Counters:
-    """What has been done so far; ``elapsed`` is seconds of training, pauses left out."""
+    """Totals so far; ``elapsed`` is the training time in seconds, without pauses."""
 
     d_updates: int = 0
     g_updates: int = 0
@@ -212,7 +214,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Rates:
-    """Over the last few seconds; real samples count as images."""
+    """Speeds over the last few seconds; ``images_per_s`` counts real samples."""
 
     steps_per_s: float = 0.0
     images_per_s: float = 0.0
@@ -220,7 +222,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run could not go on. ``mistake``: the user's to mend, so exit code 2."""
+    """Why a run has failed. ``mistake``: the user can mend it, so the exit code is 2."""
 
     message: str
     mistake: bool = False
@@ -229,10 +231,11 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The newest state of a run; immutable, newest wins.
+    """The newest state of a run; a newer snapshot replaces it.
 
-    ``stopped_by``: an alarm's name, or "". ``healthy``: the step of the newest healthy checkpoint,
-    None where there is none to go back to.
+    ``stopped_by``: the name of the alarm that stopped the run, or "". ``healthy``: the step of the
+    newest healthy checkpoint, None where there is none. ``doing`` and ``progress`` (0..1 or None)
+    describe the loading.
     """
 
     state: State = "loading"
@@ -261,7 +264,7 @@ EMPTY = Snapshot()
 
 
 class Session(Protocol):
-    """The door, whoever stands behind it: a thread of this process or another process."""
+    """The access to a trainer, in a thread of this process or in another process."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -269,23 +272,23 @@ class Session(Protocol):
 
     @property
     def history(self) -> HistoryView:
-        """All that was recorded so far."""
+        """All rows recorded so far."""
 
     @property
     def link(self) -> Link:
-        """How the trainer is connected with."""
+        """The connection with the trainer."""
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """The events from number ``after`` on, oldest first."""
 
     def submit(self, command: Command) -> None:
-        """Hand a command to the trainer, which obeys between two iterations."""
+        """Hand a command to the trainer, which carries it out between two iterations."""
 
     def take_refusals(self) -> tuple[Refusal, ...]:
-        """The commands refused since this was asked last, each once; no event tells of them."""
+        """The commands refused since the last call, each once; no event is logged for them."""
 
     def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
-        """Say how often sample pictures are wanted, 0 for none, and of what."""
+        """Request sample pictures of ``view``, so many per second; 0 for none."""
 
     def note(self, kind: str, **data: Any) -> None:
-        """Have an event of this watcher's put into the log."""
+        """Log an event of this watcher."""

@@ -1,4 +1,4 @@
-"""Words for people: foreign text made safe, and the nearest valid name."""
+"""Text for people: foreign text is made safe to show, and errors name the nearest valid name."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from typing import Any
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _MOST_MARKS = 2
-"""Combining marks on one letter; more would pile up over the lines around it."""
+"""Most combining marks on one letter; more would cover the neighbouring lines."""
 _DEEPEST = 12
+"""Deepest nesting of data from outside; ganterm itself writes less."""
 _LONGEST = 4000
+"""Most characters of one line or text from outside; longer ones are cut."""
 _MOST_NAMES = 60
-"""Valid names that an error lists; with more it is no longer read."""
+"""Most valid names that an error lists; nobody reads more."""
 
 
 def clean(text: object, limit: int = 200) -> str:
-    """Text from outside, safe to send to a terminal.
+    """Text from outside, made safe to send to a terminal.
 
-    Control characters become caret notation, other invisible ones ``<U+XXXX>``, and so do
-    combining marks without a letter or in excess; what exceeds ``limit`` characters is cut and
-    ends in an ellipsis. What is clean stays as it is.
+    Control characters become caret notation. Other invisible characters become ``<U+XXXX>``, as
+    do combining marks without a letter or beyond ``_MOST_MARKS``. Text longer than ``limit``
+    characters is cut and ends in an ellipsis. Clean text stays as it is.
     """
     raw = str(text)[: limit + 1]
     if raw.isascii() and raw.isprintable() and len(raw) <= limit:
@@ -52,14 +54,14 @@ def _safe(char: str) -> str:
 
 
 def clean_lines(text: object) -> str:
-    """Text of several lines, each of them cleaned."""
+    """Text of several lines, each of which is cleaned."""
     return "\n".join(clean(line, _LONGEST) for line in str(text).split("\n"))
 
 
 def clean_data(value: Any, depth: int = 0) -> Any:
-    """Data from outside, as JSON holds them, with every text in them cleaned.
+    """JSON data from outside with every text in it cleaned.
 
-    ValueError where they are nested deeper than anything that ganterm writes.
+    ValueError where the data are nested deeper than ``_DEEPEST``.
     """
     if depth > _DEEPEST:
         raise ValueError("too deep")
@@ -76,8 +78,8 @@ def clean_data(value: Any, depth: int = 0) -> Any:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint to end an error with: the valid name nearest to ``name``, or all of them; of many the
-    first ``_MOST_NAMES``."""
+    """A hint for the end of an error: the valid name nearest to ``name``, else the valid names, of
+    which at most ``_MOST_NAMES`` are listed."""
     names = sorted(valid)
     close = difflib.get_close_matches(name[:64], names, n=1, cutoff=0.5)
     if close:
