@@ -1,4 +1,4 @@
-"""The series of a run as they lie in ``history/``: columns of the newest branch. No torch."""
+"""The series of a run, read from the columns in ``history/``: the newest branch. No torch."""
 
 from __future__ import annotations
 
@@ -18,49 +18,52 @@ from ganterm.core.text import clean
 from ganterm.system.files import Folder, in_words
 
 MOST_ROWS = 1 << 27
-"""Rows of a run: those of a week at 200 steps a second, a gigabyte of step numbers."""
+"""Most rows of a run that are read: a week at 200 steps per second, a gigabyte of step numbers."""
 MOST_MISSING = 10**7
-"""Rows that may be missing where there are none at all; places are kept for that many."""
+"""Most rows that may be missing where the files hold none; with rows, as many more may be missing.
+Memory is reserved for missing rows, so a wrong step must not claim any amount of it."""
 
 
 class ColumnFiles:
-    """The files in ``history/`` of a run, which may be moved meanwhile.
+    """The files in ``history/`` of a run, which may be moved while they are read.
 
-    UserError, here and later, where they cannot be read, or hold more than a run can have.
+    Every method, and the constructor, raises UserError where the files cannot be read or hold more
+    than ``MOST_ROWS``.
     """
 
     def __init__(self, run: Path) -> None:
-        with _told():
+        with _as_user_error():
             self.run = Folder.at(run)
 
     def rows(self, *names: str) -> list[int]:
-        """How many whole values each column has, 0 where the file is missing."""
-        found = dict.fromkeys(names, 0)
-        with _told(), suppress(FileNotFoundError), self.run.folder("history") as history:
+        """The number of whole values in each column, 0 where the file is missing."""
+        counts = dict.fromkeys(names, 0)
+        with _as_user_error(), suppress(FileNotFoundError), self.run.folder("history") as history:
             for name in names:
                 with suppress(FileNotFoundError):
-                    found[name] = _bounded(history, name)
-        return list(found.values())
+                    counts[name] = _row_count(history, name)
+        return list(counts.values())
 
     def read(self, name: str, start: int = 0, count: int = -1) -> NDArray[Any]:
-        """A column's whole values from ``start`` on, none where the file is missing."""
+        """A column's whole values from ``start`` on, at most ``count`` of them (-1: all); none
+        where the file is missing."""
         kind = _kind(name)
-        with _told(), suppress(FileNotFoundError), self.run.folder("history") as history:
-            at = min(start, _bounded(history, name)) * kind.itemsize
+        with _as_user_error(), suppress(FileNotFoundError), self.run.folder("history") as history:
+            at = min(start, _row_count(history, name)) * kind.itemsize
             with os.fdopen(history.open(name), "rb") as file:
                 return np.fromfile(file, kind, count, offset=at)
         return np.zeros(0, kind)
 
     def newest_step(self) -> int:
-        """The step of the last row, 0 where there is none."""
+        """The step of the last row, 0 where there are no rows."""
         (count,) = self.rows("step.i8")
         newest = self.read("step.i8", max(0, count - 1), 1)
         return max(0, int(newest[0])) if len(newest) else 0
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """UserError for an error of the disk's."""
+def _as_user_error() -> Iterator[None]:
+    """Raise a UserError in place of an OSError."""
     try:
         yield
     except OSError as error:
@@ -68,11 +71,12 @@ def _told() -> Iterator[None]:
 
 
 def _kind(name: str) -> np.dtype[Any]:
-    """The type of a column's values: the end of its name gives it, as in ``step.i8``."""
+    """The type of a column's values, by the end of its name, as in ``step.i8``."""
     return np.dtype(f"<{name.rpartition('.')[2]}")
 
 
-def _bounded(history: Folder, name: str) -> int:
+def _row_count(history: Folder, name: str) -> int:
+    """The number of whole values in a column; UserError for more than ``MOST_ROWS``."""
     rows = history.size(name) // _kind(name).itemsize
     if rows > MOST_ROWS:
         source = clean(history.path / name)
@@ -81,16 +85,17 @@ def _bounded(history: Folder, name: str) -> int:
 
 
 def farthest(rows: int, every: int) -> int:
-    """The step that so many rows can lead to, if not all of them are there; no run is beyond."""
+    """The highest step that is believed of ``rows`` rows, one each ``every`` steps, of which some
+    may be missing."""
     return every * (2 * rows + MOST_MISSING)
 
 
 class Columns:
-    """The rows up to step ``last`` of a run with one each ``every`` steps; ``count`` of them.
+    """The ``count`` rows up to step ``last`` of a run with a row for each ``every`` steps.
 
-    A row that is missing has no values. Columns of different lengths, as a kill leaves them, count
-    as far as the shortest. Files only grow, so what was found here can be read later. UserError
-    where ``last`` is beyond all that the files can hold.
+    A missing row has no values. Where a kill has left columns of different lengths, the shortest
+    counts. Files only grow, so the rows found here can still be read later. UserError where the
+    files cannot lead to ``last``.
     """
 
     def __init__(self, run: Path, every: int, last: int) -> None:
@@ -102,7 +107,7 @@ class Columns:
             raise UserError(f"{source}: {len(steps):,} rows do not lead to {last:,}")
         due = np.arange(1, self.count + 1) * every
         self._places: NDArray[np.intp] | None = None
-        """In which row of the files each is, -1 for none; None where all stand in their order."""
+        """The row of the files for each row, -1 for a missing one; None where all are in order."""
         if not np.array_equal(steps[: self.count], due):
             kept = np.flatnonzero((steps >= every) & (steps % every == 0) & ~_abandoned(steps))
             kept = kept[steps[kept] <= last]
@@ -110,50 +115,50 @@ class Columns:
             self._places[steps[kept] // every - 1] = kept
 
     def read(self, name: str, start: int, stop: int) -> Series:
-        """A metric of the rows ``start`` to ``stop``; NaN where it has no value."""
+        """A metric of the rows from ``start`` to before ``stop``; NaN where it has no value."""
         values = np.full(stop - start, np.nan, np.float32)
         column = f"{name}.f4"
         if self._places is None:
-            there = self._files.read(column, start, stop - start)
-            values[: len(there)] = there
+            stored = self._files.read(column, start, stop - start)
+            values[: len(stored)] = stored
         else:
             places = self._places[start:stop]
-            there = self._files.read(column, 0, int(places.max(initial=-1)) + 1)
-            known = (places >= 0) & (places < len(there))
-            values[known] = there[places[known]]
+            stored = self._files.read(column, 0, int(places.max(initial=-1)) + 1)
+            present = (places >= 0) & (places < len(stored))
+            values[present] = stored[places[present]]
         values[~np.isfinite(values)] = np.nan
         return values
 
     def _shortest(self) -> int:
-        """The least number of values that a column has, of those that have any, -1 for none."""
+        """The length of the shortest column that has any values; -1 where none has."""
         counts = self._files.rows(*(f"{name}.f4" for name in METRICS))
         return min((count for count in counts if count), default=-1)
 
 
 class ColumnArchive:
-    """The oldest ``rows`` of some columns; a metric is read when it is looked at first."""
+    """The oldest ``rows`` of some columns; a metric is read when it is needed first."""
 
     def __init__(self, columns: Columns, rows: int) -> None:
         self.rows = rows
         self._columns = columns
-        self._read: dict[str, dict[int, Buckets]] = {}
+        self._levels: dict[str, dict[int, Buckets]] = {}
 
     def buckets(self, name: str, width: int) -> Buckets:
-        """Those of a metric, of ``width`` rows each; NaN where nothing finite was."""
-        if name not in self._read:
+        """A metric's buckets of ``width`` rows each; NaN where no value is finite."""
+        if name not in self._levels:
             values = self._columns.read(name, 0, self.rows)
             below = values, values, values
-            made = {}
+            levels = {}
             for level in WIDTHS:
-                made[level] = below = summed(*below)
-            self._read[name] = made
-        return self._read[name][width]
+                levels[level] = below = summed(*below)
+            self._levels[name] = levels
+        return self._levels[name][width]
 
 
 def read_history(run: Path, every: int, last: int) -> History:
-    """The series up to step ``last``, of a run with a row each ``every`` steps.
+    """The series up to step ``last`` of a run with a row for each ``every`` steps.
 
-    The newest rows are read now, those before them when they are looked at.
+    The newest rows are read now, older ones when they are needed first.
     """
     columns = Columns(run, every, last)
     archived = max(0, columns.count - LIMIT) // WIDTHS[-1] * WIDTHS[-1]
@@ -165,7 +170,7 @@ def read_history(run: Path, every: int, last: int) -> History:
 
 
 def _abandoned(steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a later row begins again at or before the row's step."""
+    """For each row, whether a later row has the same step or an earlier one."""
     if not len(steps):
         return np.zeros(0, bool)
     lowest_later = np.minimum.accumulate(steps[::-1])[::-1]

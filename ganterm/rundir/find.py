@@ -1,4 +1,4 @@
-"""Run directories that are there: found, and what their small files say. No torch."""
+"""Finding run directories and their checkpoints, and reading their small files. No torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ganterm.system.toml import parse_toml
 
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a run's name must be."""
+"""The form of a run's name."""
 _CHECKPOINT = re.compile(r"step_(\d{10,18})-b(\d{1,9})(?:\.(\d{1,9}))?")
 
 
 class CheckpointName(NamedTuple):
-    """A checkpoint's folder, ``step_NNNNNNNNNN-bB``; names sort from the oldest to the newest.
+    """The name of a checkpoint's folder, ``step_NNNNNNNNNN-bB``; names sort from old to new.
 
-    ``again`` counts what was saved at the same step once more, as ``.1``, ``.2`` behind the name.
+    ``again`` numbers further checkpoints of the same step, as ``.1``, ``.2`` behind the name.
     """
 
     branch: int
@@ -39,7 +39,7 @@ class CheckpointName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> CheckpointName | None:
-        """The name that ``text`` is, None where it is none."""
+        """The name in ``text``; None where it is not the name of a checkpoint."""
         match = _CHECKPOINT.fullmatch(text)
         if match is None:
             return None
@@ -49,10 +49,10 @@ class CheckpointName(NamedTuple):
 
 
 class DataOfRun(Struct, frozen=True):
-    """What run.json says of the data.
+    """The data set, as run.json describes it.
 
-    ``folder``: where they lie, absolute; ``from_run``: the same seen from the run directory, which
-    may have moved together with them.
+    ``folder``: its absolute path. ``from_run``: its path relative to the run directory, because
+    both may have been moved together.
     """
 
     name: str
@@ -63,7 +63,7 @@ class DataOfRun(Struct, frozen=True):
 
 
 class About(Struct, frozen=True, kw_only=True):
-    """What run.json says, as far as it is needed; what else stands there is left alone."""
+    """The fields of run.json that readers need; further fields are ignored."""
 
     format: int
     id: RunId
@@ -79,9 +79,9 @@ class About(Struct, frozen=True, kw_only=True):
 
 
 def inside(runs_dir: Path) -> list[Path]:
-    """The run directories in a folder, also those that cannot be read, by name.
+    """The run directories in a folder, sorted by name, with those that cannot be read.
 
-    None where there is no such folder; UserError where it cannot be read itself.
+    [] where there is no such folder; UserError where the folder itself cannot be read.
     """
     try:
         return [path for path in sorted(runs_dir.iterdir()) if _is_run(path)]
@@ -94,7 +94,7 @@ def inside(runs_dir: Path) -> list[Path]:
 
 
 def _is_run(path: Path) -> bool:
-    """Whether something is called run.json there, or nobody lets us know."""
+    """Whether a folder has a run.json, or does not let us find out."""
     try:
         (path / "run.json").lstat()
     except OSError as error:
@@ -105,9 +105,12 @@ def _is_run(path: Path) -> bool:
 
 
 def find(run: str, runs_dir: Path) -> Path:
-    """The directory of a run: by its name in ``runs_dir``, by its path, or by what only one of
-    those in ``runs_dir`` begins with, a name, or an id of which four letters are given. UserError
-    where there is none, naming the nearest, or more than one."""
+    """The directory of a run.
+
+    ``run`` is a name in ``runs_dir``, a path, or the beginning of the name or id of exactly one
+    run in ``runs_dir``; of an id it must have at least four letters. UserError where no run
+    matches, with the nearest name, or more than one.
+    """
     for place in (runs_dir / run, expanded(run)):
         if _is_run(place):
             # A path like "." has a name only once it is resolved.
@@ -118,23 +121,22 @@ def find(run: str, runs_dir: Path) -> Path:
                     "'.', '_' and '-' alone, 64 at most"
                 )
             return path
-    there = inside(runs_dir)
-    beginning = [path for path in there if begins(run, path.name, _id(path))]
-    if len(beginning) == 1:
-        return beginning[0]
-    known = [path.name for path in beginning or there]
-    if beginning:
+    paths = inside(runs_dir)
+    matches = [path for path in paths if begins(run, path.name, _id(path))]
+    if len(matches) == 1:
+        return matches[0]
+    names = [path.name for path in matches or paths]
+    if matches:
         raise UserError(
-            f"'{clean(run, 80)}' is the beginning of {len(known)} runs; "
-            f"which one? {clean(', '.join(known[-12:]), 400)}"
+            f"'{clean(run, 80)}' is the beginning of {len(names)} runs; "
+            f"which one? {clean(', '.join(names[-12:]), 400)}"
         )
-    hint = nearest(run, known[-12:]) if known else "there is none yet"
+    hint = nearest(run, names[-12:]) if names else "there is none yet"
     raise UserError(f"there is no run '{clean(run, 80)}' in {clean(runs_dir)}; {clean(hint)}")
 
 
 def begins(text: str, name: str, identity: str) -> bool:
-    """Whether a text is the beginning of a run's name, or of its id, of which four letters count
-    at least."""
+    """Whether a text is the beginning of a run's name, or at least four letters of its id."""
     return bool(text) and (name.startswith(text) or (len(text) >= 4 and identity.startswith(text)))
 
 
@@ -146,7 +148,7 @@ def _id(run: Path) -> str:
 
 
 def about(run: Path) -> About:
-    """What is known of a run; UserError where its run.json cannot be used."""
+    """The contents of a run's run.json; UserError where it cannot be used."""
     source = clean(run / "run.json")
     try:
         with Folder.at(run) as folder:
@@ -158,8 +160,8 @@ def about(run: Path) -> About:
 
 
 def checkpoints(run: Path) -> list[CheckpointName]:
-    """The checkpoints of a run, newest first, whole or not; UserError where none can be looked
-    for."""
+    """The checkpoints of a run, newest first, complete or not; UserError where the run directory
+    cannot be read."""
     try:
         with Folder.at(run) as directory, directory.folder("checkpoints") as folder:
             return checkpoints_in(folder)
@@ -170,35 +172,37 @@ def checkpoints(run: Path) -> list[CheckpointName]:
 
 
 def checkpoints_in(folder: Folder) -> list[CheckpointName]:
-    """The checkpoints in ``folder``, newest first, whole or not; links too, which are no way to
-    have one there, so that they are told of and not passed over."""
-    found = []
+    """The checkpoints in ``folder``, newest first, complete or not.
+
+    A link with the name of a checkpoint is listed too. It is not valid, and its reader says so.
+    """
+    names = []
     for entry in folder.entries():
         name = CheckpointName.parse(entry.name)
         if name is not None and (entry.is_dir(follow_symlinks=False) or entry.is_symlink()):
-            found.append(name)
-    return sorted(found, reverse=True)
+            names.append(name)
+    return sorted(names, reverse=True)
 
 
 def newest(run: Path) -> CheckpointName | None:
-    """The checkpoint that LATEST names, else the newest that there is, if any.
+    """The checkpoint that LATEST names, else the newest one, else None.
 
-    UserError where one of them is no file or folder.
+    UserError where LATEST or the folder of checkpoints cannot be read.
     """
-    there = checkpoints(run)
-    named = None
+    names = checkpoints(run)
+    latest = None
     try:
         with Folder.at(run) as directory, directory.folder("checkpoints") as folder:
-            named = CheckpointName.parse(folder.read("LATEST", MAX_BYTES).decode().strip())
+            latest = CheckpointName.parse(folder.read("LATEST", MAX_BYTES).decode().strip())
     except (FileNotFoundError, UnicodeDecodeError):
         pass
     except OSError as error:
         raise UserError(clean(in_words(error), 400)) from None
-    return named if named in there else next(iter(there), None)
+    return latest if latest in names else next(iter(names), None)
 
 
 def preset_content(run: Path) -> bytes:
-    """What a run's preset.toml holds; UserError where it cannot be read."""
+    """The bytes of a run's preset.toml; UserError where it cannot be read."""
     try:
         with Folder.at(run) as folder:
             return folder.read("preset.toml", MAX_PRESET)
@@ -208,15 +212,15 @@ def preset_content(run: Path) -> bytes:
 
 
 def preset_table(run: Path) -> dict[str, Any]:
-    """What a run's preset.toml says, unchecked; UserError where it cannot be read."""
+    """The table in a run's preset.toml, not validated; UserError where it cannot be read."""
     return parse_toml(preset_content(run), clean(run / "preset.toml"))
 
 
 def command_from(run: Path, name: CheckpointName) -> str:
-    """What to type to go on from a certain checkpoint."""
+    """The command that resumes a run from a certain checkpoint."""
     return f"ganterm resume {shlex.quote(clean(run))} --from {name}"
 
 
 def point(folder: Folder, name: CheckpointName, pointer: str = "LATEST") -> None:
-    """Have ``LATEST``, or another pointer, name a checkpoint."""
+    """Write the name of a checkpoint into ``LATEST``, or into another pointer."""
     folder.write_atomically(pointer, f"{name}\n".encode())

@@ -1,4 +1,4 @@
-"""A run directory read while another process writes it: its series and events, as they grow."""
+"""Follows a run directory that another process writes: its series and events, as they grow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from ganterm.rundir.columns import ColumnFiles, farthest, read_history
 from ganterm.system.files import in_words
 
 MOST_EVENTS = 50_000
-"""The newest that are kept; so many are drawn in some milliseconds."""
+"""Most events that are kept, the newest ones; drawing so many takes a few milliseconds."""
 
 
 class Follower:
-    """The newest branch of a run, as far as it is on the disk; ``look`` reads what is new.
+    """The newest branch of a run, as far as it is on disk; ``look`` reads the new part.
 
-    UserError where its preset cannot be read.
+    UserError where the run's preset cannot be read. ``forgotten``: the number of events before
+    those that are kept.
     """
 
     def __init__(self, run: Path) -> None:
@@ -35,7 +36,6 @@ class Follower:
         self._offset = 0
         self.events: tuple[Event, ...] = ()
         self.forgotten = 0
-        """How many events there were before those that are kept."""
 
     @property
     def history(self) -> HistoryView:
@@ -43,16 +43,16 @@ class Follower:
         return self._history.view
 
     def look(self) -> None:
-        """Read on. What cannot be read now is read later."""
+        """Read the new rows and events; UserError where a file cannot be read now."""
         self._read_rows()
         self._read_events()
 
     def _read_rows(self) -> None:
-        (there,) = self._files.rows("step.i8")
-        if 0 < there < self._rows:
-            # A resume has cut off what a kill had left unfinished.
+        (count,) = self._files.rows("step.i8")
+        if 0 < count < self._rows:
+            # A resume has cut off rows that a kill had left incomplete.
             self._rows = 0
-        # The step of a row is written last, so its other columns are there.
+        # A row's step is written last, so its other columns are complete.
         steps = self._files.read("step.i8", self._rows)
         limit = farthest(self._rows + len(steps), self._every)
         possible = steps[(steps > 0) & (steps <= limit)]
@@ -80,32 +80,32 @@ class Follower:
             raise UserError(clean(in_words(error), 400)) from None
         end = content.rfind(b"\n") + 1
         if not end and len(content) > reader.LONGEST_LINE:
-            # What has no end so far is no event; its end will be passed over as a torn line.
+            # No event is so long. The rest of this line will be skipped as a torn line.
             end = len(content)
         whole = content[:end]
         self._offset += end
         parsed = (reader.event_of(line) for line in whole.splitlines())
         new = [event for event in parsed if event is not None]
-        begun = [event for event in new if event.kind in reader.BRANCHING]
-        if begun:
+        branches = [event for event in new if event.kind in reader.BRANCHING]
+        if branches:
             self.events = tuple(reader.newest_branch([*self.events, *new]))
-            self._cut(begun[-1])
+            self._cut(branches[-1])
         else:
             self.events = (*self.events, *new)
         if len(self.events) > MOST_EVENTS:
             self.forgotten += len(self.events) - MOST_EVENTS // 2
             self.events = self.events[-(MOST_EVENTS // 2) :]
 
-    def _cut(self, begun: Event) -> None:
-        """Show no rows that were abandoned, though the new branch has none yet."""
+    def _cut(self, start: Event) -> None:
+        """Drop abandoned rows at the event that starts a branch, even before its first row."""
         newest = self._files.read("branch.i4", max(0, self._rows - 1))
-        if begun.step < self._last and len(newest) and newest[-1] < begun.branch:
-            self._history = read_history(self._files.run.place(), self._every, begun.step)
-            self._last = begun.step
+        if start.step < self._last and len(newest) and newest[-1] < start.branch:
+            self._history = read_history(self._files.run.place(), self._every, start.step)
+            self._last = start.step
 
 
 def _record_every(run_directory: Path) -> int:
-    """Steps between two rows. Of the whole preset no more is needed, nor loaded and checked."""
+    """Steps between two rows. The rest of the preset is not validated, which saves time."""
     run = find.preset_table(run_directory).get("run", {})
     every = run.get("record_every", 1) if isinstance(run, dict) else None
     if type(every) is not int or not 1 <= every <= MOST_BETWEEN_ROWS:

@@ -1,7 +1,7 @@
 """JSON files that ganterm writes, read back within bounds and checked field by field.
 
-By msgspec rather than pydantic, which checks what users write and tells them the nearest key: it
-loads in a tenth of the time, and a watcher is to be there within a second.
+msgspec checks them. pydantic checks the files that users write, because its errors can name the
+nearest key; but msgspec loads in a tenth of the time, and a watcher must start within a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 RunId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
-"""A run's id, which names files: a random UUID (RFC 9562), and nothing else."""
+"""A run's id: a random UUID (RFC 9562). The id is part of file names, so no other text is valid."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -34,15 +34,15 @@ class _Format(msgspec.Struct):
 
 
 def validated(kind: type[S], content: bytes) -> S:
-    """JSON with a format as a Struct; ValueError says, in a line, what is wrong with it.
+    """A JSON text with a format, as a Struct; ValueError says in one line what is wrong with it.
 
-    The format goes first, since another one may have other fields.
+    The format is checked first, because another format may have other fields.
     """
     if len(content) > MAX_BYTES:
         raise ValueError("too large")
     try:
-        found = msgspec.json.decode(content, type=_Format).format
-        if found == FORMAT:
+        version = msgspec.json.decode(content, type=_Format).format
+        if version == FORMAT:
             json.loads(content, parse_int=_whole, parse_constant=_no_number)
             return msgspec.json.decode(content, type=kind)
     except UnicodeDecodeError:
@@ -51,12 +51,12 @@ def validated(kind: type[S], content: bytes) -> S:
         raise ValueError(_problem(str(error))) from None
     except RecursionError:
         raise ValueError("too deep") from None
-    age = "a newer" if found > FORMAT else "an older"
-    raise ValueError(f"format {found}, of {age} ganterm; this one reads format {FORMAT}")
+    age = "a newer" if version > FORMAT else "an older"
+    raise ValueError(f"format {version}, of {age} ganterm; this one reads format {FORMAT}")
 
 
 def _whole(text: str) -> int:
-    """A number that JSON of ours can hold again."""
+    """A whole number of at most ``MOST_DIGITS`` characters, which ganterm can also write."""
     if len(text) > MOST_DIGITS:
         raise ValueError(f"a whole number of more than {MOST_DIGITS} digits")
     return int(text)
@@ -66,10 +66,10 @@ def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _problem(told: str) -> str:
-    """What msgspec says, with the place of a field before it, as in 'data.name: expected ...'."""
-    what, _, place = told.partition(" - at `$")
-    # "Expected", but not "JSON".
+def _problem(message: str) -> str:
+    """msgspec's message with the field's place in front, as in 'data.name: expected ...'."""
+    what, _, place = message.partition(" - at `$")
+    # "Expected" becomes lower case, "JSON" does not.
     what = clean(what if what[1:2].isupper() else what[:1].lower() + what[1:], 120)
     place = clean(place.rstrip("`").lstrip("."), 60)
     return f"{place}: {what}" if place else what

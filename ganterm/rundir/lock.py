@@ -1,8 +1,8 @@
-"""Which process writes into a run directory, by a lock, or by a record where there are no locks.
+"""The lock of a run directory, which says which process writes into it.
 
-``run.lock`` holds the writer's process number, and the writer holds a lock on the file. It is the
-user's alone, for whoever can read a file can lock it. A file system may have no locks; then a
-second line says on which host the writer lives and since when, and is believed instead.
+``run.lock`` holds the writer's process number, and the writer holds a lock on the file. Only the
+user may read the file, because everybody who can read a file can lock it. Where the file system
+has no locks, a second line in the file names the writer's host and its start, and counts instead.
 """
 
 from __future__ import annotations
@@ -27,25 +27,29 @@ from ganterm.system.files import Folder
 NAME = "run.lock"
 _LOCKS = Path("/proc/locks")
 _TRIES = 5
+"""Attempts to take a lock that somebody else holds only for an instant."""
 _REST_SECONDS = 0.02
+"""Seconds between two attempts."""
 _MOST_BYTES = 512
+"""Most bytes of run.lock that are read."""
 _RECORD = re.compile(r"(\d{1,9})\nhost (\S{1,255}) since (\d{1,12}\.\d\d)\n")
 _SAME_START_SECONDS = 30.0
-"""A process's start is counted from the boot, whose time moves when the clock is set."""
+"""Largest difference between two readings of one process's start. The start is counted from the
+boot, whose time moves when the clock is set."""
 
 
 class Holder(NamedTuple):
     """The process that writes into a run directory.
 
-    ``pid`` is what run.lock says where the process cannot be seen from here; ``elsewhere`` then
-    says where it may be.
+    Where the process is not visible from here, ``pid`` is the number in run.lock, and
+    ``elsewhere`` says where the process may be.
     """
 
     pid: int
     elsewhere: str = ""
 
     def refusal(self, run: Path) -> UserError:
-        """Why nobody else may write into the run now, and what to do."""
+        """The error for another process that wants to write, with what to do."""
         name, lock = clean(run.name), clean(run / NAME)
         if self.elsewhere:
             return UserError(
@@ -61,7 +65,8 @@ class Holder(NamedTuple):
 def holder(run: Path) -> Holder | None:
     """The process that writes into a run directory, None where there is none.
 
-    What cannot be found out counts as none, but a lock whose holder cannot be seen as one.
+    A lock with an invisible holder counts as a writer. Where the lock cannot be checked at all,
+    there is no writer.
     """
     path = run / NAME
     try:
@@ -71,14 +76,14 @@ def holder(run: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        found = _held(handle)
-        # A writer that has just ended cannot be seen either.
-        return _held(handle) if found is not None and found.elsewhere else found
+        writer = _writer(handle)
+        # A writer that has just ended is invisible too, so the lock is checked once more.
+        return _writer(handle) if writer is not None and writer.elsewhere else writer
     finally:
         os.close(handle)
 
 
-def _held(handle: int) -> Holder | None:
+def _writer(handle: int) -> Holder | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -90,15 +95,15 @@ def _held(handle: int) -> Holder | None:
 
 
 def is_live(run: Path) -> bool:
-    """Whether a process writes into the run directory, as far as can be told."""
+    """Whether a process writes into the run directory, as far as this process can see."""
     return holder(run) is not None
 
 
 @contextmanager
 def free(run: Path, pid: int) -> Iterator[bool]:
-    """Whether no process writes into the run directory; while it is so, none can begin to.
+    """Whether no process writes into the run directory; none can begin to within the context.
 
-    Where there is no lock to be read, whether process ``pid`` is gone.
+    Where the lock cannot be opened, the answer is whether process ``pid`` is gone.
     """
     try:
         handle = _opened(run / NAME, os.O_RDONLY)
@@ -106,23 +111,23 @@ def free(run: Path, pid: int) -> Iterator[bool]:
         yield not psutil.pid_exists(pid)
         return
     try:
-        yield _held(handle) is None
+        yield _writer(handle) is None
     finally:
         os.close(handle)
 
 
 class RunLock:
-    """Held by the one process that writes into a run directory, until it lets go or ends.
+    """The lock that the only writer of a run directory holds until it releases it or ends.
 
-    UserError where another one holds it; OSError where there is no file to lock. A lock that
-    another user holds on a file of ours, which an older ganterm left readable, is no writer's: the
-    file is replaced. ``notice``: what was done instead of taking a lock, in words, else "".
+    UserError where another process holds it; OSError where the file cannot be made. An older
+    ganterm left the file readable, so another user may hold a lock on it; that user is no writer,
+    and the file is replaced. ``notice``: what was done instead of simply locking, else "".
     """
 
     def __init__(self, run: Path) -> None:
         self.notice = ""
         self._recorded = False
-        self._handle = self._taken(run)
+        self._handle = self._acquire(run)
         try:
             self._write()
         except BaseException:
@@ -132,13 +137,13 @@ class RunLock:
             self._check_alone(run)
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock, so that another process can write."""
         if self._recorded:
             with suppress(OSError):
                 os.ftruncate(self._handle, 0)
         os.close(self._handle)
 
-    def _taken(self, run: Path) -> int:
+    def _acquire(self, run: Path) -> int:
         path = run / NAME
         for left in reversed(range(_TRIES)):
             handle = _opened(path, os.O_RDWR | os.O_CREAT)
@@ -152,19 +157,19 @@ class RunLock:
         raise UserError(f"{clean(path)}: it is replaced again and again; by whom?")
 
     def _take(self, run: Path, handle: int, left: int) -> bool:
-        """Whether the open file is now ours; UserError where a writer has it."""
+        """Whether the open file is locked by us now; UserError where a writer has it."""
         path = run / NAME
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            found = _locker(handle)
-            if found is None:
+            locker = _locker(handle)
+            if locker is None:
                 _set_aside(path, handle)
                 self.notice = "another user held a lock on run.lock; the file was replaced"
             elif not left:
-                raise found.refusal(run) from None
+                raise locker.refusal(run) from None
             else:
-                # Whoever only asks whether a run is live holds the lock for an instant.
+                # A process that only checks whether the run is live holds the lock for an instant.
                 time.sleep(_REST_SECONDS)
             return False
         except OSError as error:
@@ -179,9 +184,9 @@ class RunLock:
         return self._recorded or _is_at(path, handle)
 
     def _write(self) -> None:
-        found = os.fstat(self._handle)
-        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
-            # There are file systems without modes.
+        status = os.fstat(self._handle)
+        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & 0o077:
+            # Some file systems have no modes.
             with suppress(OSError):
                 os.fchmod(self._handle, 0o600)
         os.ftruncate(self._handle, 0)
@@ -195,7 +200,7 @@ class RunLock:
         return f"{os.getpid()}\nhost {_host()} since {since:.2f}\n".encode()
 
     def _check_alone(self, run: Path) -> None:
-        """UserError where another process has written its record over ours meanwhile."""
+        """UserError where another process has overwritten our record in the meantime."""
         time.sleep(_REST_SECONDS)
         if os.pread(self._handle, _MOST_BYTES, 0) != self._content:
             writer = _recorded(self._handle)
@@ -204,7 +209,7 @@ class RunLock:
 
 
 def _opened(path: Path, flags: int) -> int:
-    """A descriptor of a regular file, made for the user alone where there is none."""
+    """A descriptor of a regular file; a missing one is made for this user alone."""
     with Folder.at(path.parent) as folder:
         return folder.open(path.name, flags, 0o600)
 
@@ -217,27 +222,27 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def _set_aside(path: Path, handle: int) -> None:
-    """Have another user's lock on a file no longer count: what is locked is taken away."""
+    """Remove a file on which another user holds a lock, so that the lock no longer counts."""
     aside = path.with_name(f".{NAME}.{os.getpid()}.tmp")
     try:
         path.rename(aside)
     except FileNotFoundError:
         return
     if not _is_at(aside, handle):
-        # Another process of ours was faster, and this is the file that it has locked.
+        # Another process of this user was faster, and this is the file that it has locked.
         with suppress(FileExistsError):
             os.link(aside, path)
     aside.unlink()
 
 
 def _locker(handle: int) -> Holder | None:
-    """Whoever holds the lock on an open file; None where only other users do.
+    """The process that holds the lock on an open file; None where only other users hold it.
 
-    The run's user and root may train it, nobody else.
+    Only root and the owner of the file can be writers.
     """
-    found = os.fstat(handle)
-    lockers = _lockers(found)
-    ours = [pid for pid in lockers or () if not _is_foreign(pid, found.st_uid)]
+    status = os.fstat(handle)
+    lockers = _lockers(status)
+    ours = [pid for pid in lockers or () if not _is_foreign(pid, status.st_uid)]
     if ours:
         return Holder(ours[0])
     if lockers:
@@ -250,22 +255,22 @@ def _locker(handle: int) -> Holder | None:
 
 
 def _unread(path: Path) -> Holder | None:
-    """Whoever holds the lock on a file that only its own user may open."""
+    """The process that holds the lock on a file that this user may not open."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return None
     return next(
-        (Holder(p) for p in _lockers(found) or () if not _is_foreign(p, found.st_uid)), None
+        (Holder(p) for p in _lockers(status) or () if not _is_foreign(p, status.st_uid)), None
     )
 
 
 def _lockers(file: os.stat_result) -> list[int] | None:
-    """The processes that hold a lock on a file, as far as they can be seen; None where the system
-    does not tell.
+    """The visible processes that hold a lock on a file; None where the system has no list.
 
-    Lines of /proc/locks, proc_locks(5): "1: FLOCK ADVISORY WRITE 4146 fe:00:131 0 EOF". What waits
-    has "->" behind its number. A layered file system calls its device differently there.
+    A line of /proc/locks, proc_locks(5), is "1: FLOCK ADVISORY WRITE 4146 fe:00:131 0 EOF". A
+    process that waits for a lock has "->" behind the number. A layered file system may have
+    another device number there.
     """
     try:
         rows = [line.split() for line in _LOCKS.read_text().splitlines()]
@@ -286,7 +291,7 @@ def _is_foreign(pid: int, owner: int) -> bool:
 
 
 def _recorded(handle: int) -> Holder | None:
-    """The writer that the second line of the file tells of, None where that one has ended."""
+    """The writer that the second line of the file names; None where there is none or it has ended."""
     record = _RECORD.fullmatch(os.pread(handle, _MOST_BYTES, 0).decode(errors="replace"))
     if record is None:
         return None

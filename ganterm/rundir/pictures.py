@@ -12,8 +12,11 @@ from PIL import Image
 from ganterm.core.snapshot import Sample
 
 _POINTS_SIZE = 384
+"""Width and height of a scatter, in pixels."""
 _GAP = 4
+"""Pixels between two pictures side by side."""
 _GREY = 90
+"""Brightness (0..255) of that gap."""
 _REAL = (90, 98, 110)
 _FAKE = (255, 180, 84)
 
@@ -21,7 +24,8 @@ _FAKE = (255, 180, 84)
 def sample_png(sample: Sample) -> bytes:
     """The sample as a PNG: pictures in a grid, points as a scatter over the real ones.
 
-    Rows are kept; what is beside stands to the right, or below where it belongs to single ones.
+    ``beside`` is drawn at the right. In the view "nearest", each of its pictures is drawn below the
+    sample that it belongs to.
     """
     pixels = _scatters(sample) if sample.images is None else _grids(sample, sample.images)
     if pixels.shape[2] == 1:
@@ -40,7 +44,7 @@ def _grids(sample: Sample, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _grid(images: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
-    """Pictures (n, h, w, c) with gaps of two pixels, in a near-square grid where across is 0."""
+    """Pictures (n, h, w, c) with gaps of two pixels; ``across`` 0 gives a nearly square grid."""
     count, height, width, channels = images.shape
     across = across or math.ceil(math.sqrt(count * height / width))
     down = math.ceil(count / across)

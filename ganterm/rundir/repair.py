@@ -1,4 +1,4 @@
-"""What a kill leaves in a run directory, put right before more is written behind it."""
+"""Repairs what a kill leaves in a run directory, before more is written to it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from ganterm.system.files import Folder
 
 LOGS = ("metrics.jsonl", "events.jsonl", "diagnosis.jsonl")
 _BLOCK = 1 << 16
+"""Bytes read at once, from the end of a log backwards."""
 _WRITTEN = {
     ".": r"preset\.toml|run\.json|metrics\.jsonl",
     "history": r"index\.json",
     "samples": r"step_\d{10,18}-b\d{1,9}(?:-\w{0,40}-\w{0,40})?\.png",
     "checkpoints": r"[A-Z]{1,20}",
 }
-"""Names of the files that are written beside their place, by folder."""
+"""Names of the files that are written under a temporary name first, by folder."""
 _CHECKPOINTS = re.compile(r"step_\d{10,18}-b\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 
 def mend(run: Folder) -> None:
-    """Sweep half-written files away, cut torn lines off, and make all columns equally long.
+    """Remove half-written files, cut off torn lines, and make all columns equally long.
 
-    A metric that the run's writer did not know yet gets a column of NaN. Only for the one who
-    holds the run's lock. OSError where the disk does not let it, or where something is not what
-    it must be; then nothing was changed behind it.
+    A metric that the run does not have yet gets a column of NaN. Only the holder of the run's lock
+    may call this. OSError where the disk refuses, or where a file has a wrong type; the files after
+    it are then unchanged.
     """
     for name, names in _WRITTEN.items():
         with run.folder(name, make=name != ".") as folder:
@@ -46,7 +47,7 @@ def mend(run: Folder) -> None:
 
 
 def _cut_torn_line(run: Folder, log: str) -> None:
-    """Cut the file behind its last line feed; OSError where none is near its end."""
+    """Cut a log off behind its last line feed; OSError where none is near its end."""
     with os.fdopen(run.open(log, os.O_RDWR), "r+b") as file:
         size = end = file.seek(0, os.SEEK_END)
         while end:
@@ -55,16 +56,16 @@ def _cut_torn_line(run: Folder, log: str) -> None:
                 raise OSError(errno.EINVAL, words, str(run.path / log))
             start = max(0, end - _BLOCK)
             file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                file.truncate(start + found + 1)
+            line_feed = file.read(end - start).rfind(b"\n")
+            if line_feed >= 0:
+                file.truncate(start + line_feed + 1)
                 return
             end = start
         file.truncate(0)
 
 
 def _level(history: Folder) -> None:
-    """Cut all columns to the rows that every one has."""
+    """Cut all columns to the length of the shortest, and add the missing ones."""
     widths = {"step.i8": 8, "branch.i4": 4, **{f"{name}.f4": 4 for name in METRICS}}
     rows = {}
     for name, width in widths.items():

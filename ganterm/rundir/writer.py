@@ -1,4 +1,4 @@
-"""The thread that writes a run's files, so that no slow or full disk holds a training step up."""
+"""The thread that writes a run's files, so that a slow or full disk does not delay training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from ganterm.core.text import clean
 from ganterm.system.files import in_words
 
 RETRY_SECONDS = 2.0
+"""Seconds from a failed write to the next attempt."""
 LOOK_SECONDS = 1.0
+"""Least seconds between two calls of ``look_after``."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Write = Callable[[], None]
 
 
 class Writer:
-    """Writes what is put in lines, each line in its order. OSError of one makes its line wait and
-    try again, the others go on; ``trouble`` says what waits, and why.
+    """Carries out writes from several queues, called lines, each in its own order.
 
-    ``look_after`` is called in the same thread now and then, whatever waits.
+    After an OSError a line waits and tries again, while the others continue; ``trouble`` then says
+    why it waits. The thread also calls ``look_after`` about every ``LOOK_SECONDS``.
     """
 
     def __init__(self, look_after: Write) -> None:
@@ -37,19 +39,19 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """Writes in the longest line, and those that came since."""
+        """Number of writes in the longest line, with those that are not in a line yet."""
         return self._longest + self._put.qsize()
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def put(self, line: str, write: Write) -> None:
-        """Have ``write`` called once all that is in its line has been written."""
+        """Call ``write`` in the thread after all earlier writes of its line."""
         self._put.put((line, write))
 
     def close(self) -> None:
-        """Write what is in line, waiting for it; what the disk refuses now is given up."""
+        """Carry out all waiting writes and wait for them; those that fail now are given up."""
         self._put.put(None)
         self._thread.join()
 
@@ -57,13 +59,13 @@ class Writer:
         retry_at, look_at = 0.0, 0.0
         while True:
             try:
-                found = self._put.get(timeout=LOOK_SECONDS / 2 if self._lines else LOOK_SECONDS)
+                entry = self._put.get(timeout=LOOK_SECONDS / 2 if self._lines else LOOK_SECONDS)
             except queue.Empty:
                 pass
             else:
-                if found is None:
+                if entry is None:
                     break
-                line, write = found
+                line, write = entry
                 self._lines.setdefault(line, deque()).append(write)
                 if line not in self._troubles:
                     retry_at = self._try(line) or retry_at
@@ -78,7 +80,10 @@ class Writer:
             self._try(line, last=True)
 
     def _try(self, line: str, last: bool = False) -> float | None:
-        """Write what is in a line; when to try again if that fails."""
+        """Carry out a line's writes; the time to try again if one fails, else None.
+
+        ``last``: a write that fails is given up, and the next ones are still tried.
+        """
         writes, again, failed = self._lines[line], None, False
         while writes:
             try:
@@ -95,7 +100,7 @@ class Writer:
         if not writes:
             del self._lines[line]
         self._longest = max(map(len, self._lines.values()), default=0)
-        # The first that waits, so that the words stay the same while it does.
+        # The oldest trouble, so that the message stays the same while its line waits.
         self.trouble = next(iter(self._troubles.values()), None)
         return again
 
