@@ -10,9 +10,9 @@ from ganterm.dashboard.draw.numbers import size
 CHARTS_PER_S = 4.0
 SAMPLES_PER_S = 2.0
 """Charts and sample pictures drawn per second while the dashboard is within its budget."""
-LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5))
+LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.25))
 """Charts and sample pictures per second at each level, from the best to the most frugal."""
-PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
+PICTURES = (1.0, 1.0, 1.0, 1.0, 0.75, 0.75)
 """Share of its room that the sample picture takes, across and down, at each level."""
 MOST_SHARE = 0.03
 """Largest share of one core that watching may take.

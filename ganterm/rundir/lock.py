@@ -291,7 +291,7 @@ def _is_foreign(pid: int, owner: int) -> bool:
 
 
 def _recorded(handle: int) -> Holder | None:
-    """The writer that the second line of the file names; None where there is none or it has ended."""
+    """The writer that the second line of the file names; None where it is missing or has ended."""
     record = _RECORD.fullmatch(os.pread(handle, _MOST_BYTES, 0).decode(errors="replace"))
     if record is None:
         return None
