@@ -1,8 +1,8 @@
-"""The run directory: everything that is known of a run, readable while it is being written.
+"""The run directory: all files of a run, readable while they are being written.
 
-A thread of its own writes, so that a slow or full disk never holds a training step up. What could
-not be written stays in line and is tried again; meanwhile ``trouble`` says why. What is written is
-reached from a descriptor of the directory, and never through a link.
+A thread of its own writes, so that a slow or full disk never delays a training step. A write that
+fails waits and is tried again; meanwhile ``trouble`` says why. Files are reached from a descriptor
+of the directory, and never through a link.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ganterm.system.files import AppendOnly, Folder, in_words
 from ganterm.system.toml import MAX_BYTES as MAX_PRESET
 
 MOST_WAITING = 20_000
-"""Batches of rows in line behind a disk that takes nothing, above an hour's; then rows are lost."""
+"""Most batches of rows that wait for a disk, more than those of an hour; further rows are lost."""
 
 _FOLDERS = ("history", "samples", "checkpoints")
 _OURS = {*_FOLDERS, *LOGS, "preset.toml", "run.json", "files.json.gz", "run.lock", "host.log"}
@@ -46,11 +46,11 @@ _SCHEMA = json_bytes({"schema": METRICS, "format": FORMAT}) + b"\n"
 _INDEX = json_bytes({"dtype": "<f4", "step": "<i8", "branch": "<i4", "format": FORMAT})
 _START_FILES = len(METRICS) + 32
 _START_BYTES = (1 << 12) * _START_FILES
-"""Each file takes a page at least."""
+"""Bytes that the first files of a run take: each takes at least a page."""
 
 
 def check_can_create(runs: Path, name: str) -> None:
-    """UserError where ``runs/name`` exists or could not be created; creates nothing."""
+    """UserError where ``runs/name`` exists or cannot be created. This creates nothing."""
     if os.path.lexists(runs / name):
         raise UserError(
             f"run '{clean(name)}' exists in {clean(runs)}: go on with it by "
@@ -66,12 +66,12 @@ def check_can_create(runs: Path, name: str) -> None:
 
 
 class RunDirectory:
-    """Writes into a run directory that is laid out; one trainer's, who holds ``lock``.
+    """Writes into a run directory that exists; only for the trainer that holds ``lock``.
 
-    It stays the same one while it is moved; ``path`` is where it is. What is deleted in it while
-    it is written is made again. ``about``: what run.json says; ``preset_toml``: the resolved
-    preset; ``notice``: how the run is locked where that is out of the ordinary, else "". OSError
-    where the disk does not let it be written.
+    The directory may be moved while it is written; ``path`` is its present place. Files and folders
+    that are deleted in it are made again. ``about``: the contents of run.json. ``preset_toml``: the
+    resolved preset. ``notice``: a remark on an unusual lock, else "". OSError where the disk
+    refuses.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class RunDirectory:
     def create(
         cls, runs: Path, name: str, preset_toml: str, about: Mapping[str, Any], room: int = 0
     ) -> RunDirectory:
-        """Lay out ``runs/name`` for a run that begins. Nothing is ever overwritten.
+        """Create ``runs/name`` for a new run. Nothing is ever overwritten.
 
-        ``room``: bytes that a checkpoint of it will take. UserError where they are not free, or
-        where the disk does not take the directory; then nothing of it is left.
+        ``room``: bytes that a checkpoint of the run takes. UserError where they are not free, or
+        where the disk refuses the directory; then nothing of it is left.
         """
         path = runs / name
         about = {"format": FORMAT, **about}
@@ -121,7 +121,7 @@ class RunDirectory:
 
     @classmethod
     def reopen(cls, path: Path, lock: RunLock) -> RunDirectory:
-        """Go on writing behind what is there, which is mended first where a kill has torn it."""
+        """Open the directory of an earlier run to append to it, after repairing it."""
         try:
             folder = Folder.at(path)
             mend(folder)
@@ -132,12 +132,12 @@ class RunDirectory:
 
     @property
     def gone(self) -> bool:
-        """Whether the whole directory was deleted; what is written now is lost."""
+        """Whether the whole directory was deleted, so that further writes are lost."""
         return self.folder.gone
 
     @property
     def alarm(self) -> str | None:
-        """What is wrong with the recording, in words; None where all is well."""
+        """What is wrong with the recording, as a message; None where nothing is wrong."""
         gone = None
         if self.gone:
             gone = f"{clean(self.path)} was deleted; at the end all is saved in another place"
@@ -146,16 +146,16 @@ class RunDirectory:
 
     @property
     def trouble(self) -> str | None:
-        """Why something waits to be written; None where nothing does."""
+        """Why a write waits; None where none does."""
         return self._writer.trouble
 
     def rows(self, steps: NDArray[np.int64], branch: int, rows: NDArray[np.float32]) -> None:
-        """Log rows of ``METRICS``, shape (n, metrics), of the given steps."""
+        """Log rows of ``METRICS``, of shape (n, metrics), for ``steps`` (n,)."""
         if self._writer.waiting > MOST_WAITING:
             self._lost_rows += len(rows)
             return
         self._writer.put("metrics", lambda: self._metrics.append(json_rows(steps, branch, rows)))
-        # History says nothing rather than infinity, as its readers do.
+        # The columns hold NaN in place of infinity, as their readers expect.
         values = np.where(np.isfinite(rows), rows, np.nan).astype("<f4")
         parts = deque([(self._branches, np.full(len(steps), branch, "<i4").tobytes())])
         parts += ((log, values[:, place].tobytes()) for place, log in enumerate(self._columns))
@@ -179,7 +179,7 @@ class RunDirectory:
         self._writer.put("events", self._events.sync)
 
     def diagnosis(self, diagnosis: Diagnosis, branch: int) -> None:
-        """Log what a round of exams found: what was read in it, and the modes' shares."""
+        """Log a round of exams: the readings taken in it, and the modes' shares."""
         step = diagnosis.step
         line: dict[str, Any] = {"format": FORMAT, "step": step, "branch": branch}
         line["readings"] = {
@@ -194,9 +194,9 @@ class RunDirectory:
         self._writer.put("diagnosis", lambda: self._diagnosis.append(content))
 
     def sample(self, sample: Sample, branch: int, view: View | None = None) -> None:
-        """Write the sample picture of its step; of a ``view`` asked for, under its name."""
-        asked = "" if view is None else f"-{view.name}-{view.painter}"
-        name = f"step_{sample.step:010d}-b{branch}{asked}.png"
+        """Write a sample picture; the picture of a requested ``view`` has the view in its name."""
+        suffix = "" if view is None else f"-{view.name}-{view.painter}"
+        name = f"step_{sample.step:010d}-b{branch}{suffix}.png"
 
         def write() -> None:
             with self.folder.folder("samples", make=True) as samples:
@@ -205,13 +205,13 @@ class RunDirectory:
         self._writer.put(f"samples/{name}", write)
 
     def update(self, **about: Any) -> None:
-        """Change what run.json says."""
+        """Change fields of run.json."""
         self.about.update(about)
         content = _indented(self.about)
         self._writer.put("about", lambda: self.folder.write_atomically("run.json", content))
 
     def point(self, pointer: str, name: CheckpointName | None) -> None:
-        """Have the file ``pointer`` name a checkpoint, or have it gone where there is none."""
+        """Write a checkpoint's name into the file ``pointer``; None removes the file."""
 
         def write() -> None:
             with self.folder.folder("checkpoints", make=True) as folder:
@@ -223,7 +223,7 @@ class RunDirectory:
         self._writer.put("pointers", write)
 
     def settled(self) -> threading.Event:
-        """Set once all rows and events in line now are on the disk, safe from a power cut."""
+        """An event that is set once all rows and events that wait now are safely on disk."""
         done = threading.Event()
         lines = {
             "metrics": [self._metrics],
@@ -244,7 +244,7 @@ class RunDirectory:
         return done
 
     def close(self) -> None:
-        """Write what is in line, waiting for it; what the disk refuses now is given up."""
+        """Carry out all waiting writes and close the files; writes that fail now are given up."""
         self._writer.close()
         for log in self._logs:
             try:
@@ -255,15 +255,15 @@ class RunDirectory:
         self._lock.release()
 
     def discard(self) -> None:
-        """Close a directory in which nothing was done yet, and remove it: its name is free."""
+        """Close and remove a directory without any training, so that its name is free again."""
         self.close()
         remove(self.path)
 
     def second(self, parent: Path, room: int, step: int, branch: int) -> Place:
-        """Lay out another place for this run, a folder of ``parent``; OSError where it has none.
+        """Create another directory for this run in ``parent``; OSError where that is impossible.
 
-        It is a run with an id of its own, forked at ``step``, for both may be gone on with.
-        ``room``: as for ``create``.
+        It belongs to a run with an id of its own, forked at ``step``, because both runs may be
+        resumed. ``room``: as for ``create``.
         """
         parent.mkdir(parents=True, exist_ok=True)
         _check_room(parent, room)
@@ -275,8 +275,9 @@ class RunDirectory:
         return lay_out(parent / name, self._preset_toml, about)
 
     def move(self, place: Place) -> None:
-        """Go on in ``place``, which ``second`` laid out, with all that was recorded so far and all
-        that waits. Logs that have no room there begin anew, which ``alarm`` says.
+        """Move all that was recorded, and all waiting writes, to ``place``, made by ``second``.
+
+        A log without room there starts empty, and ``alarm`` says so.
         """
         moved = threading.Event()
 
@@ -287,7 +288,7 @@ class RunDirectory:
                     self.folder, self.path = place.folder, place.folder.path
                     self._lock, self.about = place.lock, place.about
                     self._deleted = ""
-                    # What is needed least comes last, where there may be no room any more.
+                    # The least important logs come last, because the room may not suffice for all.
                     self._move_together([self._events], self.folder)
                     self._move_together(self._history, history)
                     self._move_together([self._diagnosis], self.folder)
@@ -318,12 +319,12 @@ class RunDirectory:
         return [self._metrics, self._events, self._diagnosis, *self._history]
 
     def _look_after(self) -> None:
-        """Notice where the directory was moved to, and make again what was deleted in it."""
+        """Follow the directory if it was moved, and make deleted files and folders again."""
         if self.gone:
             return
         self.path = self.folder.place()
         deleted: list[str] = []
-        # What cannot be made again now is so at the next look, and whoever writes into it tells.
+        # A failure is tried again at the next call, and a write into the missing file reports it.
         with suppress(OSError):
             deleted += (name for name in _FOLDERS if not self.folder.has(name))
             for name in deleted:
@@ -344,21 +345,21 @@ class RunDirectory:
 
 
 class Place(NamedTuple):
-    """A run directory that is laid out, and not yet written in."""
+    """A new run directory, not yet written to."""
 
     folder: Folder
     lock: RunLock
     about: dict[str, Any]
 
     def remove(self) -> None:
-        """Have it no more."""
+        """Remove the directory and release its lock."""
         self.lock.release()
         remove(self.folder.path)
         self.folder.close()
 
 
 def lay_out(path: Path, preset_toml: bytes, about: dict[str, Any]) -> Place:
-    """Make a run directory; OSError where that cannot be, and then nothing of it is left."""
+    """Make a run directory; OSError where that fails, and then nothing of it is left."""
     path.mkdir()
     folder = Folder.at(path)
     try:
@@ -377,7 +378,7 @@ def lay_out(path: Path, preset_toml: bytes, about: dict[str, Any]) -> Place:
 
 
 def remove(path: Path) -> None:
-    """Remove a run directory in which nothing was done; one that holds other files stays."""
+    """Remove a run directory without any training; one that holds foreign files stays."""
     with suppress(OSError), Folder.at(path.parent) as parent:
         with parent.folder(path.name) as folder:
             ours = {entry.name for entry in folder.entries()} <= _OURS
@@ -386,7 +387,7 @@ def remove(path: Path) -> None:
 
 
 def _check_room(folder: Path, room: int) -> None:
-    """OSError where a file system says that it has no room for a run's first files."""
+    """OSError where the file system has no room for a run's first files and ``room`` bytes."""
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and free < room + _START_BYTES:
@@ -409,7 +410,7 @@ def _refused(path: Path, error: OSError) -> UserError:
 
 
 def json_rows(steps: NDArray[np.int64], branch: int, rows: NDArray[np.float32]) -> bytes:
-    """JSON lines of rows; a non-finite value is null and its name stands in ``nonfinite``."""
+    """Rows as JSON lines; a non-finite value is null, and ``nonfinite`` lists its name."""
     lines = []
     names = list(METRICS)
     finite, values = np.isfinite(rows), shortest(rows).tolist()
