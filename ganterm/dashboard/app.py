@@ -194,7 +194,7 @@ class Dashboard(SessionApp):
         return self._branch_events[1]
 
     def _show(self, frame: Frame, fresh: bool) -> None:
-        self._pace.drawn(frame, fresh)
+        self._pace.remember(frame, fresh)
         self._cockpit.show(frame, fresh)
 
     def _show_anew(self) -> None:

@@ -68,7 +68,7 @@ def _without_alarm(snapshot: Snapshot) -> Light:
     return Light("healthy", "healthy", "healthy")
 
 
-def called_lost(snapshot: Snapshot) -> bool:
+def modes_are_lost(snapshot: Snapshot) -> bool:
     """Whether missing modes are called lost, because an alarm says so."""
     return any(alarm.name in ("collapse", "lost_modes") for alarm in snapshot.alarms)
 

@@ -42,7 +42,7 @@ class Pace:
         changed = fresh or _inputs(frame) != self._shown
         return self.budget.due(charts_per_s) and changed, fresh
 
-    def drawn(self, frame: Frame, fresh: bool) -> None:
+    def remember(self, frame: Frame, fresh: bool) -> None:
         """Remember that this frame is on the screen now."""
         self._shown = _inputs(frame)
         if fresh:

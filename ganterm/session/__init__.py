@@ -1,1 +1,1 @@
-"""The one door between a trainer and whoever watches it."""
+"""The connection between a trainer and its watchers, in one process or several."""

@@ -91,12 +91,12 @@ class RemoteSession:
 
     @property
     def history(self) -> HistoryView:
-        """All that is on the disk so far, of the newest branch."""
+        """All rows of the newest branch that are on disk so far."""
         return self._follower.history
 
     @property
     def link(self) -> Link:
-        """Whether the trainer still speaks, and since when it does not."""
+        """The state of the connection, with the seconds since the trainer last answered."""
         age = time.monotonic() - self._heard_at
         if self.ended.is_set():
             return Link("ended", self._readonly)
@@ -110,7 +110,7 @@ class RemoteSession:
         return follower.events[max(0, after - follower.forgotten) :]
 
     def connect(self) -> None:
-        """Connect and begin to read; UserError where nobody listens."""
+        """Connect and start to read; UserError where no process listens."""
         try:
             self._connect(self._pointer)
         except OSError as error:
@@ -137,12 +137,12 @@ class RemoteSession:
         return UserError(f"run '{clean(self._run.name)}' cannot be reached: {why}")
 
     def close(self) -> None:
-        """Leave; the run goes on."""
+        """Disconnect; the run goes on."""
         self._closing.set()
         self._drop()
 
     def ask(self, command: Command) -> int:
-        """Send a command whose answer matters; returns the number to fetch the answer with."""
+        """Send a command; returns the number by which ``answer`` finds its answer."""
         number = next(self._numbers)
         with self._changed:
             self._answers[number] = None
@@ -177,14 +177,14 @@ class RemoteSession:
         return refusals
 
     def watch(self, samples_per_s: float, view: View = DEFAULT_VIEW) -> None:
-        """Ask for a rate and a view of sample pictures; the same again is not sent."""
+        """Request a rate and a view of sample pictures; an equal request is not sent again."""
         message = wire.Watch(samples_per_s, view)
         if message != self._watch:
             self._watch = message
             self._say(message)
 
     def note(self, kind: str, **data: Any) -> None:
-        """Have the event log say that this watcher comes or goes."""
+        """Log in the run's events that this watcher comes or goes."""
         if kind in ("attach", "detach"):
             self._say(wire.Note(kind, data))  # type: ignore[arg-type]
 

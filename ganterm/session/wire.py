@@ -162,7 +162,7 @@ class FrameReader:
         self._bytes = bytearray()
 
     def feed(self, content: bytes) -> None:
-        """Add what came."""
+        """Add bytes that have arrived."""
         self._bytes += content
 
     def next(self) -> bytes | None:
@@ -185,12 +185,12 @@ class FrameReader:
         return self._bytes.startswith(b"{")
 
     def clear(self) -> None:
-        """Forget what came."""
+        """Drop the bytes that are not read yet."""
         self._bytes.clear()
 
 
 def frame(message: ClientMessage | ServerMessage) -> bytes:
-    """A message as it is sent."""
+    """The bytes of a message with its length in front."""
     value: object = message
     if isinstance(message, Do):
         value = {

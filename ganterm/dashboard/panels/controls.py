@@ -41,9 +41,9 @@ def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
     """The controls without a key that ``room`` slots show, and the number of those left out.
 
     The loss's own come first, then those that every loss reads, then unused ones with a value
-    other than the default. Where not all fit, those with the default value are left out first,
-    and one slot is kept for the number of those left out. The order does not depend on any value,
-    so that no row moves when a value changes.
+    other than the default. Where not all fit, the unused ones are left out first, then those for
+    every loss that have the default value; one slot is kept for the number of those left out. The
+    order does not depend on any value, so that no row moves when a value changes.
     """
     others = [knob for knob in KNOBS.values() if not knob.keys]
 

@@ -14,7 +14,7 @@ from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import reading as shown
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.light import COLORS, Light, called_lost, health
+from ganterm.dashboard.light import COLORS, Light, health, modes_are_lost
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel
 
@@ -59,13 +59,13 @@ class DiagnosisPanel(DiagnosedPanel):
     def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, and the alarms."""
         snapshot = frame.snapshot
-        return (*super().inputs(frame), health(snapshot), called_lost(snapshot), snapshot.info)
+        return (*super().inputs(frame), health(snapshot), modes_are_lost(snapshot), snapshot.info)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The light first; what has no room is left out."""
         cells = Cells(height, width)
         diagnosis, light = frame.snapshot.diagnosis, health(frame.snapshot)
-        lost = called_lost(frame.snapshot)
+        lost = modes_are_lost(frame.snapshot)
         if height < 4:
             _lines(cells, diagnosis, light, lost, frame.glyphs)
         else:

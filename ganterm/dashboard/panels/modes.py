@@ -14,7 +14,7 @@ from ganterm.dashboard.draw.chart import plot_columns
 from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.draw.strip import draw_strip, grouped, labels, legend
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.light import called_lost
+from ganterm.dashboard.light import modes_are_lost
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
 from ganterm.dashboard.panels.diagnosis import kinds
@@ -30,7 +30,7 @@ class ModesPanel(DiagnosedPanel):
 
     def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, the steps that the charts cover, the marks, and whether modes are lost."""
-        lost = called_lost(frame.snapshot)
+        lost = modes_are_lost(frame.snapshot)
         return (*super().inputs(frame), frame.span, len(frame.marks), lost)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
@@ -44,7 +44,7 @@ class ModesPanel(DiagnosedPanel):
             why = "the data have no labels: no modes to count" if uncountable else ""
             say(cells, missing(frame.snapshot, "modes", why))
             return cells
-        count, lost = kinds(modes), called_lost(frame.snapshot)
+        count, lost = kinds(modes), modes_are_lost(frame.snapshot)
         cells.write(0, 6, count, heading(palette.G))
         note = legend(frame.glyphs, lost) if trail is not None else "relative to the data"
         for text in (note, note.partition(",")[0]):
@@ -77,13 +77,13 @@ def _strip(cells: Cells, frame: Frame, modes: Modes, trail: ModeTrail) -> None:
         axis.first,
         axis.last,
         frame.glyphs,
-        called_lost(frame.snapshot),
+        modes_are_lost(frame.snapshot),
     )
     top = 1 + (rows - strip.size[0]) // 2 if strip.size[0] < rows else 1
     cells.inset(strip, top, left)
     now = against(modes.shares, modes.expected)
     gone = np.logical_not(modes.found)
-    gone_color = palette.ALARM if called_lost(frame.snapshot) else palette.DIM
+    gone_color = palette.ALARM if modes_are_lost(frame.snapshot) else palette.DIM
     for row, (name, start, end) in enumerate(
         zip(row_names, begins, [*begins[1:], len(now)], strict=True), top
     ):
