@@ -82,7 +82,7 @@ class WelcomeApp(TerminalApp[Choice]):
         """A heading, all choices by kind, and a sentence on the choice under the cursor."""
         with Vertical():
             heading = Text("ganterm", style=f"bold {palette.D}")
-            heading.append("   choose a run or a preset   ", palette.TEXT)
+            heading.append("   choose what to train   ", palette.TEXT)
             heading.append("enter chooses, q leaves", palette.DIM)
             yield Static(heading, id="head", markup=False)
             yield OptionList(*self._options(), markup=False)

@@ -57,7 +57,7 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
 def test_without_a_preset_the_welcome_screen_offers_them(tmp_path: Path) -> None:
     terminal = Terminal(GANTERM, tmp_path)
     try:
-        terminal.until(lambda t: "choose a run or a preset" in t.text and "began_mnist" in t.text)
+        terminal.until(lambda t: "choose what to train" in t.text and "began_mnist" in t.text)
         # Up from the first goes to the last.
         place = presets.names()[::-1].index("ring8")
         terminal.press("\x1b[A" * (place + 1))
