@@ -24,9 +24,8 @@ class LeastSquares(Loss):
 
     def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         target_real, target_fake = targets(real, fake, context)
-        for_real = (real - target_real).square().mean()
-        for_fake = (fake - target_fake).square().mean()
-        return 0.5 * for_real + 0.5 * for_fake
+        real_term = 0.5 * (real - target_real).square().mean()
+        return real_term + 0.5 * (fake - target_fake).square().mean()
 
     def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return 0.5 * (fake - 1).square().mean()
