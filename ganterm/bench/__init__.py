@@ -4,8 +4,8 @@ It trains the same networks in several programs: headless; with the dashboard, o
 headless without diagnosis; by a loop as tutorials write it, with ganterm's number of threads and
 with torch's own; on CUDA also with CUDA graphs. The programs start together and then run in turns,
 each stopped (SIGSTOP) while another runs, so that other load on the machine affects all of them
-alike. From time to time all are started anew: its place in memory can make a process some percent
-faster or slower for its whole life.
+alike. From time to time all are started anew: depending on its place in memory, a process can be
+some percent faster or slower for its whole life.
 """
 
 from ganterm.bench.turns import bench

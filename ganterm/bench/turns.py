@@ -259,10 +259,10 @@ def interval(starts: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     """The 95 % bootstrap interval of the median of all ratios, 2,000 resamples.
 
     ``starts``: for each start, the ratios of its turns. Resampling has two stages, as for grouped
-    data (Davison and Hinkley 1997): starts, then turns of each, since its place in memory makes a
-    process faster or slower in all its turns. In simulations the interval covers the true median in
-    92 to 97 % of cases for 8 starts with 2 turns, in 86 to 93 % for 4 with 4; fewer starts say
-    little.
+    data (Davison and Hinkley 1997): starts, then turns of each, since a process is faster or slower
+    in all its turns, depending on its place in memory. In simulations the interval covers the true
+    median in 92 to 97 % of cases for 8 starts with 2 turns, in 86 to 93 % for 4 with 4; fewer
+    starts say little.
     """
     random = np.random.default_rng(0)
     medians = [

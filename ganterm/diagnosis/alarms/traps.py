@@ -101,7 +101,7 @@ class SigmoidD(Trap):
 
 
 class UnevenUpsampling(Trap):
-    """G has transposed convolutions with a kernel no multiple of the stride (Odena et al. 2016)."""
+    """The kernel of a transposed convolution is no multiple of its stride (Odena et al. 2016)."""
 
     name = "uneven_upsampling"
     title = "Uneven upsampling"

@@ -15,7 +15,7 @@ from ganterm.diagnosis.clouds import (
     neighbour_distances,
     once_per_subject,
 )
-from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, ExamResult, Subject
 
 K = 5
 """Number of neighbours, as in Naeem et al. 2020."""
@@ -58,6 +58,10 @@ def expected_coverage(fakes: int, reals: int, k: int = K) -> float:
     return 1 - math.prod((reals - i) / (fakes + reals - i) for i in range(1, k + 1))
 
 
+_PERFECT = 100 * expected_coverage(EXAM_SAMPLES, EXAM_SAMPLES)
+"""Mean coverage, in %, of the reals by as many samples of the data themselves."""
+
+
 class Covering(Exam):
     """The four shares of ``manifold``, in feature space; for points, in the plane."""
 
@@ -72,7 +76,9 @@ class Covering(Exam):
             "density", "", "reals within whose reach a fake lies, in features; 1 for a perfect G"
         ),
         "coverage": Measure(
-            "coverage", "%", "reals with a fake within reach, in features; 97 for a perfect G"
+            "coverage",
+            "%",
+            f"reals with a fake within reach, in features; {_PERFECT:.0f} for a perfect G",
         ),
     }
 
