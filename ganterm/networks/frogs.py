@@ -150,8 +150,10 @@ class LarsonDiscriminator(DiscriminatorOptions):
             self._norm(128),
             nn.Flatten(),
         )
-        head = nn.Linear(512, 1)
-        return Discriminator(_initialised(body), _initialised(head), 512, self, shape, classes)
+        _initialised(body)
+        # The head is built after the body has its weights: with another order a seed gives others.
+        head = _initialised(nn.Linear(512, 1))
+        return Discriminator(body, head, 512, self, shape, classes)
 
     def _norm(self, channels: int) -> nn.Module:
         from torch import nn
