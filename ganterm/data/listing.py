@@ -20,7 +20,11 @@ FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SUFFIXES = (
     *FIRST_SUFFIXES,
     *(".jpe", ".jfif", ".jif", ".jfi", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
-    *(".pgm", ".ppm", *((".avif",) if features.check("avif") else ())),
+    *(
+        ".pgm",
+        ".ppm",
+        *((".avif",) if "avif" in features.modules and features.check("avif") else ()),
+    ),
 )
 """Endings of picture files; their content must also be of a supported kind."""
 _UNREAD = (
