@@ -20,6 +20,7 @@ from ganterm.cli import runs, streams
 from ganterm.cli.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
 from ganterm.cli.streams import tell
 from ganterm.core.errors import UserError
+from ganterm.core.events import RefusedEvent, ResumeEvent, StopEvent
 from ganterm.core.snapshot import HAND_OVER, HANDED_OVER
 from ganterm.core.text import clean
 from ganterm.launch import Launch, resumption
@@ -183,8 +184,8 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
     session.hand_over()
     while not session.ended.wait(0.05):
         for event in session.events(seen):
-            if event.kind == "refused" and event.data["key"] == HAND_OVER:
-                return _stay(session, stop, event.data["reason"], debug)
+            if isinstance(event, RefusedEvent) and event.key == HAND_OVER:
+                return _stay(session, stop, event.reason, debug)
     info = session.snapshot.info
     if stop.code is not None or not (_is_handed_over(session) or _has_not_begun(session)):
         return _end(session, stop, 0, debug)
@@ -218,8 +219,8 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
 
 
 def _is_handed_over(session: LocalSession) -> bool:
-    last = session.events()[-1:]
-    return bool(last) and last[0].kind == "stop" and last[0].data["reason"] == HANDED_OVER
+    last = next(reversed(session.events()), None)
+    return isinstance(last, StopEvent) and last.reason == HANDED_OVER
 
 
 def _has_not_begun(session: LocalSession) -> bool:
@@ -233,7 +234,9 @@ def _to_go_on_with(session: LocalSession, launch: Launch) -> Launch:
     if not directory:
         return launch
     # The one that was just saved, whatever an alarm says of it.
-    saved = session.events()[-1].data["saved"].rpartition("/")[2]
+    end = session.events()[-1]
+    assert isinstance(end, StopEvent) and end.saved is not None
+    saved = end.saved.rpartition("/")[2]
     resumed = resumption(
         Path(directory), launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
     )
@@ -319,8 +322,8 @@ def _tell_how_to_reach(pid: int) -> None:
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
     """Tell why a run failed; the exit code, a signal's before all others, 3 for --stop-on."""
     for event in session.events(session.snapshot.info.events_before):
-        if event.kind == "resume" and event.data["differs"]:
-            tell(f"not bit-exact: {', '.join(event.data['differs'])}")
+        if isinstance(event, ResumeEvent) and event.differs:
+            tell(f"not bit-exact: {', '.join(event.differs)}")
     snapshot = session.snapshot
     good = ""
     if snapshot.info.directory:

@@ -15,9 +15,9 @@ from textual.widgets import Input
 
 from ganterm.core.controls import ControlError, Value
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event, WarningEvent
 from ganterm.core.findings import Remedy
 from ganterm.core.snapshot import (
-    Event,
     NewNoise,
     OneStep,
     Pause,
@@ -152,7 +152,7 @@ class Dashboard(SessionApp):
 
     def _warn(self, events: tuple[Event, ...]) -> None:
         """Show what the run warns of at its start, which a small screen has no room for later."""
-        told = [clean(event.data["text"], 300) for event in events if event.kind == "warning"]
+        told = [clean(event.text, 300) for event in events if isinstance(event, WarningEvent)]
         if told:
             self.notify("\n".join(told[:5]), severity="warning", timeout=12)
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ganterm.core.findings import Alarm, Outlook, Remedy
 from ganterm.core.text import clean
@@ -40,19 +40,6 @@ class Urgency(NamedTuple):
 
     step: int
     measures: frozenset[str]
-
-
-def as_table(alarm: Alarm) -> dict[str, Any]:
-    """An alarm as its event and the command hook have it, without its state."""
-    return {
-        "name": alarm.name,
-        "severity": alarm.severity,
-        "title": alarm.title,
-        "message": alarm.message,
-        "since": alarm.since,
-        "evidence": dict(alarm.evidence),
-        "remedies": [remedy._asdict() for remedy in alarm.remedies],
-    }
 
 
 class Alarms:

@@ -7,10 +7,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 from ganterm.core.controls import ControlError, Controls, Value
 from ganterm.core.errors import UserError
+from ganterm.core.events import (
+    ChangeEvent,
+    DataEvent,
+    ErrorEvent,
+    NoteEvent,
+    PauseEvent,
+    RefusedEvent,
+    ResumeEvent,
+    RewindEvent,
+    ScheduleEvent,
+    StartEvent,
+    StopEvent,
+    UnpauseEvent,
+    WarningEvent,
+)
 from ganterm.core.findings import Remedy
 from ganterm.core.snapshot import (
     HAND_OVER,
@@ -150,7 +164,7 @@ class Training:
         standing = self._standing
         self._tell_of_the_data()
         if self._directory.notice:
-            self._teller.event("note", text=self._directory.notice)
+            self._teller.log(NoteEvent(text=self._directory.notice))
         self._tell_how_it_begins()
         if self._setup.beginning.checkpoint is None:
             # Nothing is measured yet, but some traps show in how the run is set up.
@@ -195,16 +209,16 @@ class Training:
         """What was left out and what is odd; alarms of an earlier sitting that hold no more go."""
         skipped, remarks, teller = self._setup.skipped, self._setup.remarks, self._teller
         if skipped:
-            named = list(skipped[:MOST_NAMED])
+            named = tuple(skipped[:MOST_NAMED])
             rest = len(skipped) - len(named)
-            named += [f"and {rest:,} more"] if rest else []
-            teller.event("data", files=named, why="skipped on loading")
+            named += (f"and {rest:,} more",) if rest else ()
+            teller.log(DataEvent(files=named, why="skipped on loading"))
         odd = {f"{REMARK}{remark.name}" for remark in remarks if remark.warns}
         for name in [name for name in teller.raised if name.startswith(REMARK)]:
             if name not in odd:
                 teller.clear(name)
         for remark in remarks:
-            teller.event("data", text=remark.message)
+            teller.log(DataEvent(text=remark.message))
             if remark.warns:
                 teller.warn(f"{REMARK}{remark.name}", remark.title, remark.message, "warning")
 
@@ -216,21 +230,19 @@ class Training:
     def _tell_start_or_resume(self) -> None:
         begin, controls = self._setup.beginning, self._standing.controls.table()
         if begin.checkpoint is None:
-            self._teller.event("start", controls=controls)
+            self._teller.log(StartEvent(controls=controls))
             for line in idle_settings(self._setup.preset):
-                self._teller.event("warning", text=line)
+                self._teller.log(WarningEvent(text=line))
             return
-        passed_over: dict[str, Any] = {}
-        if self._passed_over:
-            passed_over["passed_over"] = self._passed_over
-        self._teller.event(
-            "resume",
-            from_step=begin.step,
-            checkpoint=str(begin.checkpoint),
-            **passed_over,
-            discards=begin.discards,
-            differs=list(begin.differs),
-            controls=controls,
+        self._teller.log(
+            ResumeEvent(
+                from_step=begin.step,
+                checkpoint=str(begin.checkpoint),
+                passed_over=self._passed_over or None,
+                discards=begin.discards,
+                differs=begin.differs,
+                controls=controls,
+            )
         )
         if not self._begins_paused:
             # Going on is the answer to what paused the run, as it is for the key.
@@ -256,10 +268,8 @@ class Training:
         teller.take_notes()
         good = self._healthy.newest
         ill = any(name in illnesses() for name in teller.raised)
-        healthy: dict[str, Any] = {}
-        if ill and good is not None:
-            healthy["healthy"] = f"checkpoints/{good}"
-        teller.event("stop", reason=reason, state=standing.state, saved=saved, **healthy)
+        healthy = f"checkpoints/{good}" if ill and good is not None else None
+        teller.log(StopEvent(reason=reason, state=standing.state, saved=saved, healthy=healthy))
         self._close()
         self._window.renew()
         self._publish(failure)
@@ -267,7 +277,7 @@ class Training:
     def fail(self, message: str) -> None:
         """Record that the run broke off; what was recorded stays."""
         self._standing.state = "failed"
-        self._teller.event("error", message=message)
+        self._teller.log(ErrorEvent(message=message))
         self._close()
         self._board.snapshot = replace(self._board.snapshot, step=self._standing.step)
 
@@ -296,8 +306,7 @@ class Training:
         self._pace.rest()
         if self._standing.state != "paused":
             self._standing.state = "paused"
-            told: dict[str, Any] = {"cause": cause} if cause else {}
-            self._teller.event("pause", **told, **({"waits": True} if waits else {}))
+            self._teller.log(PauseEvent(cause=cause or None, waits=waits or None))
         self._drain()
         self._publish()
 
@@ -307,7 +316,7 @@ class Training:
         before = supply.given_up
         fault = supply.fault(count)
         if fault is not None and fault.process and "source" not in teller.raised:
-            teller.event("data", text=f"{fault}; others are started")
+            teller.log(DataEvent(text=f"{fault}; others are started"))
             fault = supply.fault(count)
         if fault is None:
             teller.clear("source")
@@ -322,7 +331,7 @@ class Training:
             # It rested already, and is to rest when they are back.
             supply.forget()
         elif supply.given_up and not before:
-            teller.event("pause", cause=told)
+            teller.log(PauseEvent(cause=told))
         self._single_steps = 0
         self._publish()
         return False
@@ -331,7 +340,7 @@ class Training:
         self._standing.state = "running"
         self._single_steps = 0
         self._pace.go()
-        self._teller.event("unpause")
+        self._teller.log(UnpauseEvent())
         self._publish()
 
     def _obey(self) -> None:
@@ -345,7 +354,7 @@ class Training:
         if coming in scheduled and standing.scheduled < coming:
             standing.scheduled = coming
             for name, value in scheduled[coming].items():
-                self._change(name, value, "schedule", "preset")
+                self._change(name, value, ScheduleEvent, "preset")
         commands = self._board.commands
         if any(isinstance(command, Stop) for command in tuple(commands)):
             # What was asked beside a stop would never act, so it is not logged as if it did.
@@ -368,15 +377,14 @@ class Training:
         if trouble is None:
             self._asked_to_stop = HANDED_OVER
         else:
-            self._teller.event(
-                "refused", key=HAND_OVER, to="background", by="q l", reason=f"not saved: {trouble}"
-            )
+            reason = f"not saved: {trouble}"
+            self._teller.log(RefusedEvent(key=HAND_OVER, to="background", by="q l", reason=reason))
 
     def _carry_out(self, command: Command) -> None:
         standing = self._standing
         match command:
             case SetControl(name, value, by):
-                self._change(name, value, "change", by)
+                self._change(name, value, ChangeEvent, by)
             case Pause():
                 self._supply.forget()
                 self._rest()
@@ -392,10 +400,11 @@ class Training:
                     self._rest()
             case NewNoise():
                 self._window.renew_noise()
-                self._teller.event("note", text="fresh fixed noise")
+                self._teller.log(NoteEvent(text="fresh fixed noise"))
             case SaveSamples():
                 self._window.picture_all()
-                self._teller.event("note", text=f"sample picture of step {standing.step} saved")
+                text = f"sample picture of step {standing.step} saved"
+                self._teller.log(NoteEvent(text=text))
             case SaveCheckpoint():
                 self._saving.ask(Wish(own=True))
                 # A run that rests would rest a little longer before it does it.
@@ -424,10 +433,10 @@ class Training:
             held = found.state
             history = read_history(directory.path, preset.run.record_every, held.step)
         except (Unusable, UserError, OSError) as error:
-            self._teller.event("refused", key="rewind", to="", by=by, reason=clean(error))
+            self._teller.log(RefusedEvent(key="rewind", to="", by=by, reason=clean(error)))
             return
         controls = Controls.from_table(held.controls)
-        came_from = {"from_step": standing.step, "from_branch": standing.branch}
+        from_step, from_branch = standing.step, standing.branch
         changed = {
             name: {"from": standing.controls.value(name), "to": value}
             for name, value in controls.table().items()
@@ -450,26 +459,28 @@ class Training:
         self._supply.forget()
         self._single_steps = 0
         directory.update(branch=standing.branch)
-        self._teller.event(
-            "rewind",
-            checkpoint=str(found.name),
-            **came_from,
-            by=by,
-            changed=changed,
-            controls=controls.table(),
+        self._teller.log(
+            RewindEvent(
+                checkpoint=str(found.name),
+                from_step=from_step,
+                from_branch=from_branch,
+                by=by,
+                changed=changed,
+                controls=controls.table(),
+            )
         )
         # Killed before its next checkpoint, the run goes on from this one.
         directory.point("LATEST", found.name)
         self._window.picture()
         self._rest()
 
-    def _change(self, name: str, value: Value, kind: str, by: str) -> None:
+    def _change(self, name: str, value: Value, kind: type[ChangeEvent], by: str) -> None:
         before = self._standing.controls
         try:
             after = before.with_(name, value)
         except ControlError as error:
             key, to = clean(name, 40), clean(value, 40)
-            self._teller.event("refused", key=key, to=to, by=by, reason=str(error))
+            self._teller.log(RefusedEvent(key=key, to=to, by=by, reason=str(error)))
             return
         if after == before:
             return
@@ -478,8 +489,8 @@ class Training:
         self._saving.before_change()
         self._window.picture()
         self._standing.controls = after
-        changed = {"key": name, "from": before.value(name), "to": after.value(name), "by": by}
-        self._teller.event(kind, at=self._standing.step + 1, **changed)
+        event = kind(key=name, before=before.value(name), after=after.value(name), by=by)
+        self._teller.log(event, at=self._standing.step + 1)
         self._publish()
 
     def _examine(self) -> None:
@@ -545,7 +556,8 @@ class Training:
         snapshot, path = self._board.snapshot, str(self._directory.path)
         if snapshot.info.directory != path:
             self._board.snapshot = replace(snapshot, info=replace(snapshot.info, directory=path))
-            self._teller.event("note", text=f"the run directory is now {clean(path, 4096)}")
+            text = f"the run directory is now {clean(path, 4096)}"
+            self._teller.log(NoteEvent(text=text))
 
     def _publish(self, failure: Failure | None = None) -> None:
         self._follow_directory()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from textual.widgets import OptionList
 
 from ganterm.core.controls import Controls
+from ganterm.core.events import AlarmEvent
 from ganterm.core.findings import Alarm, Diagnosis, Outlook, Remedy
-from ganterm.core.snapshot import Event, Pause, Sample, SetControl, View
+from ganterm.core.snapshot import Pause, Sample, SetControl, View
 from ganterm.dashboard import palette
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.cells import Cells
@@ -26,7 +27,7 @@ from ganterm.dashboard.panels.modes import ModesPanel
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.screens.alarms import AlarmsScreen
 from ganterm.session.board import Board
-from tests.dashboard.test_dashboard import SIZES, TIME, notices, running, screen_text, shown
+from tests.dashboard.test_dashboard import SIZES, notices, running, screen_text, shown
 from tests.helpers.diagnosed import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
@@ -44,12 +45,11 @@ def diagnosed(found: Diagnosis | None = None, every: int = 250, **known: Any) ->
     return board
 
 
-def event(alarm: Alarm, state: str, step: int) -> Event:
+def event(alarm: Alarm, state: Literal["raised", "cleared"], step: int) -> AlarmEvent:
     """As the trainer logs it."""
-    told = {**{k: getattr(alarm, k) for k in ("name", "severity", "title", "message", "since")}}
-    remedies = [remedy._asdict() for remedy in alarm.remedies]
-    known = {**told, "evidence": dict(alarm.evidence), "remedies": remedies, "state": state}
-    return Event(step, 0, TIME, "alarm", known)
+    about = {k: getattr(alarm, k) for k in ("name", "severity", "title", "message", "since")}
+    remedies = tuple(remedy._asdict() for remedy in alarm.remedies)
+    return AlarmEvent(step=step, evidence=alarm.evidence, remedies=remedies, state=state, **about)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import structs
 from torch import Tensor
 
+from ganterm.core.events import CheckpointEvent
 from ganterm.core.findings import Diagnosis
 from ganterm.core.snapshot import Command, Failure, SetControl
 from ganterm.core.text import clean
@@ -324,11 +325,9 @@ class Saving:
         self._keeper.healthy = self._healthy.newest
 
     def _tell_written(self, path: str, wish: Wish) -> None:
-        told: dict[str, Any] = {"path": path, "own": wish.own}
         if wish.cfid is not None:
             self._best.kept(wish.cfid)
-            told["cfid"] = wish.cfid
-        self._teller.event("checkpoint", **told)
+        self._teller.log(CheckpointEvent(path=path, own=wish.own, cfid=wish.cfid))
 
     def _copies(self) -> tuple[dict[str, Tensor], states.RunState]:
         """All that the run's future depends on, as it is between two iterations."""
