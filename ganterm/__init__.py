@@ -1,9 +1,6 @@
 """ganterm: a terminal cockpit for training GANs."""
 
-# First of all, since what comes after is imported from where it leads to.
-from ganterm import search_path as search_path  # isort: split
-
-# Next, since Ctrl+C may come while the rest is loaded.
-from ganterm import interrupts as interrupts
+# First, because it decides where all other modules are looked for.
+from ganterm import search_path as search_path
 
 __version__ = "0.1.0"

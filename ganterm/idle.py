@@ -1,6 +1,6 @@
-"""Settings without effect: values away from their default that nothing reads as the run is set up.
+"""Settings without effect: values that differ from their default and that nothing reads.
 
-What is read follows from what losses, knobs and optimizers declare; nothing is listed here twice.
+Losses, knobs and optimizers declare what they read; nothing is listed here again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ganterm.core.controls import KNOBS, Controls
 from ganterm.data.options import FOLDER_ONLY
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, controls_with, in_use
 from ganterm.presets import Preset
 from ganterm.sections import DIAGNOSIS_ONLY, READ_BY, OptimizerOptions, OptimizerSide
 
@@ -20,11 +20,11 @@ SIDES: tuple[Literal["d", "g"], ...] = ("d", "g")
 
 
 def idle_settings(preset: Preset) -> list[str]:
-    """What to tell of each setting of a preset that has no effect, a line each; [] for none.
+    """A line for each setting of a preset that has no effect.
 
     A control that a scheduled change brings into use counts as used.
     """
-    return [*_controls(preset), *_optimizer(preset), *_of_a_part(preset)]
+    return [*_controls(preset), *_optimizer(preset), *_absent_parts(preset)]
 
 
 def _controls(preset: Preset) -> Iterator[str]:
@@ -32,14 +32,14 @@ def _controls(preset: Preset) -> Iterator[str]:
     for _, changes in sorted(preset.scheduled.items()):
         stage = stages[-1]
         for name, value in changes.items():
-            stage = stage.with_(name, value)
+            stage = controls_with(stage, name, value)
         stages.append(stage)
     default = Controls()
     for name, knob in KNOBS.items():
         values = [stage.value(name) for stage in stages if stage.value(name) != default.value(name)]
         needed = knob.only_for
         missing = needed and not getattr(preset.discriminator, needed)
-        if not values or (any(stage.in_use(name) for stage in stages) and not missing):
+        if not values or (any(in_use(stage, name) for stage in stages) and not missing):
             continue
         if missing:
             why = f"it needs discriminator.{needed} = true"
@@ -49,7 +49,7 @@ def _controls(preset: Preset) -> Iterator[str]:
             losses = dict.fromkeys(stage.loss for stage in stages)
             readers = ", ".join(loss.name for loss in LOSSES.values() if name in loss.uses)
             why = f"loss {', '.join(losses)} does not read it; {readers} would"
-        yield _told(name, knob.show(values[0]), why)
+        yield _line(name, knob.show(values[0]), why)
 
 
 def _optimizer(preset: Preset) -> Iterator[str]:
@@ -63,23 +63,23 @@ def _optimizer(preset: Preset) -> Iterator[str]:
         if value != getattr(default, key) and not any(names[side] in readers for side in shared):
             which = " and ".join(dict.fromkeys(names[side] for side in shared))
             why = f"{which} does not read it; {would} would" if which else "D and G have their own"
-            yield _told(f"optimizer.{key}", value, why)
+            yield _line(f"optimizer.{key}", value, why)
         for side in SIDES:
             value = getattr(own[side], key)
             if value is not None and names[side] not in readers:
                 why = f"{names[side]} does not read it; {would} would"
-                yield _told(f"optimizer.{side}.{key}", value, why)
+                yield _line(f"optimizer.{side}.{key}", value, why)
 
 
-def _of_a_part(preset: Preset) -> Iterator[str]:
-    """What belongs to a part that this run does without."""
+def _absent_parts(preset: Preset) -> Iterator[str]:
+    """Settings of a part that this run does not have."""
     if preset.data.name != "folder":
         for key, value in _away_from_default(preset.data, FOLDER_ONLY):
             why = f"it belongs to data.name = folder, not to {preset.data.name}"
-            yield _told(f"data.{key}", value, why)
+            yield _line(f"data.{key}", value, why)
     if not preset.run.diagnosis:
         for key, value in _away_from_default(preset.run, DIAGNOSIS_ONLY):
-            yield _told(f"run.{key}", value, "run.diagnosis is 0")
+            yield _line(f"run.{key}", value, "run.diagnosis is 0")
 
 
 def _away_from_default(section: BaseModel, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -89,6 +89,6 @@ def _away_from_default(section: BaseModel, keys: tuple[str, ...]) -> Iterator[tu
             yield key, value
 
 
-def _told(key: str, value: object, why: str) -> str:
+def _line(key: str, value: object, why: str) -> str:
     shown = str(value).lower() if isinstance(value, bool) else value
     return f"{key} = {shown} has no effect: {why}"

@@ -1,4 +1,4 @@
-"""All that a run is started from: the preset and what the command line adds to it."""
+"""What a run is started from: the preset and what the command line adds to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from ganterm.core.errors import UserError
+from ganterm.core.json_text import json_bytes, parse_json
 from ganterm.core.limits import MOST_STEPS
 from ganterm.core.text import clean, nearest
 from ganterm.rundir.find import (
@@ -34,13 +33,12 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 @dataclass(frozen=True)
 class Launch:
-    """What to train, where and how far. ``steps`` None means until stopped.
+    """What to train, where and how far; ``steps`` is None for a run without an end.
 
-    ``stop_on``: names of alarms that end the run. ``on_alarm``: a command, and its arguments, that
-    is run with each raised alarm.
-    ``paused``: whether a run that goes on begins with a pause.
-    ``checkpoint``: the one that a run which is there goes on from; "" for a new run.
-    ``passed_over``: a newer one that is not taken, since an alarm speaks against it.
+    ``stop_on`` names alarms that end the run. ``on_alarm`` is a command with its arguments, run
+    with each raised alarm. ``checkpoint`` is the one that a run is resumed from, "" for a new run;
+    ``passed_over`` a newer one that an alarm speaks against. ``paused``: a resumed run starts with
+    a pause.
     """
 
     preset_name: str
@@ -81,8 +79,10 @@ class Launch:
             )
 
     def _settle_folder(self) -> None:
-        """Have the preset name its folder of pictures by an absolute path, from where it is found
-        again; ``data_dir`` goes before what the preset says."""
+        """Make the preset's folder of pictures absolute, so that a resume finds it from anywhere.
+
+        ``data_dir`` overrides the preset's folder.
+        """
         data = self.preset.data
         folder = self.data_dir or (Path(data.folder) if data.folder else None)
         if data.name != "folder" or folder is None:
@@ -91,30 +91,40 @@ class Launch:
         try:
             path.encode()
         except UnicodeEncodeError:
-            return  # No preset file can hold such a name: the run knows it as it was given.
+            return  # TOML cannot hold a name that is not valid Unicode, so it stays as given.
         data = data.model_copy(update={"folder": path})
         object.__setattr__(self, "preset", self.preset.model_copy(update={"data": data}))
 
-    def packed(self) -> bytes:
-        """All of it, as JSON for another process of ours."""
+    @property
+    def checkpoints(self) -> tuple[CheckpointName, CheckpointName | None]:
+        """``checkpoint`` and ``passed_over`` of a launch that resumes a run."""
+        chosen = CheckpointName.parse(self.checkpoint)
+        assert chosen is not None
+        return chosen, CheckpointName.parse(self.passed_over)
+
+    def to_json(self) -> bytes:
+        """The launch as JSON, for a process that this one starts."""
         table = {field.name: getattr(self, field.name) for field in fields(self)}
-        return orjson.dumps({**table, "preset": self.preset.toml()}, default=str)
+        table["preset"] = self.preset.toml()
+        table["runs_dir"] = str(self.runs_dir)
+        table["data_dir"] = str(self.data_dir) if self.data_dir else None
+        return json_bytes(table)
 
     @classmethod
-    def unpacked(cls, content: bytes) -> Launch:
-        """The launch that was ``packed``."""
+    def from_json(cls, content: bytes) -> Launch:
+        """The launch that ``to_json`` wrote."""
         from ganterm.presets import Preset
 
-        table = orjson.loads(content)
+        table = parse_json(content)
         preset = Preset.from_table(parse_toml(table["preset"].encode(), "preset"), "preset")
-        made = {
+        values = {
             "preset": preset,
             "runs_dir": Path(table["runs_dir"]),
             "data_dir": Path(table["data_dir"]) if table["data_dir"] else None,
             "stop_on": tuple(table["stop_on"]),
             "on_alarm": tuple(table["on_alarm"]),
         }
-        return cls(**{**table, **made})
+        return cls(**{**table, **values})
 
 
 def resumption(
@@ -125,12 +135,11 @@ def resumption(
     data_dir: Path | None = None,
     stop_on: tuple[str, ...] | None = None,
 ) -> Launch:
-    """A launch that goes on with a run from the checkpoint named, or from its newest one; from its
-    newest healthy one where an update was not finite at the newest (``health.to_resume``).
+    """A launch that resumes a run, by default from the checkpoint of ``health.to_resume``.
 
-    What is not given is as it was, but no command is run with an alarm, for a run directory, which
-    may come from anywhere, names none. UserError where there is no such checkpoint, where no step
-    is left to be done, or where the run's files cannot be used.
+    Options that are None stay as they were. ``on_alarm`` is not restored: a run directory may come
+    from anywhere and must not name commands. UserError where there is no such checkpoint, where no
+    step is left, and where the run's files cannot be used.
     """
     known = about(run)
     name, passed_over = _chosen(run, checkpoint)
@@ -141,7 +150,7 @@ def resumption(
             f"run '{clean(run.name)}' is at step {name.step:,} and is to end at {goal:,}: nothing "
             f"is left to do; to go on: {clean(command)} --steps {2 * name.step}"
         )
-    # Who only lists or watches runs needs no networks' and data sets' options.
+    # Imported here, because listing and watching runs must not load the catalogues' options.
     from ganterm.diagnosis.rule import alarm_names
     from ganterm.presets import Preset
 
@@ -154,7 +163,7 @@ def resumption(
     source = clean(run / "preset.toml")
     table = preset_table(run)
     if isinstance(table.get("data"), dict):
-        # A run that says nothing of it was begun when files were read in the first way.
+        # Runs from before this option read files in the first way.
         table["data"].setdefault("reading", 1)
     preset = Preset.from_table(table, source)
     folder = Path(known.data.folder) if known.data.folder else None
@@ -175,19 +184,19 @@ def resumption(
 
 
 def _pictures(run: Path, data: DataOfRun, named: str) -> Path:
-    """The folder of a run's pictures: where they were last, or where they have moved with it.
+    """The folder of a run's pictures: the last known one, or where it has moved with the run.
 
-    ``named``: as its preset says. UserError, naming the places looked at, where they are in none.
+    ``named`` is the preset's folder. UserError, with the places tried, where there is none.
     """
     places = [Path(data.folder)] if data.folder else []
     if data.from_run:
         places.append(run / data.from_run)
     if named:
         folder = expanded(named)
-        # Runs of before kept a relative path; they lay in "runs" of the folder it starts from.
+        # Older runs hold a relative path; it starts from the folder that contains "runs".
         starts = [run.parent.parent, run.parent, run, Path()]
         places += [start / folder for start in ([Path()] if folder.is_absolute() else starts)]
-    # What ".." means depends on links only after the run has moved, and then it means nothing.
+    # Resolve ".." by name: after the run has moved, links on the way mean nothing.
     tried = [Path(os.path.normpath(place.absolute())) for place in places]
     tried = list(dict.fromkeys(tried))
     for place in tried:
@@ -201,8 +210,7 @@ def _pictures(run: Path, data: DataOfRun, named: str) -> Path:
 
 
 def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, CheckpointName | None]:
-    """The checkpoint to go on from, and a newer one that is passed over."""
-    # It knows this room's names.
+    """The checkpoint to resume from, and a newer one that is passed over, or None."""
     from ganterm.training.checkpoints import health
 
     if checkpoint is None:

@@ -1,11 +1,11 @@
-"""The Preset: everything that a run is started from, one TOML file each, checked before use."""
+"""The Preset: everything that a run is started from, one TOML file each, validated before use."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from ganterm.core.controls import KNOBS, ControlError, Controls
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean, nearest
 from ganterm.data.options import DataSection
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, controls_with
 from ganterm.networks import DISCRIMINATORS, GENERATORS
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, NetworkOptions
 from ganterm.sections import (
@@ -37,7 +37,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Preset(Section):
-    """A whole preset. ``Controls`` checks its own table; the networks check their own options."""
+    """A whole preset. ``Controls`` and the networks' options validate their own tables."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
@@ -56,7 +56,7 @@ class Preset(Section):
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], source: str) -> Preset:
-        """A preset from parsed TOML; UserError names key, source and what would be right."""
+        """A preset from parsed TOML; UserError names key, source and the right value."""
         table = dict(table)
         sections = {
             name: table.get(name, {}) for name in ("generator", "discriminator", "controls")
@@ -85,10 +85,10 @@ class Preset(Section):
     def _check_schedule(self) -> None:
         for change in self.schedule:
             for name, value in change.set.items():
-                self.controls.with_(name, value)
+                controls_with(self.controls, name, value)
 
     def _check_together(self, source: str) -> None:
-        """What each part allows and the whole does not."""
+        """Refuse combinations that each part allows by itself."""
         g, d, loss = self.generator, self.discriminator, LOSSES[self.controls.loss]
         problem = None
         if loss.d_kind != d.d_kind:
@@ -101,10 +101,10 @@ class Preset(Section):
         elif g.codes and d.conditional != "none":
             problem = "generator.codes are G's own: discriminator.conditional must be none"
         elif (d.conditional != "none" or d.auxiliary) and g.conditional == "none":
-            problem = "D is told or tells labels: generator.conditional must be onehot or embedding"
+            problem = "D uses labels: generator.conditional must be onehot or embedding"
         elif g.conditional != "none" and d.conditional == "none" and not d.auxiliary:
             problem = (
-                "G is told labels that D knows nothing of: set discriminator.conditional or "
+                "G gets labels but D does not: set discriminator.conditional or "
                 "discriminator.auxiliary"
             )
         if problem:
@@ -112,7 +112,7 @@ class Preset(Section):
 
     @cached_property
     def scheduled(self) -> dict[int, dict[str, str | int | float]]:
-        """Step to the changes that first act in it, later entries for one step winning."""
+        """The scheduled changes by step; later entries for one step win."""
         steps: dict[int, dict[str, str | int | float]] = {}
         for change in self.schedule:
             steps.setdefault(change.step, {}).update(change.set)
@@ -120,14 +120,14 @@ class Preset(Section):
 
     @property
     def time_on_cpu(self) -> str:
-        """How long it takes on 2 CPU cores until samples are good, in words."""
+        """The time on 2 CPU cores until samples are good, in words."""
         if self.expected is None:
             return "unknown"
         minutes = self.expected.minutes
         return f"{minutes:g} min" if minutes else "needs GPU"
 
     def table(self) -> dict[str, Any]:
-        """The preset as plain tables, complete: every default is written out."""
+        """The preset as plain tables with every default written out."""
         table = self.model_dump(exclude_none=True)
         table["controls"] = self.controls.table()
         if not self.schedule:
@@ -160,7 +160,7 @@ def _checked(model: type[M], table: Mapping[str, Any], source: str, at: str = ""
 
 
 def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> str:
-    """The first thing that is wrong, in one line, with the key's dotted name."""
+    """The first error, in one line, with the key's dotted name."""
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = [str(part) for part in problem["loc"]]
@@ -193,7 +193,7 @@ def _keys_at(model: type[BaseModel], place: list[str]) -> Iterable[str]:
 
 
 def folder() -> Path:
-    """Where the presets lie: in the wheel, or the checkout's folder for an editable install."""
+    """The folder of the shipped presets: in the wheel, or in the checkout."""
     here = Path(__file__).parent
     packed = here / "_presets"
     return packed if packed.is_dir() else here.parent / "presets"
@@ -227,25 +227,28 @@ def find(name_or_file: str) -> Path:
     )
 
 
-def load(name_or_file: str, overrides: Iterable[str] = ()) -> tuple[str, Preset]:
+def load(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[str, Preset]:
     """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them.
 
-    Of one key the last counts.
+    The last override of a key wins.
     """
     path = find(name_or_file)
     name = clean(path.stem, 60)
     source = f"preset {name}"
     table = parse_toml(content(path), source)
-    Preset.from_table(table, source)  # What is wrong in the file is told as the file's.
+    preset = Preset.from_table(table, source)
+    if not overrides:
+        return name, preset
+    # The file was valid by itself, so the overrides cause whatever is wrong now.
     for override in overrides:
         override_key(table, override)
-    return name, Preset.from_table(table, "--set" if overrides else source)
+    return name, Preset.from_table(table, "--set")
 
 
 def check_once(overrides: Iterable[str]) -> None:
-    """UserError where a key is set twice, of which only one could be meant."""
+    """UserError where a key is set twice."""
     places = sorted(_place_of(override) for override in overrides)
-    # Sorted, what lies within a table comes right behind it.
+    # In sorted order, keys within a table follow the table.
     for place, following in pairwise(places):
         if following[: len(place)] == place:
             key = clean(".".join(following), 60)
@@ -253,7 +256,7 @@ def check_once(overrides: Iterable[str]) -> None:
 
 
 def override_key(table: dict[str, Any], assignment: str) -> None:
-    """Put one ``KEY=VALUE`` into the table: a control by its bare name, the rest by dotted name."""
+    """Put one ``KEY=VALUE`` into the table: a control by its name, other keys by dotted name."""
     *sections, last = place = _place_of(assignment)
     for section in sections:
         table = table.setdefault(section, {})
@@ -264,7 +267,7 @@ def override_key(table: dict[str, Any], assignment: str) -> None:
 
 
 def _place_of(assignment: str) -> list[str]:
-    """The keys that lead to what a ``KEY=VALUE`` sets; UserError where it cannot be one."""
+    """The path of keys that ``KEY=VALUE`` sets; UserError for invalid assignments."""
     key, equals, _ = assignment.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -297,7 +300,7 @@ def _dotted_keys() -> Iterable[tuple[str, str]]:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; what is none is taken as a string, so that names need no quotes."""
+    """A TOML value; other text is a string, so that names need no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):

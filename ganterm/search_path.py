@@ -1,16 +1,16 @@
-"""Where Python looks for modules: not in the current folder, whose files are the user's own.
+"""Keeps the current folder out of the module search path: its files are the user's own.
 
-Imported before all else. It imports nothing itself that Python has not loaded at its start.
+It is imported first, and itself imports only what Python has loaded at its start.
 """
 
 import os
 import sys
 
 # ruff: noqa: PTH100, PTH119, PTH120, PTH121
-# pathlib, and even __future__, would be looked for in the current folder, among other places.
+# Python would look for pathlib, and even __future__, in the current folder too.
 
 VARIABLE = "PYTHONSAFEPATH"
-"""Set, it does for every Python that is started what ``-P`` does for one."""
+"""Environment variable that has the effect of ``-P`` in all child processes."""
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _FROM_A_CHECKOUT = (
     "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
@@ -19,9 +19,9 @@ _FROM_A_CHECKOUT = (
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of ours in another Python, which imports no file from here.
+    """The command that runs one of our modules in another Python, without the current folder.
 
-    A package that only the current folder leads to, as in a checkout, is found behind all others.
+    In a checkout, only the current folder leads to this package; it is then searched last.
     """
     command = [sys.executable, "-P"]
     if _ROOT in (path for path in sys.path if not _is_here(path)):
@@ -30,7 +30,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def _is_here(path: str) -> bool:
-    """Whether a folder of the search path is the current one, which may be gone."""
+    """Whether a folder of the search path is the current one, which may be deleted."""
     try:
         return path == "" or os.path.samefile(path, os.curdir)
     except OSError:
@@ -38,7 +38,7 @@ def _is_here(path: str) -> bool:
 
 
 def _is_our_program() -> bool:
-    """Whether the console script or ``python -m ganterm`` is being started, and nobody else's."""
+    """Whether this is the console script or ``python -m ganterm``, not another program."""
     # A program that embeds Python may have no arguments.
     started = getattr(sys, "argv", [""])[0]
     if started != "-m":
@@ -47,12 +47,12 @@ def _is_our_program() -> bool:
     return "ganterm" in names
 
 
-def _leave_out_the_current_folder() -> None:
-    """Have the folder that Python puts first, that of the script or of ``-m``, be none of them."""
+def _remove_current_folder() -> None:
+    """Remove the first folder of the search path: that of the script or of ``-m``."""
     if not sys.flags.safe_path and _is_our_program():
         del sys.path[0]
         if _ROOT not in sys.path:
             sys.path.append(_ROOT)
 
 
-_leave_out_the_current_folder()
+_remove_current_folder()

@@ -1,4 +1,4 @@
-"""The sections of a preset that are no network's, and what their keys may be."""
+"""The sections of a preset other than the networks', and the values that their keys allow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Precision = Literal["float32", "bf16"]
 
 
 class Section(BaseModel):
-    """A table of a preset: no key but those that it has, and no value of another type."""
+    """A table of a preset: unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -30,11 +30,11 @@ READ_BY: dict[str, frozenset[OptimizerName]] = {
     "momentum": frozenset({"sgd", "rmsprop"}),
     "alpha": frozenset({"rmsprop"}),
 }
-"""Which optimizers read an option; all read those that are not listed."""
+"""The optimizers that read an option; all of them read an option that is not listed."""
 
 
 class OptimizerSide(Section):
-    """What is other than in ``[optimizer]`` for D alone, or for G alone."""
+    """Options that differ from ``[optimizer]`` for D alone, or for G alone."""
 
     name: OptimizerName | None = None
     betas: _Betas | None = None
@@ -46,9 +46,9 @@ class OptimizerSide(Section):
 
 
 class OptimizerOptions(Section):
-    """An optimizer; the learning rates are controls.
+    """The options of an optimizer; learning rates are controls.
 
-    ``clip_value`` holds each number of a gradient in -clip_value..clip_value; 0 for no limit.
+    ``clip_value`` limits each number of a gradient to -clip_value..clip_value; 0 for no limit.
     """
 
     name: OptimizerName = "adam"
@@ -61,32 +61,31 @@ class OptimizerOptions(Section):
 
 
 class OptimizerSection(OptimizerOptions):
-    """The optimizers of both networks; ``d`` and ``g`` say what is other for one of them."""
+    """The optimizers of both networks; ``d`` and ``g`` override options for one of them."""
 
     d: OptimizerSide | None = None
     g: OptimizerSide | None = None
 
     def of(self, side: Literal["d", "g"]) -> OptimizerOptions:
-        """The optimizer of one network, all its options filled in."""
+        """The optimizer of one network, with all its options."""
         common = {name: getattr(self, name) for name in OptimizerOptions.model_fields}
         own = self.d if side == "d" else self.g
         return OptimizerOptions(**common | (own or OptimizerSide()).model_dump(exclude_none=True))
 
 
 class RunSection(Section):
-    """How the run is carried out. ``threads`` 0 means: choose at start (and write it down).
+    """How the run is carried out.
 
-    ``deterministic``: only kernels that give the same bits every time, as a GPU has to be told; a
-    run whose networks have a layer without one is refused.
-    ``diagnosis``: the share of training time that diagnosis may take, 0 for none, 1 for whatever it
-    takes; ``diagnose_every``: the fewest steps between two rounds of it. ``classifier``: train one
-    on labelled data, once, to tell modes apart.
-    ``checkpoint_minutes``: between two checkpoints, 0 for none but at the end; ``checkpoint_mb``:
-    what they may take together, the newest, the healthy one and the user's own aside.
-    ``precision`` and ``compile``: of the forward passes of G and D (bf16: autocast; losses,
-    penalties, norms and optimizers stay float32). Where D's gradient is penalised, that pass is
-    neither: a penalty differentiates it twice.
-    ``cuda_graphs``: replay whole iterations as CUDA graphs, on CUDA devices.
+    ``threads``: 0 chooses at start and records the choice. ``deterministic``: only kernels that
+    give the same bits every time; a run whose networks have a layer without one is refused.
+    ``diagnosis``: the share of training time for diagnosis, 0 for none, 1 without limit.
+    ``diagnose_every``: fewest steps between two rounds of it. ``classifier``: train one on labelled
+    data, once, to tell modes apart. ``checkpoint_minutes``: minutes between two checkpoints, 0 for
+    one at the end only. ``checkpoint_mb``: their total size, without the newest, the healthy one
+    and the user's own. ``precision`` and ``compile`` apply to the forward passes of G and D (bf16
+    by autocast; losses, penalties, norms and optimizers stay float32). They do not apply to a pass
+    of D under a gradient penalty, which differentiates twice. ``cuda_graphs``: replay whole
+    iterations as CUDA graphs, on CUDA devices.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -104,7 +103,7 @@ class RunSection(Section):
 
 
 DIAGNOSIS_ONLY = ("diagnose_every", "classifier")
-"""Keys of ``[run]`` that nothing reads where diagnosis is off."""
+"""Keys of ``[run]`` that nothing reads while diagnosis is off."""
 
 
 class ScheduledChange(Section):
@@ -115,9 +114,9 @@ class ScheduledChange(Section):
 
 
 class ExpectedSection(Section):
-    """When samples are good: after so many steps, and the minutes that took on 2 CPU cores.
+    """The step at which samples are good, and the minutes until then on 2 CPU cores.
 
-    ``minutes`` 0 where nobody has trained it on a CPU to the end.
+    ``minutes`` is 0 where the preset has not been trained to the end on a CPU.
     """
 
     steps: int = Field(ge=1, le=MOST_STEPS)

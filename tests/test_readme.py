@@ -20,6 +20,7 @@ from ganterm.dashboard.keys import ACTIONS
 from ganterm.data import DATASETS
 from ganterm.diagnosis.rule import rules
 from ganterm.losses import LOSSES
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM, Terminal
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,8 @@ PAGES = {
     page: page.read_text()
     for page in (
         ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
         ROOT / "presets" / "README.md",
         *sorted((ROOT / "ganterm" / "docs").glob("*.md")),
     )
@@ -39,7 +42,7 @@ COMMANDS = list(dict.fromkeys(line for block in BLOCKS for line in block.splitli
 OURS = [command for command in COMMANDS if command.startswith("ganterm")]
 UNWATCHED = ("--headless", "--detach")
 WATCHED = [c for c in OURS if "--preset" in c and not any(o in c for o in UNWATCHED)]
-PLAIN = [c for c in OURS if c not in WATCHED and c != "ganterm bench"]
+PLAIN = [c for c in OURS if c not in WATCHED and not c.startswith("ganterm bench")]
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -55,7 +58,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
     )
 
@@ -93,7 +96,7 @@ def test_commands_with_a_dashboard_run(command: str, tmp_path: Path) -> None:
     terminal = Terminal([*GANTERM, *shlex.split(command)[1:]], tmp_path)
     try:
         # With the whole of MNIST, the classifier that counts the digits is trained first.
-        terminal.until(lambda t: "running" in t.text or "finished" in t.text, 300)
+        terminal.until(lambda t: "running" in t.text or "finished" in t.text)
         terminal.press("q")
         terminal.until(lambda t: "End this run?" in t.text or t.process.poll() is not None)
         if terminal.process.poll() is None:
@@ -123,10 +126,20 @@ def test_every_link_leads_to_a_file_that_is_there() -> None:
     for page, text in PAGES.items():
         links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text.replace("\n", " "))
         for link in links:
+            if link.startswith("https://"):
+                continue
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
     linked = set(re.findall(r"\((ganterm/docs/[a-z]+\.md)\)", README))
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "docs"}
     assert linked == pages
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    """After a move: say the new place in the page."""
+    for page, text in PAGES.items():
+        names = re.findall(r"`((?:ganterm|tests|presets|\.ci)/[\w./]+)`", text)
+        for name in names:
+            assert (ROOT / name).exists(), f"{page.relative_to(ROOT)}: {name}"
 
 
 def test_the_two_commands_stand_on_top_and_ci_calls_the_second() -> None:
@@ -161,41 +174,41 @@ def test_every_key_preset_and_picture_is_there() -> None:
 
 def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:
     """As the README gives it, for one short run on points, whose losses run away."""
-    commands = [command for command in COMMANDS if "ganterm.bench.alarms" in command]
+    commands = [command for command in COMMANDS if "ganterm bench alarms" in command]
     assert [command.split()[3] for command in commands] == ["collect", "examine", "report"]
     for command in commands:
         words = shlex.split(command)
-        words = [sys.executable, *words[1:-1], str(tmp_path), "--only", "diverging_ring-0"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        words = [*GANTERM, *words[1:-1], str(tmp_path), "--only", "diverging_ring-0"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 0, done.stderr
     assert "| divergence | 1 of 1 (3 to 100 %) |" in done.stdout
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "ganterm.bench.losses" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "ganterm bench losses" in c])
 def test_the_table_of_losses_is_made_and_goes_on(command: str, tmp_path: Path) -> None:
     """As the README gives it, but for a few steps of two losses on the embedded digits."""
     words = shlex.split(command.replace("--data-dir DIR", ""))
-    words[0] = sys.executable
+    words = [*GANTERM, *words[1:]]
     words += ["--losses", "hinge", "began", "--networks", "mlp", "--seeds", "1", "--steps", "3"]
     words += ["--data", "mnist10k", "--jobs", "1", "--out", str(tmp_path / "table.jsonl")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| mlp, 3 |")]
     assert [row.split("|")[2].strip() for row in rows] == ["`hinge`", "`began`"]
-    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert again.stdout == done.stdout
     assert len((tmp_path / "table.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "ganterm.bench.quality" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "ganterm bench quality" in c])
 def test_the_quality_commands_run(command: str, tmp_path: Path) -> None:
     """As the README gives them, but for a few steps and one seed."""
     words = shlex.split(command.replace("--data-dir DIR", ""))
-    words[0] = sys.executable
+    words = [*GANTERM, *words[1:]]
     words += ["--seeds", "1", "--jobs", "1", "--out", str(tmp_path), "--set", "expected.steps=3"]
     if "pictures" in words:
         words += ["--set", "data.name=mnist10k"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     names = [word for word in words if word in presets.names()]

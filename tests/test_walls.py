@@ -31,7 +31,7 @@ LIGHT = [
     "ganterm.dashboard.terminal.capabilities",
     "ganterm.cli.headless",
 ]
-TRAINING = ["ganterm.training.trainer", "ganterm.diagnosis.exams.scores"]
+TRAINING = ["ganterm.training.loop", "ganterm.diagnosis.exams.scores"]
 
 
 def loaded_after(module: str, packages: tuple[str, ...]) -> list[str]:

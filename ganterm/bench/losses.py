@@ -1,4 +1,4 @@
-"""Every loss on the full MNIST, measured: ``python -m ganterm.bench.losses --data-dir FOLDER``.
+"""Every loss on the full MNIST, measured: ``ganterm bench losses --data-dir FOLDER``.
 
 The same networks, optimizer and rates for all that judge by scores, tuned for none; what a loss
 cannot do without stands in ``NEEDS``. Losses whose D is an autoencoder run with their preset. Each
@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ganterm.bench.quality import VIEW_SEED, saved_generators, trained
+from ganterm.bench.workers import worker_pool
 from ganterm.losses import LOSSES
 
 JUDGED = 10_000
@@ -78,9 +79,9 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
     import torch
 
     from ganterm import presets
-    from ganterm.data.load import loaded
-    from ganterm.diagnosis.classifier import classifier
-    from ganterm.diagnosis.exams.diversity import relative
+    from ganterm.data.load import load_dataset
+    from ganterm.diagnosis.classifier import obtain
+    from ganterm.diagnosis.exams.diversity import pairwise_diversity
     from ganterm.diagnosis.exams.frechet import frechet
     from ganterm.diagnosis.exams.modes import FOUND, SURE, divergence
     from ganterm.training.batches import Latent
@@ -90,9 +91,9 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     _, preset = presets.load(run.preset, run.overrides)
-    dataset = loaded(preset.data, data_dir, silent)
+    dataset = load_dataset(preset.data, data_dir, silent)
     assert dataset.labels is not None
-    judge = classifier.trained(dataset, torch.device("cpu"), silent)
+    judge = obtain.classifier_for(dataset, torch.device("cpu"), silent)
     assert judge is not None
     with trained(run.preset, run.seed, data_dir, run.overrides, run.steps) as done:
         generator = saved_generators(done.folder, dataset.shape)["raw"]
@@ -103,8 +104,8 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
         fakes = torch.cat([generator(part) for part in z.split(500)])
     places = torch.randperm(len(dataset.samples), generator=random)
     reals, others = (dataset.samples[part] for part in places[: 2 * JUDGED].chunk(2))
-    seen = judge.see(fakes)
-    classes, sure = judge.read(seen.logits)
+    seen = judge.output(fakes)
+    classes, sure = judge.prediction(seen.logits)
     counts = torch.bincount(classes[sure >= SURE], minlength=10)
     prior = torch.bincount(dataset.labels, minlength=10) / len(dataset.labels)
     real_features = judge.features(reals)
@@ -116,7 +117,9 @@ def judged(run: Run, data_dir: Path | None) -> dict[str, Any]:
         "class_kl": divergence(counts, prior),
         "cfid": float(frechet(seen.features, real_features)),
         "cfid_real": float(frechet(judge.features(others), real_features)),
-        "diversity": float(relative(fakes[:1000], reals[:1000].float().mul(2 / 255).sub(1))),
+        "diversity": float(
+            pairwise_diversity(fakes[:1000], reals[:1000].float().mul(2 / 255).sub(1))
+        ),
     }
 
 
@@ -151,9 +154,9 @@ def _spread(values: list[float], form: str) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.losses", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command with these words, or with those of the command line."""
+    parser = argparse.ArgumentParser(prog="ganterm bench losses", description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=sorted(STEPS), default=["mlp", "dcgan"])
     parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES))
     parser.add_argument("--seeds", type=int, help="default: 3 of mlp, 1 of dcgan")
@@ -162,14 +165,13 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("loss_table.jsonl"))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: the table alone")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     lines = []
     if args.out.exists():
         lines = [json.loads(line) for line in args.out.read_text().splitlines()]
     known = {Run(x["network"], x["loss"], x["seed"], x["steps"], x["data"]) for x in lines}
     if args.jobs:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(args.jobs, context) as pool, args.out.open("a") as out:
+        with worker_pool(args.jobs) as pool, args.out.open("a") as out:
             missing = [run for run in runs(args) if run not in known]
             waiting = [pool.submit(judged, run, args.data_dir) for run in missing]
             for done in as_completed(waiting):

@@ -1,27 +1,26 @@
-"""How good the presets are, measured: ``python -m ganterm.bench.quality modes|pictures NAME...``.
+"""How good the presets are, measured: ``ganterm bench quality modes|pictures NAME...``.
 
 Each run is what a user gets from ``ganterm --headless --preset NAME --steps N``, in a process of
 its own with one torch thread; what is judged is the generator it saved. ``modes`` counts what 2,500
 samples of a 2-D preset cover, over many seeds; ``pictures`` trains image presets and keeps the last
-sample picture. Tables are Markdown, for the README.
+sample picture. It prints Markdown tables.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ganterm import presets
+from ganterm.bench.workers import worker_pool
 from ganterm.launch import Launch
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 2_500
 VIEW_SEED = 12_345
-"""Of the noise that is judged, the same for all runs."""
+"""Seed of the noise for the evaluated samples; the same for all runs."""
 
 
 class Trained(NamedTuple):
@@ -99,12 +98,12 @@ def judge(name: str, seed: int, data_dir: Path | None, overrides: tuple[str, ...
     """Train a 2-D preset and count the modes that its saved generators cover."""
     import torch
 
-    from ganterm.data.load import loaded
+    from ganterm.data.load import load_dataset
     from ganterm.diagnosis.exams.modes import coverage
     from ganterm.training.batches import Latent
 
     _, preset = presets.load(name, overrides)
-    dataset = loaded(preset.data, data_dir, lambda doing, share: None)
+    dataset = load_dataset(preset.data, data_dir, lambda doing, share: None)
     assert dataset.modes is not None and dataset.sigma is not None
     with trained(name, seed, data_dir, overrides) as run:
         generators = saved_generators(run.folder, dataset.shape)
@@ -146,9 +145,9 @@ def picture(
     return name, run.minutes
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.quality", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command with these words, or with those of the command line."""
+    parser = argparse.ArgumentParser(prog="ganterm bench quality", description=__doc__)
     parser.add_argument("what", choices=["modes", "pictures"])
     parser.add_argument("names", nargs="+", metavar="PRESET")
     parser.add_argument("--seeds", type=int, default=20, help="how many, for modes")
@@ -157,10 +156,10 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("screenshots/presets"))
     parser.add_argument("--set", dest="overrides", action="append", default=[])
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     overrides = tuple(args.overrides)
     began = time.time()
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(args.jobs) as pool:
         if args.what == "pictures":
             train = partial(picture, args.out, args.data_dir, overrides)
             for name, minutes in pool.map(train, args.names):

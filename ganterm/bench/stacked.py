@@ -1,4 +1,4 @@
-"""Stacked MNIST's protocol on finished runs: ``python -m ganterm.bench.stacked RUN_FOLDER...``.
+"""Stacked MNIST's protocol on finished runs: ``ganterm bench stacked RUN_FOLDER...``.
 
 26,000 samples of the saved generator (Srivastava et al. 2017, Lin et al. 2018), each of the three
 digits told by ganterm's own classifier: how many of the 1,000 modes are there, and the KL from
@@ -9,7 +9,7 @@ least to be had. The table is Markdown.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ganterm import presets
 from ganterm.bench.quality import VIEW_SEED, saved_generators
-from ganterm.data.load import loaded
-from ganterm.diagnosis.classifier import classifier
+from ganterm.data.load import load_dataset
+from ganterm.diagnosis.classifier import obtain
 from ganterm.diagnosis.classifier.model import Classifier, Prediction
 from ganterm.diagnosis.exams.modes import divergence
 from ganterm.training.batches import Latent
@@ -49,7 +49,7 @@ def count(told: Prediction) -> Stacks:
 
 
 def judged(judge: Classifier, part: Callable[[int], Tensor]) -> Stacks:
-    """Of SAMPLES samples; ``part(i)`` makes the i-th PART of them."""
+    """Count the modes of SAMPLES samples; ``part(i)`` draws the i-th PART of them."""
     told = [judge.predict(part(i)) for i in range(SAMPLES // PART)]
     labels, confidence = zip(*told, strict=True)
     return count(Prediction(torch.cat(labels), torch.cat(confidence)))
@@ -70,21 +70,21 @@ def _made(network: nn.Module, z: tuple[Tensor, ...], part: int) -> Tensor:
     return made
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.stacked", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command with these words, or with those of the command line."""
+    parser = argparse.ArgumentParser(prog="ganterm bench stacked", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--data-dir", type=Path)
-    args = parser.parse_args()
+    args = parser.parse_args(words)
 
     def silent(doing: str, share: float | None) -> None:
         pass
 
     _, preset = presets.load(str(args.runs[0] / "preset.toml"))
-    data = loaded(preset.data, args.data_dir, silent)
+    data = load_dataset(preset.data, args.data_dir, silent)
     if data.stacked != 3:
         parser.error(f"{args.runs[0]} was trained on {data.name}, not on Stacked MNIST")
-    judge = classifier.trained(data, torch.device("cpu"), silent)
+    judge = obtain.classifier_for(data, torch.device("cpu"), silent)
     assert judge is not None
     print(f"| G | modes of 1,000 | sure ({SURE:g}, {OFTEN} samples) | KL |\n|---|---|---|---|")
     places = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(VIEW_SEED))

@@ -19,7 +19,7 @@ from torchvision import transforms
 
 from ganterm import presets
 from ganterm.data import source
-from ganterm.data.load import loaded
+from ganterm.data.load import load_dataset
 from ganterm.training.device import resolve_device
 
 
@@ -46,7 +46,7 @@ class Samples(Dataset[tuple[torch.Tensor, int]]):
 def train(preset_name: str, file: Path) -> None:
     """Train for ever; the time of each step's end goes to ``file``."""
     _, preset = presets.load(preset_name)
-    dataset = loaded(preset.data, None, lambda doing, share: None)
+    dataset = load_dataset(preset.data, None, lambda doing, share: None)
     generator = preset.generator.build(dataset.shape)
     discriminator = preset.discriminator.build(dataset.shape)
     device = resolve_device("auto")

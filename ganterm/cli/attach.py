@@ -1,4 +1,4 @@
-"""A live run of another process, watched and steered from here."""
+"""``ganterm attach``: watch and steer a live run of another process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ganterm.cli.signal_stop import SignalStop
 from ganterm.cli.streams import tell
 from ganterm.core.errors import UserError
 from ganterm.core.snapshot import ENDED
@@ -16,7 +17,6 @@ from ganterm.launch import Launch, resumption
 from ganterm.rundir import find, lock, reader
 from ganterm.session.address import Pointer
 from ganterm.session.client import RemoteSession
-from ganterm.system.signals import SignalStop
 from ganterm.training.checkpoints import health
 
 
@@ -27,7 +27,7 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
     check_terminal()
     session = RemoteSession(pointer, readonly)
     session.connect()
-    # Loaded while the run answers and its files are read.
+    # Imported while the run answers and the other thread reads its files.
     from ganterm.dashboard.app import Dashboard
     from ganterm.dashboard.terminal.line import Line
 
@@ -44,11 +44,11 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
         session.close()
         if not launches:
             break
-        found = _resumed(launches[0])
-        if isinstance(found, int):
+        pointer_or_code = _resumed(launches[0])
+        if isinstance(pointer_or_code, int):
             line.release()
-            return found
-        session = RemoteSession(found)
+            return pointer_or_code
+        session = RemoteSession(pointer_or_code)
         session.start()
     stop.done()
     line.release()
@@ -58,7 +58,7 @@ def attach(pointer: Pointer, readonly: bool, color: Any, glyphs: Any) -> int:
 
 
 def last_words(session: RemoteSession) -> str:
-    """What becomes of the run that was watched: by what it said last, else by its files."""
+    """Lines on the state of the run after the dashboard, by its last snapshot or its files."""
     last = session.snapshot
     name, where, run = clean(last.info.name), clean(last.info.directory), Path(last.info.directory)
     state: str = last.state
@@ -82,12 +82,12 @@ def last_words(session: RemoteSession) -> str:
 
 
 def _again(session: RemoteSession, launches: list[Launch]) -> None:
-    """Have a run whose process has failed go on in another one; UserError if it cannot."""
+    """Prepare to resume a run that has failed; UserError where it cannot be resumed."""
     launches.append(resumption(Path(session.snapshot.info.directory)))
 
 
 def _resumed(launch: Launch) -> Pointer | int:
-    """The pointer to a run that now goes on in the background, or the exit code."""
+    """Resume in the background; the pointer to the run, or the exit code of a failure."""
     from ganterm.cli import background
 
     started = background.start(launch, lambda doing: tell(f"{doing} ..."))

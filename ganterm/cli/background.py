@@ -1,4 +1,4 @@
-"""Starting a run in a process of its own, which lives on when this one and its terminal end."""
+"""Starting a run in a host process, which goes on when this process and its terminal end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-import orjson
-
 from ganterm import search_path
 from ganterm.core.errors import UserError
+from ganterm.core.json_text import parse_json
 from ganterm.core.text import clean
 from ganterm.launch import Launch
 from ganterm.session.address import Pointer, places, pointers
@@ -23,16 +22,19 @@ from ganterm.session.peers import is_over
 from ganterm.system.signals import interruptible
 
 _TAIL = 2000
+"""Bytes of a host's last output that are searched for the reason of its end."""
 _LOGIND_SECONDS = 3
+"""Longest time to wait for loginctl."""
 _REACHED_SECONDS = 10.0
+"""Longest time to wait until a run that trains can be attached to."""
 _CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
-class Started:
-    """A host process that trains: its ``pid`` and its run directory; else its ``failure``.
+class HostStart:
+    """A host process and the run directory that it trains into, or else why it failed.
 
-    ``code``: the exit code that goes with a failure.
+    ``code`` is the exit code of a failure.
     """
 
     pid: int
@@ -41,32 +43,34 @@ class Started:
     code: int = 0
 
 
-def start(launch: Launch, doing: Callable[[str], None]) -> Started:
-    """Start a host process and wait until it trains or fails; ``doing`` hears what it loads.
+def start(launch: Launch, doing: Callable[[str], None]) -> HostStart:
+    """Start a host process, and wait until it trains or fails.
 
-    A host that failed is gone when this returns, and so is one when the waiting is interrupted,
-    which raises Interrupted.
+    ``doing`` is called with each thing that the host loads.
+
+    Raises Interrupted for a signal meanwhile. The host has ended when this raises, and when it
+    returns a failure.
     """
     data_dir = launch.data_dir.resolve() if launch.data_dir else None
     launch = replace(launch, runs_dir=launch.runs_dir.resolve(), data_dir=data_dir)
-    hear, tell = os.pipe()
-    with interruptible(), _temporary() as output, os.fdopen(hear, "rb") as told:
+    reading, writing = os.pipe()
+    with interruptible(), _temporary() as output, os.fdopen(reading, "rb") as messages:
         try:
             host = subprocess.Popen(
-                search_path.python("ganterm.cli.host", str(tell)),
+                search_path.python("ganterm.cli.host", str(writing)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                pass_fds=[tell],
+                pass_fds=[writing],
                 start_new_session=True,
             )
         finally:
-            os.close(tell)
+            os.close(writing)
         try:
             assert host.stdin is not None
             with host.stdin as stdin:
-                stdin.write(launch.packed())
-            return _outcome(host, told, output, doing)
+                stdin.write(launch.to_json())
+            return _outcome(host, messages, output, doing)
         except BaseException:
             host.terminate()
             host.wait()
@@ -84,36 +88,38 @@ def _temporary() -> IO[bytes]:
 
 def _outcome(
     host: subprocess.Popen[bytes],
-    told: IO[bytes],
+    messages: IO[bytes],
     output: IO[bytes],
     doing: Callable[[str], None],
-) -> Started:
-    for line in told:
-        message = orjson.loads(line)
+) -> HostStart:
+    for line in messages:
+        message = parse_json(line)
         if "doing" in message:
             doing(clean(message["doing"]))
         elif "failed" in message:
             host.wait()
-            return Started(host.pid, failure=message["failed"], code=message["code"])
+            return HostStart(host.pid, failure=message["failed"], code=message["code"])
         else:
-            return Started(host.pid, message["directory"])
+            return HostStart(host.pid, message["directory"])
     code = host.wait()
     output.seek(0)
     last = output.read()[-_TAIL:].decode(errors="replace").strip().splitlines()
-    why = clean(last[-1]) if last else "it says nothing"
-    return Started(host.pid, failure=f"the host process ended with code {code}: {why}", code=1)
+    why = clean(last[-1]) if last else "it printed nothing"
+    return HostStart(host.pid, failure=f"the host process ended with code {code}: {why}", code=1)
 
 
-def pointer_to(started: Started) -> Pointer:
-    """Where the run of a host that trains is reached; UserError where it is not in time."""
+def pointer_to(started: HostStart) -> Pointer:
+    """The pointer to the run of a host that trains; UserError where there is none in time."""
     end = time.monotonic() + _REACHED_SECONDS
-    # Without a place for pointers, or a process, there will be none.
+    # Without a folder for pointers, or a process, none will come.
     while places() and not is_over(started.pid) and time.monotonic() < end:
         for pointer in pointers():
             if pointer.pid == started.pid:
                 return pointer
         time.sleep(0.05)
-    raise UserError(f"{clean(started.directory)} trains, but cannot be reached; its log says why")
+    raise UserError(
+        f"{clean(started.directory)} trains, but cannot be attached to; its log says why"
+    )
 
 
 def logout_kills() -> bool:
@@ -121,9 +127,9 @@ def logout_kills() -> bool:
     if os.geteuid() == 0 or shutil.which("loginctl") is None:
         return False
     try:
-        # Only what belongs to a login session is ended with it.
+        # Logging out ends only what belongs to the login session.
         inside = "/session-" in _CGROUP.read_text()
-        told = subprocess.run(
+        properties = subprocess.run(
             ["loginctl", "show-session", "--property=KillUserProcesses"],
             capture_output=True,
             text=True,
@@ -132,4 +138,4 @@ def logout_kills() -> bool:
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return inside and "KillUserProcesses=yes" in told
+    return inside and "KillUserProcesses=yes" in properties

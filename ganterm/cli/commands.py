@@ -1,6 +1,6 @@
-"""Arguments, wiring and exit codes; nothing else.
+"""The commands: arguments, wiring and exit codes.
 
-What only some commands need, they load themselves: `attach` is to be there within a second.
+Each command imports what only it needs, so that `attach` starts within a second.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ import errno
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
-from ganterm import __version__, interrupts
+from ganterm import __version__
 from ganterm.cli import attach, options, runs, streams
 from ganterm.cli.options import PATH, WORD, Seconds
 from ganterm.cli.streams import say, show, tell
 from ganterm.core.errors import UserError
+from ganterm.core.json_text import json_line
 from ganterm.core.snapshot import Stop
-from ganterm.core.text import clean, json_line, nearest
+from ganterm.core.text import clean, nearest
 from ganterm.launch import Launch, resumption
 from ganterm.session import address
 from ganterm.session.client import RemoteSession
@@ -85,8 +88,8 @@ def cli(ctx: click.Context, **values: Any) -> None:
     if ctx.invoked_subcommand is None:
         ctx.exit(_train(values))
     for option in ctx.command.params:
-        said = option.name and ctx.get_parameter_source(option.name)
-        if said is ParameterSource.COMMANDLINE:
+        source = option.name and ctx.get_parameter_source(option.name)
+        if source is ParameterSource.COMMANDLINE:
             raise UserError(
                 f"{option.opts[0]} stands before '{ctx.invoked_subcommand}', which takes its own "
                 f"options, behind its name; see ganterm {ctx.invoked_subcommand} --help"
@@ -105,11 +108,38 @@ def presets_command(name: str | None) -> None:
         say(content(presets.find(name)).decode("utf-8-sig").rstrip("\n"))
         return
     width = max(map(len, presets.names()))
-    for known in presets.names():
-        _, preset = presets.load(known)
+    for preset_name in presets.names():
+        _, preset = presets.load(preset_name)
         source = DATASETS[preset.data.name]
         data = f"{source.name}, {source.size}"
-        say(f"{known:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+        say(f"{preset_name:<{width}}  {preset.time_on_cpu:>9}  {data:<35}  {preset.title}")
+
+
+@cli.command("demo", help="Show the dashboard on a made-up run: nothing is trained or written.")
+@options.colors
+@options.glyphs
+@click.pass_context
+def demo_command(ctx: click.Context, color: Any, glyphs: Any) -> None:
+    """Show the dashboard on a canned session."""
+    from ganterm.cli.signal_stop import SignalStop
+    from ganterm.dashboard.app import Dashboard
+    from ganterm.dashboard.demo import DemoSession
+    from ganterm.dashboard.terminal.capabilities import check_terminal, choose_colors, choose_glyphs
+    from ganterm.dashboard.terminal.line import Line
+
+    check_terminal()
+    session, line = DemoSession(), Line()
+    chosen = choose_colors(color, os.environ)
+    app = Dashboard(session, choose_glyphs(glyphs, chosen), line, chosen, suspends=True)
+    stop = SignalStop(None, app.say_goodbye, app.call_from_outside, line.restore)
+    line.lost = stop.hang_up
+    session.start()
+    code = app.run()
+    session.ended.set()
+    stop.done()
+    line.release()
+    code = 1 if code is None else code
+    ctx.exit(code if stop.code is None else stop.code)
 
 
 @cli.command(
@@ -128,7 +158,7 @@ def presets_command(name: str | None) -> None:
 @options.watching
 @click.pass_context
 def resume_command(ctx: click.Context, run: str, **values: Any) -> None:
-    """Train on, unless it is trained already."""
+    """Resume a run that is at rest."""
     launch = resumption(
         runs.at_rest(run, values["runs_dir"]),
         values["steps"],
@@ -166,14 +196,14 @@ def attach_command(
 @options.runs_dir
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
 def runs_command(runs_dir: Path, as_json: bool) -> None:
-    """List runs, one a line."""
+    """List runs, one in a line."""
     _warn()
-    found = runs.listed(runs_dir)
+    listing = runs.all_runs(runs_dir)
     if as_json:
-        for listed in found:
-            click.echo(json_line(listed.table()))
-    elif found:
-        for line in runs.lines(found):
+        for run in listing:
+            click.echo(json_line(run.table()))
+    elif listing:
+        for line in runs.lines(listing):
             say(line)
     else:
         say(f"no runs in {clean(runs_dir)}, and none is live")
@@ -189,10 +219,10 @@ def runs_command(runs_dir: Path, as_json: bool) -> None:
 @click.option("--timeout", type=Seconds(0), default=60.0, help="Seconds; default: 60")
 @click.pass_context
 def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: float) -> None:
-    """Ask a live run to end, and wait until it has."""
+    """Stop a live run, and wait until it has ended."""
     _warn()
-    found = runs.choose(run, runs_dir)
-    session = RemoteSession(found)
+    pointer = runs.choose(run, runs_dir)
+    session = RemoteSession(pointer)
     session.start(timeout)
     session.ask(Stop("stopped"))
     ended = session.ended.wait(timeout)
@@ -200,11 +230,11 @@ def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: f
     last, name = session.snapshot, clean(session.snapshot.info.name)
     where = clean(last.info.directory)
     if not ended:
-        tell(f"{name} has not ended within {timeout:g} s; it was asked to and may still do so")
+        tell(f"{name} has not ended within {timeout:g} s; it may still do so")
         if session.link.trouble:
             tell(session.link.trouble)
-        elif session.link.state == "stale" or is_stopped(found.pid):
-            tell(silence(found.pid))
+        elif session.link.state == "stale" or is_stopped(pointer.pid):
+            tell(silence(pointer.pid))
     elif last.failure is not None:
         tell(f"{name}: {clean(last.failure.message, 400)}")
     else:
@@ -215,28 +245,62 @@ def stop_command(ctx: click.Context, run: str | None, runs_dir: Path, timeout: f
     ctx.exit(0 if ended and last.failure is None else 1)
 
 
-@cli.command(
+def _overhead_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `ganterm bench` and `ganterm bench overhead`."""
+    for option in (
+        click.option("--starts", type=click.IntRange(1, 100), default=6, help="Starts of each."),
+        click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn."),
+        click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each."),
+        click.option("--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE"),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.group(
     "bench",
+    invoke_without_command=True,
     help="What the dashboard costs here, and the training speed, as ratios measured side by side.",
 )
-@click.option(
-    "--preset", default="mnist_mlp", type=WORD, metavar="NAME|FILE", help="What to measure with."
-)
-@click.option("--rounds", type=click.IntRange(1, 100), default=18, help="Turns of each program.")
-@click.option("--seconds", type=Seconds(0.5, 60), default=2.0, help="Length of a turn.")
-@click.option(
-    "--starts", type=click.IntRange(1, 100), default=6, help="Starts that share the turns."
-)
-def bench_command(preset: str, rounds: int, seconds: float, starts: int) -> None:
+@_overhead_options
+@click.pass_context
+def bench_command(ctx: click.Context, **values: Any) -> None:
+    """Measure what watching costs, unless another bench is named."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(bench_overhead, **values)
+
+
+@bench_command.command("overhead", help="What the dashboard costs here: plain `ganterm bench`.")
+@_overhead_options
+def bench_overhead(preset: str, rounds: int, seconds: float, starts: int) -> None:
     """Measure and print."""
     from ganterm.bench import bench
 
     bench(preset, rounds, seconds, starts)
 
 
+def _add_bench(name: str, module: str, about: str) -> None:
+    """Add a bench whose module parses its own words."""
+
+    @bench_command.command(
+        name,
+        help=about,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:
+        import_module(module).main(words)
+
+
+_add_bench("alarms", "ganterm.bench.alarms.__main__", "How good the alarms are.")
+_add_bench("quality", "ganterm.bench.quality", "How good the presets are.")
+_add_bench("losses", "ganterm.bench.losses", "Every loss on the full MNIST.")
+_add_bench("stacked", "ganterm.bench.stacked", "Modes of Stacked MNIST that runs cover.")
+
+
 def main() -> NoReturn:
     """The console script."""
-    interrupts.take()
     streams.fill()
     streams.guard()
     try:
@@ -247,18 +311,18 @@ def main() -> NoReturn:
     except Interrupted as interrupted:
         code = interrupted.code
     except Exception as error:  # noqa: BLE001 - no traceback without --debug
-        code = _told(error)
+        code = _report(error)
     trouble = streams.trouble_with_stdout()
     if trouble:
         code = code or 1
-        # Whoever closes a pipe has read what it wanted to.
+        # A closed pipe means that its reader, such as head, has read enough.
         if trouble != os.strerror(errno.EPIPE):
             tell(f"the output cannot be written: {trouble}")
     sys.exit(code)
 
 
 def _check_folder() -> None:
-    """UserError where the current folder was removed: every relative path would lead nowhere."""
+    """UserError where the current folder was removed, because relative paths lead nowhere then."""
     try:
         Path.cwd()
     except OSError as error:
@@ -268,13 +332,13 @@ def _check_folder() -> None:
 
 
 def _warn(serving: bool = False) -> None:
-    """Say what is wrong with the places where live runs are reached; ``serving`` one of our own."""
+    """Print what is wrong with the folders for pointers; ``serving`` makes one for our run."""
     for line in address.warnings(make=serving):
         tell(line)
 
 
-def _told(error: Exception) -> int:
-    """Say what went wrong; the exit code."""
+def _report(error: Exception) -> int:
+    """Print what went wrong; returns the exit code."""
     if "--debug" in sys.argv:
         show("".join(traceback.format_exception(error)))
     if isinstance(error, UserError):
@@ -282,8 +346,8 @@ def _told(error: Exception) -> int:
         return 2
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
-        told = clean(error.format_message(), 600).rstrip(".")
-        tell(f"{told}; see {context.command_path} --help" if context else told)
+        message = clean(error.format_message(), 600).rstrip(".")
+        tell(f"{message}; see {context.command_path} --help" if context else message)
         return 2
     why = clean(f"{type(error).__name__}: {error}", 400)
     tell(f"unexpected {why}; --debug shows where")
@@ -313,8 +377,8 @@ def _train(values: dict[str, Any]) -> int:
             raise UserError(f"--seed: {clean(values['seed'], 40)} is not from 0 to 2^63 - 1")
         overrides.append(f"run.seed={values['seed']}")
     presets.check_once(overrides)
-    named = any(override.partition("=")[0].strip() == "data.folder" for override in overrides)
-    if named and values["data_dir"] is not None:
+    sets_folder = any(override.partition("=")[0].strip() == "data.folder" for override in overrides)
+    if sets_folder and values["data_dir"] is not None:
         raise UserError("--data-dir and --set data.folder name two folders; give one of them")
     name, preset = presets.load(chosen, overrides)
     launch = Launch(
@@ -332,20 +396,20 @@ def _train(values: dict[str, Any]) -> int:
 
 
 def _go_on(resumed: Launch, values: dict[str, Any]) -> int:
-    """Train on, with the command that the options say is to be run with an alarm."""
-    told = health.of_resumption(resumed)
-    if told:
-        tell(told)
+    """Resume, with the options' command for alarms."""
+    warning = health.resumption_note(resumed.runs_dir / resumed.run_name, *resumed.checkpoints)
+    if warning:
+        tell(warning)
     return _go(replace(resumed, on_alarm=options.command(values["on_alarm"])), values)
 
 
 def _stop_on(values: dict[str, Any]) -> tuple[str, ...] | None:
-    """The alarms that a resumed run is to end by; None where nothing is said of them."""
+    """The alarms that end a resumed run; None keeps those from before."""
     return options.alarms(values["stop_on"]) if values["stop_on"] else None
 
 
 def _go(launch: Launch, values: dict[str, Any]) -> int:
-    """Train, watched as the options say; the exit code."""
+    """Train, watched as the options say; returns the exit code."""
     from ganterm.cli import train
 
     _warn(serving=True)

@@ -13,44 +13,49 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ganterm.cli import streams
 from ganterm.core.events import AlarmEvent, DataEvent, Event, PauseEvent
+from ganterm.core.json_text import json_line
 from ganterm.core.metrics import METRICS, WHOLE
 from ganterm.core.snapshot import ENDED, RunInfo, Snapshot, Stop
-from ganterm.core.text import clean, clean_lines, json_line
+from ganterm.core.text import clean, clean_lines
 from ganterm.session.local import LocalSession
 
 LOOK_SECONDS = 0.1
+"""Time between two looks at the session."""
 REPORT_SECONDS = 1.0
+"""Time between two reports."""
 LOSS_SECONDS = 10.0
-"""Rest between two notes of output that is lost, so that a disk just short of full fills no log."""
+"""Shortest time between two notes about lost output. A disk that is almost full loses lines again
+and again, and each note makes the log longer."""
 _PLAIN = ("d_loss", "g_loss", "d_acc_real", "d_acc_fake", "grad_norm_d", "grad_norm_g", "diversity")
+"""The scalars of a plain line."""
 
 
 class Reporter(Protocol):
-    """Tells how a run goes."""
+    """Reports how a run goes."""
 
     def started(self, snapshot: Snapshot) -> None:
-        """The run directory is there and the first iteration begins."""
+        """Called once the run directory exists and the first iteration begins."""
 
     def loading(self, snapshot: Snapshot) -> None:
-        """Called while something is being loaded."""
+        """Called in each look before that."""
 
     def report(self, snapshot: Snapshot) -> None:
         """Called about once a second, and after the last step."""
 
     def event(self, event: Event) -> None:
-        """Something happened."""
+        """Called for each event."""
 
     def ended(self, snapshot: Snapshot) -> None:
-        """All is saved."""
+        """Called once all is saved."""
 
     def close(self) -> None:
-        """Nothing more comes; called in any case."""
+        """Called last, whatever happened before."""
 
 
-class _Losses:
-    """Tells, in the journal and on stderr, of output that is lost, and of how much once it is not.
+class _LostOutput:
+    """Reports lost output, in the journal and on stderr, and its amount once writing works again.
 
-    What is lost ends no training.
+    Lost output never ends a training.
     """
 
     def __init__(self, session: LocalSession) -> None:
@@ -59,26 +64,26 @@ class _Losses:
         self._next: dict[streams.Output, float] = {}
 
     def look(self) -> None:
-        """See how the output fares."""
+        """Check each output."""
         for output in streams.outputs.values():
             noted, now = output in self._noted, time.monotonic()
             due = now >= self._next.get(output, 0.0)
             if output.fails and not noted and due:
                 self._noted.add(output)
                 self._next[output] = now + LOSS_SECONDS
-                self._say_that_it_fails(output)
+                self._report_failure(output)
             elif output.lost and not output.fails and (noted or due):
                 self._noted.discard(output)
-                self._say_how_much(output)
+                self._report_loss(output)
 
-    def _say_that_it_fails(self, output: streams.Output) -> None:
+    def _report_failure(self, output: streams.Output) -> None:
         text = f"{output.name}: {output.trouble}: what cannot be written is dropped"
         text = f"{text}; the training goes on"
         self._session.note("note", text=text)
         if not streams.is_stderr(output):
             streams.tell(text)
 
-    def _say_how_much(self, output: streams.Output) -> None:
+    def _report_loss(self, output: streams.Output) -> None:
         lines, output.lost = output.lost, 0
         what = f"{lines:,} line{'s' if lines > 1 else ''} could not be written to {output.name}"
         self._session.note("note", text=f"{what}: {output.trouble}")
@@ -92,31 +97,31 @@ def watch(
 ) -> int:
     """Report until the session has ended; returns the exit code, 0, 1 or 2.
 
-    A run that paused by itself, over a value that was not finite or data that are gone for good, is
-    stopped: nobody is there to mend it. Not ``alone``, it waits for whoever attaches. Returns
-    sooner where ``until`` is set: nobody reads the reports any more.
+    A run pauses by itself over a non-finite value or lost data. Where nobody but this process
+    watches (``alone``), it is stopped then; otherwise it waits for somebody to attach. ``until``,
+    once set, ends the reports before the session.
     """
-    seen, waited, begun, code = 0, math.inf, False, 0
-    losses = _Losses(session)
+    events_seen, waited, begun, code = 0, math.inf, False, 0
+    lost_output = _LostOutput(session)
     while until is None or not until.is_set():
         ended = session.ended.wait(LOOK_SECONDS)
         snapshot = session.snapshot
-        events = session.events(seen)
+        events = session.events(events_seen)
         if not begun and snapshot.info.directory:
             begun = True
             reporter.started(snapshot)
-            seen = snapshot.info.events_before
-            events = session.events(seen)
+            events_seen = snapshot.info.events_before
+            events = session.events(events_seen)
         if begun:
             for event in events:
                 reporter.event(event)
-                for_good = isinstance(event, PauseEvent) and not event.waits and event.cause
-                if alone and for_good:
+                lasting = isinstance(event, PauseEvent) and not event.waits and event.cause
+                if alone and lasting:
                     code = 1
                     gone = any(alarm.name == "source" for alarm in session.snapshot.alarms)
                     session.submit(Stop("data out of reach" if gone else "not finite"))
-            seen += len(events)
-        losses.look()
+            events_seen += len(events)
+        lost_output.look()
         waited += LOOK_SECONDS
         if ended:
             break
@@ -137,13 +142,13 @@ def watch(
 
 
 class JsonReporter:
-    """One JSON object a line on stdout, nothing else; kinds start, metrics, event and stop."""
+    """Writes JSON objects to stdout, one a line; kinds start, metrics, event and stop."""
 
     def __init__(self, out: IO[bytes] | None = None) -> None:
         self._out = out or sys.stdout.buffer
 
     def started(self, snapshot: Snapshot) -> None:
-        """What runs, and where its files are."""
+        """Report what runs, and where its files are."""
         info = snapshot.info
         self._put(
             "start",
@@ -161,10 +166,10 @@ class JsonReporter:
         )
 
     def loading(self, snapshot: Snapshot) -> None:
-        """Nothing: only the four kinds are promised."""
+        """Write nothing: no kind stands for it."""
 
     def report(self, snapshot: Snapshot) -> None:
-        """Every scalar of the newest step, and what diagnosis read last, with its step."""
+        """Report all scalars of the newest step, and the newest readings with their steps."""
         metrics: dict[str, Any] = {"step": snapshot.step}
         for name in METRICS:
             value = snapshot.scalars[name]
@@ -174,25 +179,27 @@ class JsonReporter:
         if bad:
             metrics["nonfinite"] = bad
         rate = round(snapshot.rates.steps_per_s, 3)
-        found = {
+        readings = {
             name: {"value": reading.value if math.isfinite(reading.value) else None}
             | {"step": reading.step}
             for name, reading in snapshot.diagnosis.readings.items()
         }
-        self._put("metrics", step=snapshot.step, metrics=metrics, diagnosis=found, steps_per_s=rate)
+        self._put(
+            "metrics", step=snapshot.step, metrics=metrics, diagnosis=readings, steps_per_s=rate
+        )
 
     def event(self, event: Event) -> None:
-        """The event as it stands in events.jsonl, under ``event``."""
+        """Report the event as events.jsonl has it, under ``event``."""
         self._put("event", event=event.table())
 
     def ended(self, snapshot: Snapshot) -> None:
-        """How it ended."""
+        """Report how the run ended."""
         failure = snapshot.failure.message if snapshot.failure else None
         error = failure or "; ".join(alarm.message for alarm in snapshot.alarms) or None
         self._put("stop", state=snapshot.state, step=snapshot.step, error=error)
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: no resource is open."""
 
     def _put(self, kind: str, **data: Any) -> None:
         self._out.write(json_line({"kind": kind, **data}).encode() + b"\n")
@@ -200,7 +207,7 @@ class JsonReporter:
 
 
 def _first_line(info: RunInfo) -> str:
-    """What is trained on what, where, and into which folder."""
+    """What is trained, on which data and device, and into which folder."""
     shape = " x ".join(map(str, info.shape))
     data = f"{info.samples:,} samples of {info.data}, {shape}"
     return f"{info.preset} on {info.device}, seed {info.seed}, {data}, into {info.directory}"
@@ -216,7 +223,7 @@ def _words(event: Event) -> str:
 
 
 def _alarm_words(alarm: AlarmEvent) -> str:
-    """An alarm in one line: how bad, which, what is wrong, since when, and what to try."""
+    """An alarm in one line: severity, name, message, first step, and remedies."""
     if not alarm.raised:
         return f"cleared {alarm.name}: {alarm.message}"
     words = f"{alarm.severity.upper()} {alarm.name}: {alarm.message}"
@@ -226,37 +233,37 @@ def _alarm_words(alarm: AlarmEvent) -> str:
 
 
 class PlainReporter:
-    """A line a second, for log files and pipes."""
+    """Writes a line a second, for log files and pipes."""
 
     def __init__(self) -> None:
-        self._told = ""
+        self._doing = ""
 
     def started(self, snapshot: Snapshot) -> None:
-        """What runs, and where its files are."""
+        """Report what runs, and where its files are."""
         self._say(_first_line(snapshot.info))
 
     def loading(self, snapshot: Snapshot) -> None:
-        """Each thing that is being done, once."""
-        if snapshot.doing and snapshot.doing != self._told:
-            self._told = snapshot.doing
+        """Report what is being loaded, each thing once."""
+        if snapshot.doing and snapshot.doing != self._doing:
+            self._doing = snapshot.doing
             self._say(f"{snapshot.doing} ...")
 
     def report(self, snapshot: Snapshot) -> None:
-        """The main scalars."""
+        """Report the main scalars."""
         scalars = "  ".join(f"{name} {snapshot.scalars[name]:.4g}" for name in _PLAIN)
         rate = f"{snapshot.rates.steps_per_s:.0f} step/s"
         self._say(f"step {snapshot.step:,}  {scalars}  {rate}")
 
     def event(self, event: Event) -> None:
-        """The event in one line."""
+        """Report the event in one line."""
         self._say(_words(event))
 
     def ended(self, snapshot: Snapshot) -> None:
-        """How it ended."""
+        """Report how the run ended."""
         self._say(f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}")
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: no resource is open."""
 
     def _say(self, line: str) -> None:
         sys.stdout.write(clean_lines(line) + "\n")
@@ -270,17 +277,17 @@ class BarReporter:
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}", markup=False),
+            TextColumn("{task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
             *([TimeRemainingColumn()] if steps else []),
             console=Console(stderr=True),
-            # Drawn by the thread that reports alone: whoever else has something to say, the
-            # trainer, say, must not wait for a terminal that does not read.
+            # Only the reporting thread draws. Other threads, the trainer's above all, must not
+            # wait for a terminal that does not read.
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._bar.add_task("loading", total=None, told="")
+        self._task = self._bar.add_task("loading", total=None, figures="")
         self._steps = steps
         self._others = streams.outputs.get("stderr")
         if self._others is not None:
@@ -288,11 +295,11 @@ class BarReporter:
         self._bar.start()
 
     def started(self, snapshot: Snapshot) -> None:
-        """What runs, and where its files are."""
+        """Report what runs, and where its files are."""
         self._say(_first_line(snapshot.info))
 
     def loading(self, snapshot: Snapshot) -> None:
-        """What is being done, with its share where that is known."""
+        """Show what is being loaded, and the share that is done where it is known."""
         share = snapshot.progress
         self._bar.update(
             self._task,
@@ -303,36 +310,36 @@ class BarReporter:
         self._draw()
 
     def report(self, snapshot: Snapshot) -> None:
-        """Step, losses and speed."""
+        """Show step, losses and speed."""
         s = snapshot.scalars
-        told = f"D {s['d_loss']:.3f} G {s['g_loss']:.3f} {snapshot.rates.steps_per_s:.0f} step/s"
+        figures = f"D {s['d_loss']:.3f} G {s['g_loss']:.3f} {snapshot.rates.steps_per_s:.0f} step/s"
         self._bar.update(
             self._task,
             description=f"step {snapshot.step:,}",
             total=self._steps,
             completed=snapshot.step,
-            told=told,
+            figures=figures,
         )
         self._draw()
 
     def event(self, event: Event) -> None:
-        """The event in one line above the bar."""
+        """Print the event in one line above the bar."""
         self._say(_words(event))
 
     def ended(self, snapshot: Snapshot) -> None:
-        """How it ended."""
+        """Report how the run ended."""
         self.close()
         self._say(f"{snapshot.state} at step {snapshot.step:,}: {snapshot.info.directory}")
 
     def close(self) -> None:
-        """Give the terminal its cursor back."""
+        """Remove the bar and show the cursor again."""
         self._bar.stop()
         if self._others is not None:
             self._others.holds = False
             self._others.flush()
 
     def _draw(self) -> None:
-        """The bar, and above it what other threads have said."""
+        """Draw the bar, and above it what other threads have printed."""
         if self._others is not None:
             for line in self._others.take().splitlines():
                 self._say(line)

@@ -1,7 +1,7 @@
 """The process of a run that trains in the background: ``python -m ganterm.cli.host FD``.
 
-It reads its launch from stdin, tells over the pipe ``FD`` what it does until it trains or fails,
-and then belongs to nobody: it ends by ``ganterm stop``, at its last step, or by a signal.
+It reads its launch from stdin, and reports to the pipe ``FD`` what it does until it trains or
+fails. From then on it has no parent: it ends at its last step, by ``ganterm stop`` or by a signal.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ganterm.cli import headless, streams
+from ganterm.cli.signal_stop import SignalStop
+from ganterm.core.json_text import json_bytes
 from ganterm.core.snapshot import Snapshot
 from ganterm.launch import Launch
 from ganterm.session.local import LocalSession
-from ganterm.system.signals import SignalStop
 
 LOG_SECONDS = 60.0
+"""Time between two lines of the log."""
 
 
 class _Reporter(headless.PlainReporter):
-    """Tells the launcher how the start goes; then writes the run's log, a line a minute."""
+    """Reports the start to the launcher, then writes a line a minute to the run's log."""
 
     def __init__(self, session: LocalSession, pipe: int) -> None:
         super().__init__()
@@ -36,48 +36,48 @@ class _Reporter(headless.PlainReporter):
         self._directory = Path()
 
     def loading(self, snapshot: Snapshot) -> None:
-        """Each thing that is being done, once."""
-        if snapshot.doing and snapshot.doing != self._told:
-            self._told = snapshot.doing
-            self._tell(doing=snapshot.doing)
+        """Report what is being loaded, each thing once."""
+        if snapshot.doing and snapshot.doing != self._doing:
+            self._doing = snapshot.doing
+            self._send(doing=snapshot.doing)
 
     def started(self, snapshot: Snapshot) -> None:
-        """From here on all output goes into the run directory."""
+        """Send all output into the run directory from now on."""
         self._print_into(Path(snapshot.info.directory))
         super().started(snapshot)
 
     def report(self, snapshot: Snapshot) -> None:
-        """The first step is done: the launcher may go."""
+        """Let the launcher go once a first step is done, and write to the log."""
         if snapshot.state == "loading":
-            return  # A resumed run has a step before it has done one.
-        self._tell(run=snapshot.info.name, directory=snapshot.info.directory)
+            return  # A resumed run has a step number before its first step here.
+        self._send(run=snapshot.info.name, directory=snapshot.info.directory)
         self.close()
         if time.monotonic() - self._logged_at >= LOG_SECONDS:
             self._logged_at = time.monotonic()
             super().report(snapshot)
 
     def ended(self, snapshot: Snapshot) -> None:
-        """How it ended, and why."""
+        """Report how the run ended, and why."""
         directory = Path(snapshot.info.directory)
         if directory != self._directory:
-            # Where the last save went elsewhere, the log here may be deleted, or full.
+            # The last save went to another folder, so the log here may be deleted or its disk full.
             self._print_into(directory)
         super().ended(snapshot)
         if snapshot.failure is not None:
             self._say(snapshot.failure.trace or snapshot.failure.message)
 
     def failed(self, message: str, code: int) -> None:
-        """It never came to a first step."""
-        self._tell(failed=message, code=code)
+        """Report that there was no first step."""
+        self._send(failed=message, code=code)
 
     def close(self) -> None:
-        """The launcher need not wait any more."""
+        """Close the pipe: the launcher stops waiting."""
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
 
     def _print_into(self, directory: Path) -> None:
-        """Have all that this process prints go into the log of a run directory."""
+        """Send all that this process prints into the log of a run directory."""
         self._directory = directory
         trouble = streams.turn_away(str(directory), all_of_them=True)
         if trouble:
@@ -86,17 +86,17 @@ class _Reporter(headless.PlainReporter):
         for output in streams.outputs.values():
             output.name = streams.LOG
 
-    def _tell(self, **told: Any) -> None:
+    def _send(self, **message: Any) -> None:
         if self._pipe is not None:
-            # The launcher may have been closed with its terminal; that is no reason to stop.
+            # The launcher may be gone with its terminal; the training goes on.
             with suppress(OSError):
-                os.write(self._pipe, orjson.dumps(told) + b"\n")
+                os.write(self._pipe, json_bytes(message) + b"\n")
 
 
 def main() -> int:
-    """Train; the exit code is that of a headless run."""
+    """Train; returns the exit code of a headless run."""
     streams.guard()
-    session = LocalSession(Launch.unpacked(sys.stdin.buffer.read()))
+    session = LocalSession(Launch.from_json(sys.stdin.buffer.read()))
     reporter = _Reporter(session, int(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = SignalStop(session)

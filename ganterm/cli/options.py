@@ -1,4 +1,4 @@
-"""What commands have in common: options, and the types of their values."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from ganterm.core.text import clean, nearest
 from ganterm.diagnosis.rule import alarm_names
 
 MOST_BYTES = 4096
+"""Longest argument, in bytes: the longest path of Linux (PATH_MAX)."""
 MOST_BYTES_OF_A_NAME = 255
+"""Longest part of a path, in bytes: the longest file name of Linux (NAME_MAX)."""
 
 
 class _Word(click.ParamType):
-    """A text that can be written to files and asked the file system for."""
+    """A text that can be written to files and can name files."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text itself; BadParameter where it is none."""
+        """The text itself; BadParameter where it cannot be one."""
         if not isinstance(value, str):
             return value
         problem = _problem(value)
@@ -46,7 +48,7 @@ class _Path(_Word):
 
 
 class Seconds(click.FloatRange):
-    """A time in seconds, which NaN is not."""
+    """A time in seconds. Click's own range lets NaN pass."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -71,7 +73,7 @@ def _problem(text: str) -> str:
 
 
 NONE = "none"
-"""What stands for no alarm, as a resume has use for."""
+"""The name that stands for no alarm: a resume drops those from before with it."""
 
 WORD = _Word()
 PATH = _Path()
@@ -95,7 +97,7 @@ runs_dir = click.option(
 
 
 def watching(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of how a run is watched."""
+    """Add the options for how a run is watched."""
     options = (
         click.option(
             "--headless",
@@ -132,23 +134,23 @@ def watching(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def alarms(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of alarms; UserError for one that is none. NONE stands for no alarm at all."""
+    """The names of alarms, checked; UserError for an unknown one. NONE alone is no alarm."""
     if names == (NONE,):
         return ()
     if NONE in names:
-        raise UserError(f"--stop-on {NONE}: it stands alone, and once")
-    known = alarm_names()
+        raise UserError(f"--stop-on {NONE} cannot be combined with other alarms")
+    valid = alarm_names()
     for name in names:
-        if name not in known:
+        if name not in valid:
             raise UserError(
                 f"--stop-on '{clean(name, 40)}': there is no such alarm; "
-                f"{nearest(name, known)} (all: {', '.join(known)})"
+                f"{nearest(name, valid)} (all: {', '.join(valid)})"
             )
     return names
 
 
 def command(text: str) -> tuple[str, ...]:
-    """A command and its arguments; UserError where it is none that could be run."""
+    """A command and its arguments; UserError where it cannot be run."""
     try:
         parts = tuple(shlex.split(text))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The runs that there are: those of a folder, and all that live, wherever they are."""
+"""The list of runs: those in a folder, and all live ones, wherever they are."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _STEP = struct.Struct("<q")
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A run, as a list shows it.
+class RunEntry:
+    """A run in the list.
 
-    ``state``: live, finished, stopped, failed, crashed, or unreadable, of which ``problem`` says
-    why. ``created``: ISO 8601.
+    ``state``: live, finished, stopped, failed, crashed, or unreadable; ``problem`` says why it is
+    unreadable. ``created``: ISO 8601.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Listed:
     problem: str = ""
 
     def table(self) -> dict[str, object]:
-        """The run as JSON; what is no text in a name of a file is replaced."""
+        """The run as JSON; bytes of a file name that are not UTF-8 are replaced."""
         texts = {key: value for key, value in asdict(self).items() if isinstance(value, str)}
         return asdict(self) | {
             key: text.encode(errors="surrogateescape").decode(errors="replace")
@@ -60,52 +60,52 @@ class Listed:
 
 
 def live() -> list[Pointer]:
-    """The pointers to runs that live; those that lead nowhere are swept away."""
+    """The pointers to live runs; removes those of dead ones."""
     return [
         pointer for pointer in pointers() if is_live(Path(pointer.directory)) or not sweep(pointer)
     ]
 
 
-def listed(runs_dir: Path) -> list[Listed]:
-    """The runs in a folder and the live ones, oldest first; one that is broken is one of them.
+def all_runs(runs_dir: Path) -> list[RunEntry]:
+    """The runs in a folder and the live ones, oldest first, broken ones included.
 
     UserError where the folder itself cannot be read.
     """
     pids = {_real(pointer.directory): pointer.pid for pointer in live()}
     folders = {_real(path) for path in find.inside(runs_dir)}
-    found = [_looked_at(Path(path), pids.get(path)) for path in folders | pids.keys()]
-    return sorted(found, key=lambda run: (run.created, run.name))
+    listing = [_entry(Path(path), pids.get(path)) for path in folders | pids.keys()]
+    return sorted(listing, key=lambda run: (run.created, run.name))
 
 
 def _real(path: str | Path) -> str:
     try:
         return os.path.realpath(path)
     except OSError:
-        # A link was taken away while it was followed.
-        return os.path.abspath(path)  # noqa: PTH100 - it asks the file system for nothing
+        # A link was removed while it was followed.
+        return os.path.abspath(path)  # noqa: PTH100 - it needs no file system
 
 
-def _looked_at(run: Path, pid: int | None) -> Listed:
+def _entry(run: Path, pid: int | None) -> RunEntry:
     try:
         about = find.about(run)
     except UserError as error:
-        return Listed(run.name, "unreadable", 0, "", "", str(run), pid=pid, problem=str(error))
+        return RunEntry(run.name, "unreadable", 0, "", "", str(run), pid=pid, problem=str(error))
     alive = pid is not None or is_live(run)
     state = "live" if alive else about.state if about.state in ENDED else "crashed"
     step = about.step if state in ENDED and about.step is not None else _newest_step(run)
-    return Listed(run.name, state, step, about.preset, about.created, str(run), about.id, pid)
+    return RunEntry(run.name, state, step, about.preset, about.created, str(run), about.id, pid)
 
 
 def _newest_step(run: Path) -> int:
-    """The step of the last row on the disk, 0 where there is none that can be read."""
+    """The step of the last row on the disk, 0 where none can be read."""
     try:
         return ColumnFiles(run).newest_step()
     except UserError:
         return 0
 
 
-def lines(found: list[Listed]) -> Iterator[str]:
-    """The list in aligned columns, a head first."""
+def lines(listing: list[RunEntry]) -> Iterator[str]:
+    """The list in aligned columns below a header."""
     rows = [("NAME", "STATE", "STEP", "PRESET", "BEGAN", "DIRECTORY")]
     rows += [
         (
@@ -116,7 +116,7 @@ def lines(found: list[Listed]) -> Iterator[str]:
             run.when,
             clean(run.problem or run.directory, 400),
         )
-        for run in found
+        for run in listing
     ]
     name, state, step, preset, when = (max(len(row[i]) for row in rows) for i in range(5))
     for row in rows:
@@ -127,23 +127,25 @@ def lines(found: list[Listed]) -> Iterator[str]:
 
 
 def choose(run: str | None, runs_dir: Path) -> Pointer:
-    """The live run that is meant: by name, path, or what only one begins with, a name or an id;
-    without ``run`` the only one that lives. UserError where that is none, or not one alone."""
+    """The live run with this name or path, or the only one whose name or id begins so.
+
+    Without ``run``, the only live one. UserError where there is none, or more than one.
+    """
     alive = live()
     if run is None:
         if not alive:
-            raise UserError("there is no live run; `ganterm runs` lists what there is")
-        return _only(alive, "several runs live")
+            raise UserError("there is no live run; `ganterm runs` lists all runs")
+        return _only(alive, "several runs are live")
     matching = _matching(run, alive)
     if not matching:
-        # A name that no run has is told as such; what is left is a run that does not live.
+        # `find` raises where there is no such run. This one exists and is not live.
         there = find.find(run, runs_dir)
-        about = _looked_at(there, None)
+        about = _entry(there, None)
         if about.problem:
             raise UserError(about.problem)
         why = f"is not live: {about.state} at step {about.step:,}"
         if about.state == "live":
-            why = "is live, but cannot be reached: it loads still, or its log says why"
+            why = "is live, but cannot be reached: it is still loading, or its log says why"
         elif checkpoint_to_resume(there) is not None:
             more = f" --steps {2 * about.step}" if about.state == "finished" else ""
             why += f"; to go on with it: ganterm resume {shlex.quote(clean(run))}{more}"
@@ -152,8 +154,10 @@ def choose(run: str | None, runs_dir: Path) -> Pointer:
 
 
 def at_rest(run: str, runs_dir: Path) -> Path:
-    """The directory of a run that nobody trains, found as ``runs.find`` does; UserError for a live
-    one, saying where it lives and how to attach to it."""
+    """The directory of a run that no process trains, by the words that ``find.find`` takes.
+
+    UserError for a live one, with its place and how to attach to it.
+    """
     try:
         there = find.find(run, runs_dir)
     except UserError:
@@ -166,18 +170,18 @@ def at_rest(run: str, runs_dir: Path) -> Path:
 
 
 def refuse_live(run: Path) -> None:
-    """UserError where a process trains the run, saying which one and how to attach to it."""
-    found = holder(run)
-    if found is None:
+    """UserError where a process trains the run, with its number and how to attach to it."""
+    process = holder(run)
+    if process is None:
         return
-    if found.elsewhere:
-        raise found.refusal(run)
-    where = f"run '{clean(run.name)}' is live, in {clean(run.absolute())} (process {found.pid})"
-    raise UserError(f"{where}\n{how_to_reach(found.pid)[0]}")
+    if process.elsewhere:
+        raise process.refusal(run)
+    where = f"run '{clean(run.name)}' is live, in {clean(run.absolute())} (process {process.pid})"
+    raise UserError(f"{where}\n{how_to_reach(process.pid)[0]}")
 
 
 def how_to_reach(pid: int) -> tuple[str, ...]:
-    """What to type, in any folder, to see a live run and to end it, a line each."""
+    """The commands, for any folder, that attach to a live run and that stop it, a line each."""
     there = pointers()
     pointer = next((pointer for pointer in there if pointer.pid == pid), None)
     if pointer is None and is_over(pid):
@@ -186,15 +190,15 @@ def how_to_reach(pid: int) -> tuple[str, ...]:
         return (f"it cannot be attached to; to save and end it: kill -TERM {pid}",)
     name = Path(pointer.directory).name
     alone = sum(Path(other.directory).name == name for other in there) == 1
-    called = name if alone else pointer.id[:8]
+    label = name if alone else pointer.id[:8]
     return (
-        f"to watch and steer it: ganterm attach {called}",
-        f"to stop and save it: ganterm stop {called}",
+        f"to watch and steer it: ganterm attach {label}",
+        f"to stop and save it: ganterm stop {label}",
     )
 
 
 def _matching(run: str, alive: list[Pointer]) -> list[Pointer]:
-    """The live runs that are called so, else those that begin so."""
+    """The live runs with this name or path; without any, those whose name or id begins so."""
     path = _real(expanded(run))
     exact = [
         pointer
@@ -206,15 +210,15 @@ def _matching(run: str, alive: list[Pointer]) -> list[Pointer]:
 
 
 def checkpoint_to_resume(run: Path) -> find.CheckpointName | None:
-    """The checkpoint to go on from, None where there is none or the folder cannot be read."""
+    """The checkpoint to resume from, None where there is none or the folder cannot be read."""
     try:
         return health.to_resume(run)[0]
     except (OSError, UserError):
         return None
 
 
-def _only(found: list[Pointer], otherwise: str) -> Pointer:
-    if len(found) == 1:
-        return found[0]
-    shown = [f"{clean(pointer.directory)} ({pointer.id[:8]})" for pointer in found]
+def _only(matching: list[Pointer], otherwise: str) -> Pointer:
+    if len(matching) == 1:
+        return matching[0]
+    shown = [f"{clean(pointer.directory)} ({pointer.id[:8]})" for pointer in matching]
     raise UserError(f"{otherwise}; give a path or an id:\n{', '.join(shown)}")

@@ -1,6 +1,6 @@
-"""What the process writes to: stdout, stderr, and the log once nobody reads them.
+"""The outputs of the process: stdout, stderr, and the log once nobody reads them.
 
-No write ends the program, least of all a training: what cannot be written is dropped and counted.
+No failed write ends the program: what cannot be written is dropped and counted.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from ganterm.core.text import clean_lines
 from ganterm.system.files import open_log
 
 LOG = "host.log"
+"""Name of the log in a run directory."""
 MOST_WAITING = 1 << 16
-"""Bytes that threads which do not wait may leave to be written later."""
+"""Bytes that threads may leave waiting; what exceeds them is dropped."""
 
 
 class Output(io.RawIOBase):
-    """What is written to a descriptor; a write never raises an OSError.
+    """A writer to a descriptor that never raises an OSError.
 
-    The main thread waits for a slow reader. Every other thread, the trainer's above all, does not:
-    what it says is kept, up to ``MOST_WAITING`` bytes, and goes out with the next write that finds
-    room. A line that was written in part is completed as soon as there is room again.
+    The main thread waits for a slow reader. Other threads, the trainer's above all, do not: their
+    text is kept, up to ``MOST_WAITING`` bytes, and goes out with the next write that finds room.
+    A line that is written in part is completed as soon as there is room again.
 
-    ``lost``: how many lines could not be written; whoever tells of them sets it back. ``trouble``:
-    why the last of them could not. ``fails``: whether the newest write did. ``holds``: whether what
-    other threads say waits for ``take``, because the main thread draws on the terminal. ``gone`` is
-    called with "EIO" where the descriptor is a terminal that is gone.
+    ``lost`` counts the lines that could not be written; whoever reports them sets it back to 0.
+    ``trouble`` says why the last of them could not. ``fails``: whether the newest write failed.
+    ``holds``: whether the text of other threads waits for ``take``, because the main thread draws
+    on the terminal. ``gone`` is called with "EIO" once the terminal is gone.
     """
 
     def __init__(self, descriptor: int, name: str) -> None:
@@ -63,11 +64,11 @@ class Output(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Always."""
+        """Whether it can be written to: always."""
         return True
 
     def write(self, content: Any) -> int:
-        """Take all of ``content``, bytes, and send what can be sent."""
+        """Accept all bytes of ``content``, and send what can be sent."""
         sent = bytes(content)
         waits = threading.current_thread() is threading.main_thread()
         if not waits and sum(map(len, tuple(self._waiting))) + len(sent) > MOST_WAITING:
@@ -85,17 +86,17 @@ class Output(io.RawIOBase):
             self._send(threading.current_thread() is threading.main_thread())
 
     def take(self) -> str:
-        """What waits, for the caller to show in its own way."""
-        taken = b""
+        """Remove and return what waits, for the caller to show in its own way."""
+        text = b""
         while self._waiting:
-            taken += self._waiting.popleft()
-        return taken.decode(errors="replace")
+            text += self._waiting.popleft()
+        return text.decode(errors="replace")
 
     def _send(self, waits: bool) -> None:
         if not self._turn.acquire(blocking=waits):
             return
         try:
-            # What a signal's handler says while its thread is in here is sent after.
+            # A signal handler may print while its thread is in here; its text goes out after.
             if self._sends:
                 return
             self._sends = True
@@ -112,7 +113,7 @@ class Output(io.RawIOBase):
             try:
                 if not waits and not self._has_room(0):
                     return
-                # No more than this fits for sure into a pipe that has room.
+                # A pipe that has room takes at least PIPE_BUF bytes without blocking.
                 count = os.write(self._descriptor, first if waits else first[: select.PIPE_BUF])
             except BlockingIOError:
                 if not waits:
@@ -149,13 +150,13 @@ class Output(io.RawIOBase):
 
 
 outputs: dict[str, Output] = {}
-"""What ``guard`` has put in the place of stdout and stderr, by these names."""
+"""The outputs that ``guard`` has installed, by the names "stdout" and "stderr"."""
 
 
 def guard() -> None:
-    """Have stdout and stderr of the process written by an ``Output`` from now on.
+    """Install an ``Output`` for stdout and one for stderr.
 
-    A stream that has no descriptor, as in a notebook, stays what it is.
+    A stream without a descriptor, as in a notebook, stays what it is.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -164,7 +165,7 @@ def guard() -> None:
         except io.UnsupportedOperation:
             continue
         output = outputs[name] = Output(descriptor, name)
-        # A character that the encoding lacks is no reason to end either.
+        # A character that the encoding lacks must not raise either.
         text = io.TextIOWrapper(
             output,
             encoding=stream.encoding,
@@ -175,7 +176,7 @@ def guard() -> None:
 
 
 def is_stderr(output: Output) -> bool:
-    """Whether what is written to it ends up where stderr does, or nowhere."""
+    """Whether it leads to the same place as stderr, or nowhere."""
     try:
         return os.path.sameopenfile(output.fileno(), 2)
     except OSError:
@@ -183,7 +184,7 @@ def is_stderr(output: Output) -> bool:
 
 
 def trouble_with_stdout() -> str:
-    """Why not all that was said reached stdout, "" where it did, or where the rest was told of."""
+    """Why text for stdout was lost; "" where none was, or where the loss is already reported."""
     sys.stdout.flush()
     output = outputs.get("stdout")
     if output is None:
@@ -192,24 +193,24 @@ def trouble_with_stdout() -> str:
 
 
 def tell(message: str) -> None:
-    """Say something to the user, on stderr."""
+    """Print a message to the user on stderr."""
     show(f"ganterm: {message}")
 
 
 def show(text: str) -> None:
-    """Put a text of one or more lines on stderr, cleaned."""
+    """Print lines on stderr, cleaned."""
     click.echo(clean_lines(text), err=True)
 
 
 def say(text: str) -> None:
-    """Put an answer on stdout, each of its lines cleaned."""
+    """Print lines on stdout, cleaned."""
     click.echo(clean_lines(text))
 
 
 def fill() -> None:
-    """Have the null device for those of descriptors 0 to 2 that were closed when we came.
+    """Open the null device for those of descriptors 0 to 2 that are closed.
 
-    A file of ours would be opened under such a number, and be printed into.
+    Otherwise the next file that is opened would get such a number and be printed into.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -220,12 +221,12 @@ def fill() -> None:
 
 
 def turn_away(directory: str, all_of_them: bool = False) -> str:
-    """Turn those of descriptors 0 to 2 that are a terminal, or nothing, away from it.
+    """Redirect those of descriptors 0 to 2 that are a terminal or the null device.
 
-    Input becomes the null device and output the log in the run directory, the null device too
-    where ``directory`` is "" or takes no log; returns why it takes none, or "". Those that are a
-    file or a pipe stay what they are, unless it is ``all_of_them``. Call it again once there is a
-    directory.
+    Input comes from the null device. Output goes to the log in the run directory, or to the null
+    device where ``directory`` is "" or the log cannot be opened; returns why it cannot, or "".
+    Files and pipes stay, unless ``all_of_them`` are redirected. It may be called again once there
+    is a directory.
     """
     nowhere = os.open(os.devnull, os.O_RDWR)
     log, trouble = nowhere, ""
@@ -233,7 +234,7 @@ def turn_away(directory: str, all_of_them: bool = False) -> str:
         try:
             log = open_log(Path(directory) / LOG)
         except OSError as error:
-            # Training matters more than what would be printed.
+            # The training matters more than its log.
             trouble = error.strerror or type(error).__name__
     for descriptor, new in ((0, nowhere), (1, log), (2, log)):
         if all_of_them or _is_terminal_or_nothing(descriptor, nowhere):
@@ -245,9 +246,12 @@ def turn_away(directory: str, all_of_them: bool = False) -> str:
 
 
 def _is_terminal_or_nothing(descriptor: int, nowhere: int) -> bool:
-    """A terminal that hung up does not say that it is one, but it is a character device still."""
+    """Whether a descriptor is a terminal, the null device or closed.
+
+    ``isatty`` is false for a terminal that hung up, but it is still a character device.
+    """
     try:
-        found = os.fstat(descriptor)
+        status = os.fstat(descriptor)
     except OSError:
         return True
-    return stat.S_ISCHR(found.st_mode) or os.path.samestat(found, os.fstat(nowhere))
+    return stat.S_ISCHR(status.st_mode) or os.path.samestat(status, os.fstat(nowhere))

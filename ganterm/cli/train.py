@@ -1,7 +1,7 @@
-"""The ways in which a run that is trained here is watched: headless, in the dashboard, detached.
+"""Training: headless, in the dashboard, or detached.
 
-Each takes the terminal it is given, leaves it as it was and returns the exit code. Screens are
-imported only where one is shown, torch by the trainer alone.
+Each function leaves the terminal as it was and returns the exit code. Screens are imported only
+where one is shown, and torch only by the trainer.
 """
 
 from __future__ import annotations
@@ -18,53 +18,65 @@ from typing import TYPE_CHECKING, Any
 from ganterm import presets
 from ganterm.cli import runs, streams
 from ganterm.cli.headless import BarReporter, JsonReporter, PlainReporter, Reporter, watch
+from ganterm.cli.signal_stop import SignalStop
 from ganterm.cli.streams import tell
 from ganterm.core.errors import UserError
-from ganterm.core.events import RefusedEvent, ResumeEvent, StopEvent
+from ganterm.core.events import (
+    PauseEvent,
+    RefusedEvent,
+    ResumeEvent,
+    StartEvent,
+    StopEvent,
+    UnpauseEvent,
+)
 from ganterm.core.snapshot import HAND_OVER, HANDED_OVER
 from ganterm.core.text import clean
 from ganterm.launch import Launch, resumption
 from ganterm.session.local import LocalSession
-from ganterm.system.signals import Interrupted, SignalStop
+from ganterm.system.signals import Interrupted
 from ganterm.training.checkpoints import health
 
 if TYPE_CHECKING:
-    from ganterm.cli.background import Started
+    from ganterm.cli.background import HostStart
     from ganterm.dashboard.welcome import Choice
 
 SWITCH_SECONDS = 0.0001
-"""0.0005 left training less of its speed; Python's own 0.005 as much, within the noise."""
+"""Longest time that the trainer's thread waits for the interpreter while a frame is drawn. Python's
+own 0.005 trained as fast, within the noise; 0.0005 was slower."""
 FIRST_PRESET = "mnist_mlp"
+"""The first preset of the welcome screen."""
 MOST_RECENT = 5
-"""Runs that the welcome screen offers to go on with."""
+"""Runs that the welcome screen offers to resume, the newest ones."""
 _CAN_GO_ON = ("stopped", "failed", "crashed")
+_TURNS = (StartEvent, ResumeEvent, PauseEvent, UnpauseEvent)
+"""Events after which a run trains or is paused."""
 
 
 def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, int]:
-    """What the user chooses on the welcome screen, or None and the exit code."""
+    """The user's choice on the welcome screen, or None and the exit code."""
     from ganterm.dashboard.terminal.capabilities import check_terminal, choose_colors
 
-    known = ", ".join(presets.names())
-    unsaid = UserError(f"say what to train: ganterm --preset NAME\npresets: {known}")
+    names = ", ".join(presets.names())
+    no_choice = UserError(f"say what to train: ganterm --preset NAME\npresets: {names}")
     if headless:
-        raise unsaid
+        raise no_choice
     try:
         check_terminal()
     except UserError:
-        raise unsaid from None
+        raise no_choice from None
     from ganterm.dashboard.terminal.line import Line
-    from ganterm.dashboard.welcome import Welcome
+    from ganterm.dashboard.welcome import WelcomeApp
 
     choices = [*_runs_to_choose(runs_dir), *_presets_to_choose()]
     line = Line()
-    app = Welcome(choices, line, choose_colors(color, os.environ))
+    app = WelcomeApp(choices, line, choose_colors(color, os.environ))
     stop = SignalStop(None, leave=lambda code: app.call_from_outside(None), rescue=line.restore)
     line.lost = stop.hang_up
-    chosen = app.run()
+    choice = app.run()
     stop.done()
     stop.release()
     line.release()
-    return chosen, stop.code or 0
+    return choice, stop.code or 0
 
 
 def _presets_to_choose() -> Iterator[Choice]:
@@ -77,11 +89,11 @@ def _presets_to_choose() -> Iterator[Choice]:
 
 
 def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
-    """Live runs, and the newest others that can go on, newest first."""
+    """Live runs, and the newest ones that can be resumed, newest first."""
     from ganterm.dashboard.welcome import Choice
 
     recent = 0
-    for run in reversed(runs.listed(runs_dir)):
+    for run in reversed(runs.all_runs(runs_dir)):
         step, began = f"{run.step:,}", f"steps, {run.when}  {run.preset}"
         if run.state == "live" and run.pid is not None:
             yield Choice(run.name, began, f"Live, {run.directory}", step, "attach", run.directory)
@@ -95,7 +107,7 @@ def _runs_to_choose(runs_dir: Path) -> Iterator[Choice]:
 
 
 def headless(launch: Launch, as_json: bool, debug: bool) -> int:
-    """Train with reports on stdout, or with a bar on a terminal."""
+    """Train with reports on stdout, or with a progress bar on a terminal."""
     reporter: Reporter
     if as_json:
         reporter = JsonReporter()
@@ -110,7 +122,7 @@ def headless(launch: Launch, as_json: bool, debug: bool) -> int:
     session.start()
     code = 0
     try:
-        # Reports into a file or a pipe go on when the terminal is gone.
+        # Reports to a file or a pipe continue when the terminal is gone.
         code = watch(session, reporter, until=stop.hung_up if sys.stdout.isatty() else None)
     finally:
         reporter.close()
@@ -121,15 +133,17 @@ def headless(launch: Launch, as_json: bool, debug: bool) -> int:
 
 
 def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
-    """Train in the dashboard, without it once its terminal is gone, and in the background once
-    ``q`` ``l`` leaves it."""
+    """Train in the dashboard.
+
+    Training goes on without a screen once the terminal is gone, and in the background once ``q``
+    ``l`` leaves it.
+    """
     from ganterm.dashboard.terminal.capabilities import check_terminal, choose_colors, choose_glyphs
 
     check_terminal()
     from ganterm.dashboard.app import Dashboard
     from ganterm.dashboard.terminal.line import Line
 
-    # The trainer's thread waits at most this long for the interpreter while a frame is drawn.
     seconds = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     line, colors = Line(), choose_colors(color, os.environ)
@@ -141,10 +155,10 @@ def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
         app = Dashboard(session, signs, line, colors, again=again)
         stop = SignalStop(session, app.say_goodbye, app.call_from_outside, line.restore)
         line.lost = stop.hang_up
-        sittings = len(launches)
+        launch_count = len(launches)
         session.start()
         code = app.run()
-        if len(launches) == sittings:
+        if len(launches) == launch_count:
             break
     if app.leaving_now:
         os._exit(130)
@@ -158,36 +172,36 @@ def dashboard(launch: Launch, color: Any, glyphs: Any, debug: bool) -> int:
 
 
 def _end(session: LocalSession, stop: SignalStop, code: int, debug: bool) -> int:
-    """Wait for the end of a run and tell of it; the exit code."""
+    """Wait for the end of a run and report it; returns the exit code."""
     session.ended.wait()
     last = session.snapshot
     if last.info.directory:
         tell(f"{last.state} at step {last.step:,}, all of it in {clean(last.info.directory)}")
     ending = _ending(session, stop.code, code, debug)
-    # Only now: a terminal that does not read may hold up what is told.
+    # Last, because a terminal that does not read may block the messages above.
     stop.done()
     return ending
 
 
 def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool) -> int:
-    """Have the run go on in a process of its own, or else in this one; the exit code.
+    """Hand the run over to a background process, or train on in this one; returns the exit code.
 
-    A process with threads cannot be forked, so the run is saved and ended, and resumed there.
+    A process with threads cannot be forked, so the run is saved here and resumed there.
     """
     from ganterm.cli import background
 
     tell(f"handing the training over to the background, at step {session.snapshot.step:,} ...")
     _warn_of_logout()
     if session.watchers:
-        tell("who is attached to it sees it end, and can attach again once it is handed over")
-    seen = len(session.events())
+        tell("attached dashboards see it end; they can attach again once it is handed over")
+    event_count = len(session.events())
     session.hand_over()
     while not session.ended.wait(0.05):
-        for event in session.events(seen):
+        for event in session.events(event_count):
             if isinstance(event, RefusedEvent) and event.key == HAND_OVER:
                 return _stay(session, stop, event.reason, debug)
     info = session.snapshot.info
-    if stop.code is not None or not (_is_handed_over(session) or _has_not_begun(session)):
+    if stop.code is not None or not (_hand_over_end(session) or _has_not_begun(session)):
         return _end(session, stop, 0, debug)
     try:
         launch = _to_go_on_with(session, launch)
@@ -218,34 +232,35 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
     return _stay(session, stop, failure, debug)
 
 
-def _is_handed_over(session: LocalSession) -> bool:
+def _hand_over_end(session: LocalSession) -> StopEvent | None:
+    """The last event, where the run ended in order to be handed over."""
     last = next(reversed(session.events()), None)
-    return isinstance(last, StopEvent) and last.reason == HANDED_OVER
+    return last if isinstance(last, StopEvent) and last.reason == HANDED_OVER else None
 
 
 def _has_not_begun(session: LocalSession) -> bool:
-    """Whether it was stopped before there was anything to save."""
+    """Whether it stopped before there was anything to save."""
     return session.snapshot.state == "stopped" and not session.snapshot.info.directory
 
 
 def _to_go_on_with(session: LocalSession, launch: Launch) -> Launch:
-    """A launch that goes on where the run of a session was ended; UserError if none can."""
-    directory = session.snapshot.info.directory
-    if not directory:
+    """A launch that resumes the run of a session; UserError where it cannot be resumed."""
+    end = _hand_over_end(session)
+    if end is None or end.saved is None:
         return launch
-    # The one that was just saved, whatever an alarm says of it.
-    end = session.events()[-1]
-    assert isinstance(end, StopEvent) and end.saved is not None
+    # From the checkpoint just saved, even if an alarm speaks against it.
     saved = end.saved.rpartition("/")[2]
+    directory = Path(session.snapshot.info.directory)
     resumed = resumption(
-        Path(directory), launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
+        directory, launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
     )
-    kinds = [e.kind for e in session.events() if e.kind in ("start", "resume", "pause", "unpause")]
-    return replace(resumed, on_alarm=launch.on_alarm, paused=kinds[-1:] == ["pause"])
+    turns = [event for event in session.events() if isinstance(event, _TURNS)]
+    paused = bool(turns) and isinstance(turns[-1], PauseEvent)
+    return replace(resumed, on_alarm=launch.on_alarm, paused=paused)
 
 
 def _stay(session: LocalSession, stop: SignalStop, why: str, debug: bool) -> int:
-    """Train on in this process, which is a job of the shell like any other; the exit code."""
+    """Train on in this process, as a job of the shell; returns the exit code."""
     tell(f"not handed over: {why}")
     tell(
         "training goes on here, without a screen, as a job of this shell: ctrl+z stops it, "
@@ -260,7 +275,7 @@ def _stay(session: LocalSession, stop: SignalStop, why: str, debug: bool) -> int
 
 
 def _again(session: LocalSession, launches: list[Launch]) -> None:
-    """Have the failed run of a session go on from its newest checkpoint; UserError if it cannot."""
+    """Prepare to resume the failed run of a session; UserError where it cannot be resumed."""
     launch = launches[-1]
     resumed = resumption(
         Path(session.snapshot.info.directory), launch.steps, data_dir=launch.data_dir
@@ -269,7 +284,7 @@ def _again(session: LocalSession, launches: list[Launch]) -> None:
 
 
 def _go_on(session: LocalSession, stop: SignalStop) -> None:
-    """Train on without a screen: the terminal is gone, or the dashboard has failed."""
+    """Train on without a screen, because the terminal is gone or the dashboard has failed."""
     session.watch(0)
     while not session.snapshot.info.directory and not session.ended.wait(0.1):
         pass
@@ -282,7 +297,7 @@ def _go_on(session: LocalSession, stop: SignalStop) -> None:
 
 
 def detach(launch: Launch) -> int:
-    """Train in a process of its own; returns once that trains, or has failed."""
+    """Train in a background process; returns once it trains or has failed."""
     from ganterm.cli import background
 
     _warn_of_logout()
@@ -304,11 +319,11 @@ def _warn_of_logout() -> None:
         )
 
 
-def _tell_of_background(started: Started) -> None:
+def _tell_of_background(started: HostStart) -> None:
     from ganterm.cli import background
 
     tell(f"training in the background, process {started.pid}, into {clean(started.directory)}")
-    # Where it cannot be attached to, the way that is left is told.
+    # The next lines say what to do where nobody can attach.
     with suppress(UserError):
         background.pointer_to(started)
     _tell_how_to_reach(started.pid)
@@ -320,7 +335,10 @@ def _tell_how_to_reach(pid: int) -> None:
 
 
 def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool) -> int:
-    """Tell why a run failed; the exit code, a signal's before all others, 3 for --stop-on."""
+    """Report why a run failed; returns the exit code.
+
+    A signal's code goes before all others; 3 stands for --stop-on.
+    """
     for event in session.events(session.snapshot.info.events_before):
         if isinstance(event, ResumeEvent) and event.differs:
             tell(f"not bit-exact: {', '.join(event.differs)}")

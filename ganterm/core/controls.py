@@ -7,10 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ganterm import losses
 from ganterm.core.text import clean, nearest
 
 Value = float | int | str
+
+LOSS_NAMES = (
+    "non_saturating",
+    "minimax",
+    "lsgan",
+    "hinge",
+    "wgan",
+    "wgan_gp",
+    "dragan",
+    "ragan",
+    "rpgan",
+    "rpgan_r1_r2",
+    "softmax",
+    "ebgan",
+    "began",
+)
+"""The losses in the order in which the keys o and O walk through them; ``losses/`` defines them."""
 
 
 class ControlError(ValueError):
@@ -129,7 +145,7 @@ class Controls:
         "non_saturating",
         label="loss",
         help="The adversarial loss. Networks and optimizer moments stay when it changes.",
-        choices=tuple(losses.LOSSES),
+        choices=LOSS_NAMES,
         keys=("o", "O"),
     )
     k: int = _knob(
@@ -363,24 +379,7 @@ class Controls:
 
     def with_(self, name: str, value: object) -> Controls:
         """These controls with one changed; ControlError for a bad name or value."""
-        checked = knob_of(name).check(value)
-        if checked not in self.choices(name) and self.choices(name):
-            kinds = {"score": "one that gives scores", "autoencoder": "an autoencoder"}
-            needed = kinds[losses.LOSSES[str(checked)].d_kind]
-            raise ControlError(
-                f"{name}: {checked} needs another D, {needed}; this run can have "
-                f"{', '.join(self.choices(name))}"
-            )
-        return replace(self, **{name: checked})  # type: ignore[arg-type]
-
-    def choices(self, name: str) -> tuple[str, ...]:
-        """What a control with choices can be while the run lasts: its D stays of one kind."""
-        kind = losses.LOSSES[self.loss].d_kind
-        return tuple(
-            choice
-            for choice in knob_of(name).choices
-            if name != "loss" or losses.LOSSES[choice].d_kind == kind
-        )
+        return replace(self, **{name: knob_of(name).check(value)})  # type: ignore[arg-type]
 
     def value(self, name: str) -> Value:
         """The value of the control called ``name``."""
@@ -390,12 +389,6 @@ class Controls:
     def table(self) -> dict[str, Value]:
         """Name to value, in the order of the panel."""
         return {name: getattr(self, name) for name in KNOBS}
-
-    def in_use(self, name: str) -> bool:
-        """Whether the loss in force reads the control called ``name``."""
-        knob = knob_of(name)
-        wanted = not knob.only_with or any(self.value(other) for other in knob.only_with)
-        return wanted and (knob.for_all_losses or name in losses.LOSSES[self.loss].uses)
 
 
 KNOBS: dict[str, Knob] = {

@@ -1,8 +1,7 @@
 """What a run's journal holds: one class for each kind of event, and how each is written and read.
 
 A line of ``events.jsonl`` is one JSON object: step, branch, time and kind, then the fields of the
-class in their order. A new kind is a new class here;
-whoever shows events may then add words for it.
+class in their order. A new kind is a new class here; whoever shows events may add words for it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from ganterm.core.controls import KNOBS, ControlError, Value
-from ganterm.core.findings import Severity
+from ganterm.core.findings import Alarm, Severity
+
+AlarmState = Literal["raised", "cleared"]
 
 _HEAD = ("step", "branch", "time", "kind")
 
@@ -22,8 +23,8 @@ _HEAD = ("step", "branch", "time", "kind")
 class Event(Struct, frozen=True, kw_only=True):
     """Something that happened at ``step`` of ``branch``; ``time`` is ISO 8601, UTC.
 
-    The journal fills in these three when it logs an event. ``kind`` is the word in the file;
-    ``nullable`` names the fields that stand in it even where they are None.
+    The journal fills in these three when it logs an event. ``kind`` is the word in the file.
+    A field that is None is left out of the line, unless its name is in ``nullable``.
     """
 
     kind: ClassVar[str] = ""
@@ -38,31 +39,36 @@ class Event(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, step=step, branch=branch, time=time)
 
     def details(self) -> dict[str, Any]:
-        """The fields of this kind by their names in the file, without those that are None."""
+        """The fields of this kind by their names in the file."""
         names = zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True)
-        values = [(name, getattr(self, field)) for name, field in names][len(_HEAD) - 1 :]
-        return {k: value for k, value in values if value is not None or k in self.nullable}
+        values = {name: getattr(self, field) for name, field in names if name not in _HEAD}
+        return {k: value for k, value in values.items() if value is not None or k in self.nullable}
 
     def table(self) -> dict[str, Any]:
-        """The event as one flat table, as it is logged."""
+        """The event as one flat table, in the order of its line."""
         head = {"step": self.step, "branch": self.branch, "time": self.time, "kind": self.kind}
         return {**head, **self.details()}
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
-        """The event of this kind that a table describes; ValidationError where it is not sound."""
-        return msgspec.convert(dict(table), cls)
+        """The event of this kind that a line's table describes; ValueError where it is unsound."""
+        event = msgspec.convert(dict(table), cls)
+        event.check()
+        return event
+
+    def check(self) -> None:
+        """ValueError where a watcher could not show the event, though its types are right."""
 
 
 class StartEvent(Event, frozen=True, kw_only=True):
-    """Training starts with these controls; it stands right before iteration 1."""
+    """Training starts with these controls, right before iteration 1."""
 
     kind = "start"
     controls: Mapping[str, Any] | None = None
 
 
 class ChangeEvent(Event, frozen=True, kw_only=True):
-    """A control changes; ``step`` is the first that is made with the new value.
+    """A control changes; ``step`` is the first with the new value.
 
     ``by``: "key", "prompt", or the name of a watcher.
     """
@@ -73,7 +79,8 @@ class ChangeEvent(Event, frozen=True, kw_only=True):
     after: Value = msgspec.field(name="to")
     by: str
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """A control must be able to have both values."""
         _check_change(self.key, self.before, self.after)
 
 
@@ -84,7 +91,7 @@ class ScheduleEvent(ChangeEvent, frozen=True, kw_only=True):
 
 
 class RefusedEvent(Event, frozen=True, kw_only=True):
-    """A command is not carried out. ``key``: a control, "rewind" or ``HAND_OVER``."""
+    """A command is not carried out. ``key`` is a control, "rewind" or ``HAND_OVER``."""
 
     kind = "refused"
     key: str
@@ -101,14 +108,16 @@ class DataEvent(Event, frozen=True, kw_only=True):
     files: tuple[str, ...] | None = None
     why: str | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """There must be a text, or files and a reason."""
         if self.text is None and (not self.files or self.why is None):
             raise ValueError("neither a text nor files")
 
 
 class PauseEvent(Event, frozen=True, kw_only=True):
-    """Training pauses. ``cause``: why, where nobody asked for it. ``waits``: it goes on by itself
-    once the cause is gone.
+    """Training pauses.
+
+    ``cause`` is given where ganterm pauses by itself; ``waits``: it goes on once the cause is gone.
     """
 
     kind = "pause"
@@ -123,7 +132,7 @@ class UnpauseEvent(Event, frozen=True, kw_only=True):
 
 
 class AlarmEvent(Event, frozen=True, kw_only=True):
-    """An alarm is raised or cleared; see ``findings.Alarm`` for the fields."""
+    """An alarm is raised or cleared; ``findings.Alarm`` explains the fields."""
 
     kind = "alarm"
     name: str
@@ -133,23 +142,37 @@ class AlarmEvent(Event, frozen=True, kw_only=True):
     since: int | None = None
     evidence: Mapping[str, Any] = {}
     remedies: tuple[Mapping[str, str], ...] = ()
-    state: Literal["raised", "cleared"]
+    state: AlarmState
+
+    @classmethod
+    def of(cls, alarm: Alarm, state: AlarmState) -> AlarmEvent:
+        """The event of an alarm that is raised or cleared."""
+        return cls(
+            name=alarm.name,
+            severity=alarm.severity,
+            title=alarm.title,
+            message=alarm.message,
+            since=alarm.since,
+            evidence=dict(alarm.evidence),
+            remedies=tuple(remedy._asdict() for remedy in alarm.remedies),
+            state=state,
+        )
 
     @property
     def raised(self) -> bool:
-        """Whether it is raised rather than cleared."""
+        """Whether the alarm is raised rather than cleared."""
         return self.state == "raised"
 
     @property
     def first_step(self) -> int:
-        """The step that what it is about began at; its own step where it does not say so."""
+        """The step at which the trouble began; the event's own step where the line has none."""
         return self.step if self.since is None else self.since
 
 
 class CheckpointEvent(Event, frozen=True, kw_only=True):
     """A checkpoint is on the disk at ``path``, relative to the run directory.
 
-    ``own``: the user asked for it. ``cfid``: it is the best so far, by this distance.
+    ``own``: the user asked for it. ``cfid`` is given where it is the best checkpoint so far.
     """
 
     kind = "checkpoint"
@@ -159,10 +182,10 @@ class CheckpointEvent(Event, frozen=True, kw_only=True):
 
 
 class ResumeEvent(Event, frozen=True, kw_only=True):
-    """A sitting goes on from a checkpoint.
+    """A run resumes from a checkpoint.
 
-    ``passed_over``: a newer checkpoint that was not taken. ``discards``: steps were given up, so a
-    branch begins. ``differs``: why what comes is not the same bit for bit.
+    ``passed_over`` names a newer checkpoint that was not used. ``discards``: steps are given up, so
+    a branch begins. ``differs`` lists what keeps the run from being the same bit for bit.
     """
 
     kind = "resume"
@@ -177,7 +200,7 @@ class ResumeEvent(Event, frozen=True, kw_only=True):
 class RewindEvent(Event, frozen=True, kw_only=True):
     """A live run goes back to a checkpoint, on a new branch.
 
-    ``changed``: the controls that differ, each with its value "from" and "to".
+    ``changed`` holds the controls that differ, each with its value "from" and "to".
     """
 
     kind = "rewind"
@@ -188,7 +211,8 @@ class RewindEvent(Event, frozen=True, kw_only=True):
     changed: Mapping[str, Mapping[str, Value]]
     controls: Mapping[str, Any] | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Each control must be able to have both values."""
         for name, ends in self.changed.items():
             _check_change(name, ends.get("from"), ends.get("to"))
 
@@ -207,47 +231,53 @@ class WarningEvent(Event, frozen=True, kw_only=True):
     text: str
 
 
-class _WatcherEvent(Event, frozen=True, kw_only=True):
-    """A watcher comes or leaves. ``about`` holds what it says of itself, numbers and short words,
-    and stands in the line without a name of its own.
-    """
+class _OpenEvent(Event, frozen=True, kw_only=True):
+    """An event whose fields are not fixed. ``about`` holds them; the line has no such name."""
 
     about: Mapping[str, Any] = {}
 
     def details(self) -> dict[str, Any]:
-        """What the watcher says."""
+        """The fields of the line."""
         return dict(self.about)
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
-        """The event that a table describes; every name that no event has is the watcher's."""
-        head = {name: table[name] for name in Event.__struct_fields__ if name in table}
+        """The event that a line's table describes; ValueError where it is unsound."""
+        head = {name: value for name, value in table.items() if name in _HEAD}
         about = {name: value for name, value in table.items() if name not in _HEAD}
         return msgspec.convert({**head, "about": about}, cls)
 
 
-class AttachEvent(_WatcherEvent, frozen=True, kw_only=True):
+class AttachEvent(_OpenEvent, frozen=True, kw_only=True):
     """A watcher comes."""
 
     kind = "attach"
 
 
-class DetachEvent(_WatcherEvent, frozen=True, kw_only=True):
+class DetachEvent(_OpenEvent, frozen=True, kw_only=True):
     """A watcher leaves; a dashboard says what watching has cost."""
 
     kind = "detach"
 
 
+class OtherEvent(_OpenEvent, frozen=True, kw_only=True):
+    """An event of a kind that this ganterm does not know; another version may have written it."""
+
+    kind: str  # type: ignore[misc]
+
+
 class ErrorEvent(Event, frozen=True, kw_only=True):
-    """The run breaks off."""
+    """The run fails."""
 
     kind = "error"
     message: str
 
 
 class StopEvent(Event, frozen=True, kw_only=True):
-    """The run ends. ``saved``: its last checkpoint. ``healthy``: the newest good one, where an
-    alarm speaks against the last state.
+    """The run ends.
+
+    ``saved`` is its last checkpoint, relative to the run directory. ``healthy`` is given where an
+    alarm speaks against that one, and is the newest checkpoint that none speaks against.
     """
 
     kind = "stop"
@@ -259,20 +289,18 @@ class StopEvent(Event, frozen=True, kw_only=True):
 
 
 def from_table(table: Mapping[str, Any]) -> Event | None:
-    """The event that a line's table describes; None for a kind that is not known here, and for a
-    table that is not sound.
-    """
+    """The event that a line's table describes; None where a watcher could not show it."""
     kind = table.get("kind")
-    if not all(name in table for name in _HEAD) or not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str) or not all(name in table for name in _HEAD):
         return None
     try:
-        return KINDS[kind].from_table(table)
-    except (msgspec.ValidationError, UnicodeEncodeError):
+        return KINDS.get(kind, OtherEvent).from_table(table)
+    except ValueError:
         return None
 
 
 def _check_change(name: str, before: object, after: object) -> None:
-    """ControlError unless a control can go from one of these values to the other."""
+    """ControlError unless a control can have both values."""
     if name not in KNOBS:
         raise ControlError("there is no such control")
     KNOBS[name].check(before)
@@ -280,13 +308,15 @@ def _check_change(name: str, before: object, after: object) -> None:
 
 
 def _kinds(base: type[Event]) -> dict[str, type[Event]]:
-    classes: dict[str, type[Event]] = {}
-    for kind in base.__subclasses__():
-        classes.update({kind.kind: kind} if kind.kind else {}, **_kinds(kind))
+    classes = {}
+    for cls in base.__subclasses__():
+        if isinstance(cls.kind, str) and cls.kind:
+            classes[cls.kind] = cls
+        classes.update(_kinds(cls))
     return classes
 
 
 KINDS = _kinds(Event)
-"""The classes of events by the word in the file."""
+"""The class of each kind of event, by the word in the file."""
 BRANCHING = (ResumeEvent, RewindEvent)
-"""Events that another branch may begin with."""
+"""Events that may begin a branch."""

@@ -2,4 +2,4 @@
 
 MOST_STEPS = 10**15
 MOST_BETWEEN_ROWS = 1_000_000
-"""Of ``run.record_every``."""
+"""Largest value of ``run.record_every``, in steps."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
-
-import orjson
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _MOST_MARKS = 2
@@ -76,14 +73,6 @@ def clean_data(value: Any, depth: int = 0) -> Any:
                 clean(key, _LONGEST): clean_data(item, depth + 1) for key, item in value.items()
             }
     return value
-
-
-def json_line(table: object) -> str:
-    """A line of strict JSON in ASCII alone, without its line feed: it may end on a terminal.
-
-    What is not finite is null; numpy's numbers and arrays are taken as numbers and lists.
-    """
-    return json.dumps(orjson.loads(orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ from ganterm.core.text import clean
 from ganterm.dashboard.budget import CHARTS_PER_S, SAMPLES_PER_S
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.keys import ACTIONS, ALSO, action_of, bindings, commands
+from ganterm.dashboard.keys import ACTIONS, ALSO, ALWAYS, action_of, bindings, commands
 from ganterm.dashboard.light import health
 from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.pictures import Pictures
@@ -47,13 +47,14 @@ from ganterm.dashboard.steering import Refusals, Steering
 from ganterm.dashboard.terminal.capabilities import Colors
 from ganterm.dashboard.terminal.graphics import QUESTION, Graphics
 from ganterm.dashboard.terminal.line import Line
-from ganterm.dashboard.view_choice import Looking
+from ganterm.dashboard.view_choice import ViewChoice
 from ganterm.rundir import reader
 
 SPANS = (None, 2000, 200)
-"""Rows that the charts show: all, or the newest so many."""
+"""How many of the newest rows the charts show; None is the whole run."""
 TWICE_SECONDS = 5.0
-"""Within which a key that gives steps up is pressed again, where nothing asks for it."""
+"""Seconds within which U must be pressed again to rewind a run that has no alarm: a rewind discards
+steps."""
 
 
 class Dashboard(SessionApp):
@@ -81,7 +82,7 @@ class Dashboard(SessionApp):
         self._again = again
         self._steering = Steering(session)
         self._refusals = Refusals()
-        self._looking = Looking()
+        self._view_choice = ViewChoice()
         self._zoom = 0
         self._events_seen = 0
         self._of_branch: tuple[tuple[Event, ...], tuple[Event, ...]] = (), ()
@@ -166,7 +167,7 @@ class Dashboard(SessionApp):
         self._rung = raised
 
     def repaint(self) -> None:
-        """Draw all anew: the terminal has not seen all that was drawn, or has lost it."""
+        """Draw everything again: the terminal has missed or lost part of it."""
         self._pace.forget()
         self.tick()
         super().repaint()
@@ -180,7 +181,7 @@ class Dashboard(SessionApp):
             self.pictures.glyphs,
             self._pace.budget.cost,
             SPANS[self._zoom],
-            self._looking.view,
+            self._view_choice.view,
             self.session.link,
         )
 
@@ -219,8 +220,8 @@ class Dashboard(SessionApp):
         prompt.set_focus(prompt.query_one(Input))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A colon typed into the prompt is text."""
-        return not (action == "prompt" and isinstance(self.screen, PromptScreen))
+        """While a dialog is open, keys belong to it; only these reach the dashboard."""
+        return action in ALWAYS or not self.screen.is_modal
 
     def action_pause(self) -> None:
         """Pause, or go on."""
@@ -235,13 +236,13 @@ class Dashboard(SessionApp):
     def action_view(self, direction: int) -> None:
         """The samples' next view."""
         if not self.over():
-            self._looking.turn(direction, self.session.snapshot.info.views)
+            self._view_choice.turn(direction, self.session.snapshot.info.views)
             self._look()
 
     def action_painter(self) -> None:
         """G as it is, its average, or both."""
         if not self.over():
-            self._looking.next_painter(self.session.snapshot.info.views)
+            self._view_choice.next_painter(self.session.snapshot.info.views)
             self._look()
 
     def action_body(self, name: str) -> None:
@@ -254,7 +255,7 @@ class Dashboard(SessionApp):
         self.call_after_refresh(self._show_anew)
 
     def action_alarms(self) -> None:
-        """What is wrong, what to try, and what was raised before."""
+        """List the raised alarms, their remedies, and the alarms of the past."""
 
         def chosen(remedy: Remedy | None) -> None:
             if remedy is not None and not self.locked():
@@ -284,7 +285,7 @@ class Dashboard(SessionApp):
             self._cockpit.query_one(ReadingsPanel).turn(direction)
         elif not self.over():
             shown = self._cockpit.samples.rows_shown
-            self._looking.page(direction, self.session.snapshot.sample, shown)
+            self._view_choice.page(direction, self.session.snapshot.sample, shown)
             self._look()
 
     def action_see(self, name: ViewName) -> None:
@@ -294,18 +295,18 @@ class Dashboard(SessionApp):
             told = f"This run has no view {name}; it has {', '.join(views)}."
             self.notify(told, severity="warning", timeout=3)
         elif not self.over():
-            self._looking.see(name)
+            self._view_choice.see(name)
             self._look()
 
     def _look(self) -> None:
-        """Tell the trainer at once what is wanted, and the user that it is coming."""
+        """Ask the trainer for the chosen view at once, and show that it is coming."""
         self._ask_for_samples()
         self._show_anew()
 
     def _ask_for_samples(self) -> None:
-        """Of the view that is looked at; none while nobody sees them."""
+        """Ask the trainer for samples of the chosen view, for none while no panel shows them."""
         seen = self._cockpit.body == "overview"
-        self.session.watch(self._pace.budget.rates[1] if seen else 0, self._looking.view)
+        self.session.watch(self._pace.budget.rates[1] if seen else 0, self._view_choice.view)
 
     def action_new_noise(self) -> None:
         """Another fixed noise."""

@@ -22,7 +22,8 @@ interpreter is shared, and a frame leaves the caches cold.
 MOST_BYTES = 100_000
 """Bytes a second that may go to the terminal."""
 BACK = 0.44
-"""Share of the budget below which a level is given back: none costs 2.25 times the one below."""
+"""Share of the budget below which the rate is raised again: no level costs more than 1 / 0.44 of
+the next lower one."""
 LATE = 1.5
 """Intervals after which a tick counts as late: a slow link, or a busy machine."""
 _WINDOW = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -48,23 +49,24 @@ ALSO = (
 )
 """Further keys for the help screen, and what they do."""
 
+ALWAYS = ("interrupt", "suspend_process", "command_palette")
+"""Actions whose keys work while a dialog is open."""
+
 
 def bindings() -> list[BindingType]:
     """Every key of a control, then every action's."""
-    made: list[BindingType] = [
+    made = [
         Binding(key, f"nudge('{knob.name}', {direction})", f"{knob.label} {way}", show=False)
         for knob in KNOBS.values()
         if knob.keys
         for key, direction, way in zip(knob.keys, (-1, 1), ("down", "up"), strict=True)
     ]
-    # The prompt's key goes before all others, so that what follows it at once is typed into it.
-    made += [
-        Binding(key, action, does, show=False, priority=action == "prompt")
-        for key, _, action, does in ACTIONS
-    ]
-    made.append(Binding("ctrl+c", "interrupt", "stop", show=False, priority=True))
-    made.append(Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True))
-    return made
+    made += [Binding(key, action, does, show=False) for key, _, action, does in ACTIONS]
+    made.append(Binding("ctrl+c", "interrupt", "stop", show=False))
+    made.append(Binding("ctrl+z", "suspend_process", "suspend", show=False))
+    # The app itself handles a priority key before it looks at the next key. Other keys wait in the
+    # screen's queue, where a dialog that a later key opens would swallow them.
+    return [replace(binding, priority=True) for binding in made]
 
 
 def action_of(shown: str) -> str | None:

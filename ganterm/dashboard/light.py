@@ -21,7 +21,7 @@ WORDS: dict[Severity, str] = {"warning": "watch:", "alarm": "ALARM"}
 
 
 @dataclass(frozen=True)
-class Health:
+class Light:
     """``words`` for where there is room, ``short`` for where there is none."""
 
     level: Level
@@ -34,36 +34,39 @@ def ranked(alarms: tuple[Alarm, ...]) -> list[Alarm]:
     return sorted(alarms, key=lambda a: (a.severity != "alarm", a.name != "collapse", a.since))
 
 
-def health(snapshot: Snapshot) -> Health:
-    """Of a run, by its raised alarms; healthy is only what could have raised one by now."""
+def health(snapshot: Snapshot) -> Light:
+    """The light of a run, by its raised alarms.
+
+    A run is healthy only once its rules could have raised an alarm and did not.
+    """
     if snapshot.alarms:
         worst = ranked(snapshot.alarms)[0]
         word = WORDS[worst.severity]
-        return Health(worst.severity, f"{word} {_inside(worst.title)}", word.rstrip(":"))
+        return Light(worst.severity, f"{word} {_inside(worst.title)}", word.rstrip(":"))
     every = snapshot.info.diagnose_every
     if snapshot.diagnosis.readings:
         return _unraised(snapshot)
     if every:
-        return Health("unknown", f"first look after {every:,} steps", "not yet looked at")
+        return Light("unknown", f"first look after {every:,} steps", "not yet looked at")
     if snapshot.state == "loading":
-        return Health("unknown", "not yet looked at", "not yet looked at")
-    return Health("unknown", "diagnosis is off (run.diagnosis = 0)", "diagnosis off")
+        return Light("unknown", "not yet looked at", "not yet looked at")
+    return Light("unknown", "diagnosis is off (run.diagnosis = 0)", "diagnosis off")
 
 
-def _unraised(snapshot: Snapshot) -> Health:
-    """Of a run that was looked at and of which no alarm is raised."""
+def _unraised(snapshot: Snapshot) -> Light:
+    """The light of a run that has been examined and has no alarm raised."""
     outlook, found = snapshot.outlook, snapshot.diagnosis
     if outlook.late:
-        return Health("unknown", f"last looked at step {found.step:,}", f"as of {found.step:,}")
+        return Light("unknown", f"last looked at step {found.step:,}", f"as of {found.step:,}")
     if not outlook.sure:
-        return Health("unknown", "too early to tell", "too early")
+        return Light("unknown", "too early to tell", "too early")
     if outlook.doubt:
-        return Health("unknown", f"checking again: {_inside(outlook.doubt)}", "checking")
+        return Light("unknown", f"checking again: {_inside(outlook.doubt)}", "checking")
     if found.modes is not None and found.modes.missing:
         missing, kinds = found.modes.missing, f"{found.modes.kinds} not found"
         words = f"watching: {missing:,} of {len(found.modes.names):,} {kinds}"
-        return Health("unknown", words, "watching")
-    return Health("healthy", "healthy", "healthy")
+        return Light("unknown", words, "watching")
+    return Light("healthy", "healthy", "healthy")
 
 
 def called_lost(snapshot: Snapshot) -> bool:

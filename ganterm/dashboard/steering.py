@@ -17,12 +17,13 @@ from ganterm.core.snapshot import (
     Snapshot,
     Unpause,
 )
+from ganterm.losses import choices_of, controls_with
 
 REFUSALS_SECONDS = 3.0
-"""Rest between two times that refusals are told, so that a held key makes one line of them."""
+"""Least seconds between two notices of refusals, so that a held key makes one line of them."""
 
 MOST_REASONS = 3
-"""Told at once."""
+"""Most reasons that one notice names."""
 
 
 class Refusals:
@@ -68,7 +69,7 @@ class Steering:
         """
         controls = self._session.snapshot.controls
         current = self.asked.get(name, controls.value(name))
-        return self.ask(name, KNOBS[name].nudge(current, direction, controls.choices(name)), by)
+        return self.ask(name, KNOBS[name].nudge(current, direction, choices_of(controls, name)), by)
 
     def ask(self, name: str, value: Value, by: str) -> bool:
         """Ask for a checked value; False where it is in force or asked for already."""
@@ -86,7 +87,7 @@ class Steering:
         """
         if press.startswith(":"):
             name, value = parse_assignment(press[1:])
-            self._session.snapshot.controls.with_(name, value)
+            controls_with(self._session.snapshot.controls, name, value)
             done = self.ask(name, value, by)
         else:
             name, direction = _knob_of(press)

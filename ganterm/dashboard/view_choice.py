@@ -10,8 +10,8 @@ from ganterm.core.snapshot import DEFAULT_VIEW, Painter, Sample, ViewName
 PAINTERS: tuple[Painter, ...] = ("raw", "averaged", "both")
 
 
-class Looking:
-    """Holds the wish that the trainer is told; ``views`` are those that the run has."""
+class ViewChoice:
+    """The view that the user wants; ``views`` are those that the run has."""
 
     def __init__(self) -> None:
         self.view = DEFAULT_VIEW

@@ -41,7 +41,7 @@ class Choice:
     where: str = ""
 
 
-class Welcome(TerminalApp[Choice]):
+class WelcomeApp(TerminalApp[Choice]):
     """Returns what is chosen, None where the user leaves."""
 
     ENABLE_COMMAND_PALETTE = False

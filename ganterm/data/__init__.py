@@ -1,6 +1,6 @@
-"""The data sets, a file each: what is known of them loads without torch, tensors on demand.
+"""The data sets, one file each; the catalogue loads without torch, tensors load on demand.
 
-A file lists its sets as ``SOURCES``; that alone makes them choices of ``data.name``.
+A file lists its sets as ``SOURCES``, which makes them choices of ``data.name``.
 """
 
 import sys

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ganterm.core.errors import UserError
-from ganterm.data.download import broken, data_folder, digest, fetch, not_had, untarred
+from ganterm.data.download import broken, data_folder, digest, fetch, unavailable, untarred
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 
-def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def _load(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """The 50,000 training pictures. Its files are pickles: none is opened before its checksum."""
     import torch
     from torchvision.datasets import CIFAR10
@@ -24,7 +24,7 @@ def _load(options: DataSection, folder: Path | None, progress: Progress) -> Data
             members = [f"{CIFAR10.base_folder}/{file}" for file in checksums]
             fetch([CIFAR10.url], CIFAR10.tgz_md5, batches, progress, untarred(members))
     except (UserError, OSError) as error:
-        raise not_had("cifar10", batches, error) from None
+        raise unavailable("cifar10", batches, error) from None
     progress("checking cifar10", None)
     for file, md5 in checksums.items():
         try:

@@ -1,8 +1,8 @@
-"""The files that pictures come in: their kind by their first bytes, and their pixels' parts alone.
+"""Picture files: their format by the first bytes, and only the bytes that pixels depend on.
 
 Cameras, phones and editors put texts, colour profiles, previews and further frames around good
-pixels, and often get them wrong or make them huge. A decoder would refuse the whole file for that,
-or read on for ever. So it gets what the pixels depend on and nothing else.
+pixels, and often write them wrongly or make them huge. A decoder would then refuse the file or read
+without end, so it gets only what the pixels depend on.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import BinaryIO
 from ganterm.data.source import BrokenSample
 
 HEAD = 32
-"""Bytes by which a file's kind is known."""
+"""Number of first bytes that identify a format."""
 MOST_BYTES = 256 << 20
-"""That are read of one file; 50 million pixels of 4 bytes fit."""
+"""Largest number of bytes read of one file; 50 million pixels of 4 bytes fit."""
 MOST_CHUNKS = 200_000
-"""Of a PNG file: 50 million pixels in pieces of 8 KiB have a fifth of them."""
+"""Largest number of chunks in a PNG file; 50 million pixels in pieces of 8 KiB have a fifth."""
 MOST_SCANS = 200
-"""Of a JPEG file, each of which is over all pixels; a progressive one has about 10."""
+"""Largest number of scans in a JPEG file; each covers all pixels, a progressive file has 10."""
 MOST_PARTS = 65_536
-"""Strips or tiles of a TIFF file, for each of which its decoder makes an object."""
+"""Largest number of strips or tiles in a TIFF file; the decoder makes an object for each."""
 MOST_TAG_BYTES = 32 << 20
-"""Of all a TIFF file's tags, which its decoder reads whole."""
+"""Largest size of all tags of a TIFF file, which its decoder reads whole."""
 MOST_EXIF = 1 << 20
 
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _OFFSETS = (273, 324)
-"""TIFF's tags of strips' and tiles' places."""
+"""Tags of the offsets of strips and of tiles in TIFF."""
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _IEND = b"\0\0\0\0IEND\xae\x42\x60\x82"
 # Within a scan 0xff is followed by 0, or by the number of a restart marker.
@@ -43,8 +43,8 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 class Content:
     """What a picture's pixels depend on.
 
-    ``kind``: PIL's name of the format. ``exif``: as it stands in the file, or nothing; None where
-    only the decoder finds it. ``open_end``: a JPEG file whose end marker is missing.
+    ``kind``: PIL's name of the format. ``exif``: the raw EXIF block, or empty; None where only the
+    decoder finds it. ``open_end``: whether a JPEG file lacks its end marker.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Content:
 
 
 def kind(head: bytes) -> str:
-    """PIL's name of a file's format by its first ``HEAD`` bytes; nothing for any other file."""
+    """PIL's name of a format by a file's first ``HEAD`` bytes; "" for an unsupported one."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
@@ -76,7 +76,7 @@ def kind(head: bytes) -> str:
 
 
 def content(file: BinaryIO) -> Content:
-    """What is in a file that is open at its beginning; BrokenSample where it is no picture."""
+    """The content of a file that is open at its beginning; BrokenSample where it is no picture."""
     head = file.read(HEAD)
     if not head:
         raise BrokenSample("an empty file")
@@ -100,7 +100,7 @@ def content(file: BinaryIO) -> Content:
 
 
 def _whole(file: BinaryIO) -> bytes:
-    # A hole of gigabytes is not read to be refused; what has no size may still have no end.
+    # Huge sparse files are refused unread; files without a size may still have no end.
     small = os.fstat(file.fileno()).st_size <= MOST_BYTES
     data = file.read(MOST_BYTES + 1) if small else b""
     if not small or len(data) > MOST_BYTES:
@@ -109,7 +109,7 @@ def _whole(file: BinaryIO) -> bytes:
 
 
 def _png(file: BinaryIO) -> Content:
-    """Header, palette and pixels; what else there is is passed over unread, however long."""
+    """Keep header, palette and pixels of a PNG; other chunks are skipped unread."""
     kept = [file.read(8)]
     exif, size = b"", 0
     for _ in range(MOST_CHUNKS):
@@ -130,7 +130,7 @@ def _png(file: BinaryIO) -> Content:
 
 
 def _jpeg(data: bytes) -> Content:
-    """All but applications' segments and comments, up to the end of the first picture."""
+    """Keep a JPEG without application segments and comments, up to its first picture's end."""
     kept, exif, orientation, scans, at = [data[:2]], b"", 1, 0, 2
     while (marker := _JPEG_MARKER.search(data, at)) is not None:
         at, code = marker.start(), data[marker.start() + 1]
@@ -162,7 +162,7 @@ def _jpeg(data: bytes) -> Content:
 
 
 def _webp(data: bytes) -> Content:
-    """The picture's own chunk; an animation as it is."""
+    """Keep the picture's own chunk of a WEBP file; an animation stays whole."""
     exif, at = b"", 12
     picture: bytes | None = None
     while at + 8 <= len(data):
@@ -194,19 +194,19 @@ def _first_frame(data: bytes) -> bytes:
 
 
 def _table_bytes(flags: bytes) -> int:
-    """How long the colour table is that flags of GIF tell of."""
+    """Bytes of the colour table that GIF's flags describe."""
     return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 128 else 0
 
 
 def _behind_blocks(data: bytes, at: int) -> int:
-    """The place behind a chain of GIF's blocks, each with its length before it, the last empty."""
+    """The offset behind a chain of GIF blocks; each begins with its length, the last is empty."""
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
 
 
 def _check_tags(data: bytes) -> None:
-    """BrokenSample where a TIFF file's decoder would make too much of its tags."""
+    """BrokenSample where a TIFF file's tags are larger than its decoder should read."""
     order = "<" if data[:2] == b"II" else ">"
     try:
         (at,) = struct.unpack_from(f"{order}I", data, 4)

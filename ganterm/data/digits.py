@@ -14,13 +14,13 @@ import numpy as np
 
 from ganterm.core.errors import UserError
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 PER_CLASS = 1_000
 COUNT = 10 * PER_CLASS
 FILE = Path(__file__).with_name("digits.xz")
 SHA256 = "214a6617932dfa0b829788504e90c00dee4bfac54b8e6ee43f823f5adb019c6b"
-"""Of the embedded file."""
+"""Checksum of the embedded file."""
 
 # Written out, so that another default of the library cannot change the bytes.
 _FILTERS = [
@@ -61,7 +61,7 @@ def unpack() -> tuple[np.ndarray, np.ndarray]:
     return content[: COUNT * 784].reshape(COUNT, 28, 28), content[COUNT * 784 :]
 
 
-def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def _load(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     import torch
 
     progress("unpacking the embedded digits", None)

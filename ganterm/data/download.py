@@ -18,7 +18,7 @@ from pathlib import Path
 from ganterm import __version__
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean
-from ganterm.data.source import Progress
+from ganterm.data.source import ProgressCallback
 from ganterm.system.folders import NoFolder, cache_folder
 
 TIMEOUT = 10.0
@@ -49,7 +49,7 @@ def data_folder(folder: Path | None) -> Path:
         ) from None
 
 
-def not_had(name: str, where: Path, cause: object) -> UserError:
+def unavailable(name: str, where: Path, cause: object) -> UserError:
     """Why a data set is not there, and what to do."""
     return UserError(
         f"{name}: not in {clean(where)} and could not be fetched: {clean(cause, 400)}\n"
@@ -70,7 +70,7 @@ def fetch(
     urls: Sequence[str],
     md5: str,
     folder: Path,
-    progress: Progress,
+    progress: ProgressCallback,
     unpack: Callable[[Path, Path], Sequence[Path]],
 ) -> None:
     """Fetch a file from the first of ``urls`` that gives it, and place what is in it in ``folder``.
@@ -159,7 +159,7 @@ def digest(file: Path, kind: str) -> str:
     return made.hexdigest()
 
 
-def _fetch(url: str, target: Path, progress: Progress) -> str:
+def _fetch(url: str, target: Path, progress: ProgressCallback) -> str:
     """Write what ``url`` gives to ``target``; returns its md5."""
     request = urllib.request.Request(url, headers={"User-Agent": f"ganterm/{__version__}"})
     made = hashlib.md5(usedforsecurity=False)

@@ -15,17 +15,17 @@ import numpy as np
 
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean
-from ganterm.data import image, remarks
-from ganterm.data.image import Look, Picture
-from ganterm.data.listing import Listing, listed
-from ganterm.data.load import chosen, too_few
+from ganterm.data import picture_file, remarks
+from ganterm.data.listing import Listing, list_pictures
+from ganterm.data.load import class_places, too_few
 from ganterm.data.options import DataSection
+from ganterm.data.picture_file import DecodedPicture, PictureOptions
 from ganterm.data.source import (
     BrokenSample,
     Dataset,
     DataSource,
     Files,
-    Progress,
+    ProgressCallback,
     Remark,
     SourceAway,
     Unreachable,
@@ -54,14 +54,14 @@ _NEIGHBOURS = 1_000
 class PictureStream:
     """The good files of a folder that is larger than its memory; each is decoded when asked for.
 
-    ``names`` below ``root``; ``labels`` one a name, or empty; ``look``: how they are read.
+    ``names`` below ``root``; ``labels`` one a name, or empty; ``decoding``: how they are read.
     Workers get a copy each, so it is plain data.
     """
 
     root: Path
     names: tuple[str, ...]
     labels: tuple[int, ...]
-    look: Look
+    decoding: PictureOptions
     sha256: str
 
     def __len__(self) -> int:
@@ -76,14 +76,14 @@ class PictureStream:
 
         name = self.names[index]
         try:
-            with image.warned(self.look.reading):
+            with picture_file.warned(self.decoding.reading):
                 try:
-                    found = image.read(self.root, name, self.look)
+                    found = picture_file.read(self.root, name, self.decoding)
                 except Unreachable as error:
                     if self._away(index):
                         raise SourceAway(f"{clean(self.root)}: {_line(name, error)}") from None
                     # It may have been away when it was tried, and be back now.
-                    found = image.read(self.root, name, self.look)
+                    found = picture_file.read(self.root, name, self.decoding)
         except BrokenSample as error:
             raise BrokenSample(_line(name, error)) from None
         label = self.labels[index] if self.labels else -1
@@ -109,7 +109,7 @@ class PictureStream:
             return False
 
 
-def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def _load(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """The folder's pictures, in memory or, where they are too many, as a stream.
 
     Files are sorted by name, and classes take turns, so that the first few show them all. What is
@@ -120,31 +120,31 @@ def _load(options: DataSection, folder: Path | None, progress: Progress) -> Data
     import torch
 
     root = _root(options, folder)
-    listing = listed(root, options.reading, progress)
+    listing = list_pictures(root, options.reading, progress)
     names = _wanted(listing, root, options)
     fitting = options.memory_mb * 2**20 // (3 * options.side**2)
     streamed = len(names) > fitting
     held = min(PREVIEW, fitting) if streamed else len(names)
-    look = Look.of(options)
-    scan = _scan(root, names, listing.links, look, held, progress)
-    said = remarks.of_files(listing, scan.names, root)
+    decoding = PictureOptions.of(options)
+    scan = _scan(root, names, listing.links, decoding, held, progress)
+    said = remarks.file_remarks(listing, scan.names, root)
     if options.reading > 1 and not options.bits and 0 < scan.highest < 1 << 15:
-        look = replace(look, bits=scan.highest.bit_length())
+        decoding = replace(decoding, bits=scan.highest.bit_length())
         said.append(
             Remark(
                 "bits",
-                f"the 16-bit pictures have values up to {scan.highest:,}: {look.bits} bits are "
+                f"the 16-bit pictures have values up to {scan.highest:,}: {decoding.bits} bits are "
                 "stretched to 0..255 (data.bits)",
             )
         )
-        scan = _scan(root, names, listing.links, look, held, progress)
+        scan = _scan(root, names, listing.links, decoding, held, progress)
     if options.reading > 1 and not options.channels and scan.grey:
-        look = replace(look, channels=1)
-    samples = np.ascontiguousarray(scan.held[: len(scan.names), : look.channels])
+        decoding = replace(decoding, channels=1)
+    samples = np.ascontiguousarray(scan.held[: len(scan.names), : decoding.channels])
     classes = sorted({_class(name) for name in scan.names} - {""})
     places = {name: place for place, name in enumerate(classes)}
     labels = tuple(places[_class(name)] for name in scan.names) if classes else ()
-    said += remarks.of_pixels(
+    said += remarks.pixel_remarks(
         samples,
         np.array(scan.lows, np.uint8),
         np.array(scan.highs, np.uint8),
@@ -153,10 +153,10 @@ def _load(options: DataSection, folder: Path | None, progress: Progress) -> Data
     )
     stream = None
     if streamed:
-        digest = scan.digests[look.channels]
+        digest = scan.digests[decoding.channels]
         digest.update(np.array(labels, np.int64).tobytes())
-        stream = PictureStream(root, tuple(scan.names), labels, look, digest.hexdigest())
-    resolved = {"channels": look.channels, "bits": look.bits}
+        stream = PictureStream(root, tuple(scan.names), labels, decoding, digest.hexdigest())
+    resolved = {"channels": decoding.channels, "bits": decoding.bits}
     return Dataset(
         name=options.name,
         samples=torch.from_numpy(samples),
@@ -204,7 +204,7 @@ def _wanted(listing: Listing, root: Path, options: DataSection) -> list[str]:
     kept = set(classes)
     if options.classes:
         shown = [clean(name, 64) for name in classes if name]
-        kept = {classes[place] for place in chosen(shown, options)}
+        kept = {classes[place] for place in class_places(shown, options)}
     turns: Counter[str] = Counter()
     ordered = []
     for name in names:
@@ -243,7 +243,7 @@ class _Scan:
     highest: int = -1
     grey: bool = True
 
-    def take(self, name: str, found: Picture) -> None:
+    def take(self, name: str, found: DecodedPicture) -> None:
         """One more good picture."""
         pixels = found.pixels
         if len(self.names) < len(self.held):
@@ -265,21 +265,21 @@ def _scan(
     root: Path,
     names: Sequence[str],
     links: Sequence[str],
-    look: Look,
+    decoding: PictureOptions,
     held: int,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> _Scan:
     """A look at every picture, and ``held`` of them kept; UserError where too many are bad."""
     total = len(names) + len(links)
-    channels = {look.channels, 1}
+    channels = {decoding.channels, 1}
     scan = _Scan(
-        np.empty((held, look.channels, look.side, look.side), np.uint8),
+        np.empty((held, decoding.channels, decoding.side, decoding.side), np.uint8),
         list(links),
-        hashlib.sha256(str(look.side).encode()),
+        hashlib.sha256(str(decoding.side).encode()),
         {count: hashlib.sha256() for count in channels},
     )
-    for name, found in _looked_at(root, names, look, progress):
-        if isinstance(found, Picture):
+    for name, found in _looked_at(root, names, decoding, progress):
+        if isinstance(found, DecodedPicture):
             scan.take(name, found)
             continue
         scan.skipped.append(_line(name, found))
@@ -291,18 +291,18 @@ def _scan(
 
 
 def _looked_at(
-    root: Path, names: Sequence[str], look: Look, progress: Progress
-) -> Iterator[tuple[str, Picture | BrokenSample]]:
+    root: Path, names: Sequence[str], decoding: PictureOptions, progress: ProgressCallback
+) -> Iterator[tuple[str, DecodedPicture | BrokenSample]]:
     """Each of the names with what it is, in their order; decoded by several threads."""
 
-    def seen(name: str) -> Picture | BrokenSample:
+    def seen(name: str) -> DecodedPicture | BrokenSample:
         try:
-            return image.read(root, name, look)
+            return picture_file.read(root, name, decoding)
         except BrokenSample as error:
             return error
 
     workers = min(8, os.cpu_count() or 1)
-    with image.warned(look.reading), ThreadPoolExecutor(workers, "ganterm-scan") as pool:
+    with picture_file.warned(decoding.reading), ThreadPoolExecutor(workers, "ganterm-scan") as pool:
         for start in range(0, len(names), _AT_ONCE):
             progress(f"checking {len(names):,} pictures", start / len(names))
             part = names[start : start + _AT_ONCE]

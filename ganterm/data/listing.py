@@ -1,5 +1,4 @@
-"""Which files of a folder are pictures: by their names, and by their content where those say
-nothing."""
+"""The picture files of a folder, by their names, or by their content where names do not help."""
 
 from __future__ import annotations
 
@@ -14,40 +13,41 @@ from PIL import features
 
 from ganterm.core.text import clean
 from ganterm.data import container
-from ganterm.data.source import Progress
+from ganterm.data.source import ProgressCallback
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-"""Of the first way of reading."""
+"""Endings of pictures in the first way of reading."""
 SUFFIXES = (
     *FIRST_SUFFIXES,
     *(".jpe", ".jfif", ".jif", ".jfi", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
     *(".pgm", ".ppm", *((".avif",) if features.check("avif") else ())),
 )
-"""What makes a file count as a picture; its content must then be one of a kind that is read."""
+"""Endings of picture files; their content must also be of a supported kind."""
 _PICTURES = (
     ".heic .heif .avif .jxl .jp2 .j2k .jpx .svg .eps .psd .xcf .exr .hdr .tga .ico .pbm .pnm .dcm "
     ".nii .npy .npz .mat .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .srw .mp4 .mov .avi .webm "
     ".mkv .zip .tar .gz .tgz .rar .7z .tfrecord .tfrecords .lmdb .mdb .parquet .h5 .hdf5"
 )
 PICTURES_UNREAD = frozenset(_PICTURES.split()) - frozenset(SUFFIXES)
-"""Files that hold pictures and are not read; some of them begin like a kind that is."""
+"""Endings of files that hold pictures but are not read; some begin like a supported kind."""
 _TEXTS = (
     ".txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .html .htm .pdf .log .py .ipynb .sh "
     ".db .ini .cfg .pt .pth .pkl .safetensors .onnx .mtl .url .lnk"
 )
 DEEPEST = 64
-"""Folders below the one that was given; what lies deeper is left out and said."""
-_TOLD_EVERY = 5_000
+"""Deepest level of folders; deeper ones are left out and reported."""
+_REPORT_EVERY = 5_000
 _KINDS_NAMED = 8
 _LONGEST_KIND = 12
 
 
 @dataclass
 class Listing:
-    """``names``: the pictures, sorted, relative, with "/". ``links``: those to folders.
+    """What a folder holds.
 
-    ``away``: folders that were not looked into, a line each; ``unread``: files by kind that are no
-    pictures, or none that can be read.
+    ``names``: the pictures, sorted, relative, with "/". ``links``: a line for each link to a
+    folder. ``away``: a line for each folder that was not read. ``unread``: number of files that are
+    no readable pictures, by kind.
     """
 
     names: list[str] = field(default_factory=list)
@@ -57,21 +57,21 @@ class Listing:
 
     @property
     def unread_pictures(self) -> int:
-        """How many files are not read that are likely to hold pictures."""
+        """The number of unread files that are likely to hold pictures."""
         return sum(count for kind, count in self.unread.items() if kind in PICTURES_UNREAD)
 
     def unread_kinds(self) -> str:
-        """What is not read, in words, as in "40 .heic, 3 .txt"."""
+        """The unread files in words, as in "40 .heic, 3 .txt"."""
         kinds = sorted(self.unread.items(), key=lambda item: (-item[1], item[0]))
         named = [f"{count:,} {kind}" for kind, count in kinds[:_KINDS_NAMED]]
         rest = sum(count for _, count in kinds[_KINDS_NAMED:])
         return ", ".join([*named, *([f"{rest:,} of other kinds"] if rest else [])])
 
 
-def listed(root: Path, reading: int, progress: Progress) -> Listing:
-    """All that lies below ``root``. What is hidden is left out: copies from a Mac are full of it.
+def list_pictures(root: Path, reading: int, progress: ProgressCallback) -> Listing:
+    """List everything below ``root`` except hidden files, of which copies from a Mac are full.
 
-    Folders are visited one after the other, so their depth costs no memory of Python's own.
+    Folders are visited in a loop, so deep ones do not exhaust Python's stack.
     """
     found = Listing()
     progress("listing pictures", None)
@@ -82,7 +82,7 @@ def listed(root: Path, reading: int, progress: Progress) -> Listing:
         below = waiting.pop()
         for name, is_folder, is_link in _entries(root, below, found):
             seen += 1
-            if seen % _TOLD_EVERY == 0:
+            if seen % _REPORT_EVERY == 0:
                 progress(f"listing pictures, {seen:,} files so far", None)
             path = f"{below}{name}"
             if is_folder and is_link:
@@ -101,7 +101,7 @@ def listed(root: Path, reading: int, progress: Progress) -> Listing:
 
 
 def _entries(root: Path, below: str, found: Listing) -> Sequence[tuple[str, bool, bool]]:
-    """Name, whether a folder and whether a link, of what is not hidden in a folder."""
+    """Name, whether a folder and whether a link, of each entry that is not hidden."""
     try:
         with os.scandir(root / below) as entries:
             return [
@@ -122,7 +122,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_picture(root: Path, name: str) -> bool:
-    """Whether a file whose name says nothing begins like a picture of a kind that is read."""
+    """Whether a file without a telling name begins like a supported picture."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in _TEXTS.split() or suffix in PICTURES_UNREAD:
         return False

@@ -1,4 +1,4 @@
-"""From what a preset says of its data to the samples: loaded, then narrowed as asked."""
+"""Loading: from the ``[data]`` section to samples, narrowed by ``classes`` and ``limit``."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from ganterm import data
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean, nearest
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, ProgressCallback
 
 SPARE = 20
-"""Samples are held out only where there are so many times as many: a small set needs them all."""
+"""Pictures are held out only of sets with this many times as many: a small set needs them all."""
 HELD_OUT_SEED = 256
-"""What is held out is the same in every run, so that runs of several seeds compare."""
+"""Seed of the held-out choice, the same in every run, so that runs of several seeds compare."""
 
 
-def loaded(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
-    """The data set of ``options``; UserError, naming the cause, where it cannot be had."""
+def load_dataset(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
+    """The data set of ``options``; UserError, naming the cause, where it is not available."""
     whole = data.DATASETS[options.name].load(options, folder, progress)
     if whole.narrowed:
         return whole
     return _limited(_filtered(whole, options), options)
 
 
-def parted(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
-    """What is trained on, and ``count`` pictures that never are, drawn at random but always alike.
+def split_held_out(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
+    """The training set, and ``count`` pictures that are never trained on.
 
-    The second is None, and nothing is taken away, for points, for a stream, and where the set has
-    less than SPARE times ``count`` samples.
+    The choice is random but the same in every run. The second is None, and nothing is held out, for
+    points, for a stream, and where the set has fewer than SPARE times ``count`` samples.
     """
     import torch
 
@@ -38,7 +38,7 @@ def parted(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
     if not count or whole.stream is not None or whole.samples.dim() == 2 or size < SPARE * count:
         return whole, None
     order = torch.randperm(size, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
-    # In the data's own order, which a view of "the first" may mean something by.
+    # Keep the data's own order, since views show "the first" samples.
     places = order[:count].sort().values, order[count:].sort().values
     held_out, kept = (
         replace(
@@ -51,10 +51,11 @@ def parted(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
     return kept, held_out
 
 
-def chosen(classes: Sequence[str], options: DataSection) -> list[int]:
-    """The places of the wanted classes among all, in the data set's order; UserError for others.
+def class_places(classes: Sequence[str], options: DataSection) -> list[int]:
+    """The places of the wanted classes among all, in the data set's order; UserError for unknown
+    ones.
 
-    A class is wanted by its name, or by its number where no class has that name.
+    An entry is a class's name, or its number where no class has that name.
     """
     if not classes:
         raise UserError(f"data.classes: {options.name} has no labels to choose by")
@@ -74,17 +75,17 @@ def chosen(classes: Sequence[str], options: DataSection) -> list[int]:
 
 
 def too_few(options: DataSection, count: int) -> UserError:
-    """The data have fewer samples than ``data.limit`` asks for."""
+    """The error for a ``data.limit`` above the number of samples."""
     return UserError(f"data.limit: {options.limit:,}, but {options.name} has {count:,} samples")
 
 
 def _filtered(whole: Dataset, options: DataSection) -> Dataset:
-    """The samples of the wanted classes, whose labels are counted anew."""
+    """The samples of the wanted classes, with labels renumbered from 0."""
     import torch
 
     if not options.classes:
         return whole
-    kept = chosen(whole.classes, options)
+    kept = class_places(whole.classes, options)
     assert whole.labels is not None
     renumbered = torch.full((len(whole.classes),), -1)
     renumbered[kept] = torch.arange(len(kept))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ MIXTURES = (
 
 
 def _load(
-    mixture: Mixture, options: DataSection, folder: Path | None, progress: Progress
+    mixture: Mixture, options: DataSection, folder: Path | None, progress: ProgressCallback
 ) -> Dataset:
     """The fixed points (as PacGAN, Lin et al. 2018), the same on every machine and run."""
     import torch

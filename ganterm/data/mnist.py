@@ -16,11 +16,11 @@ from ganterm.data.download import (
     data_folder,
     fetch,
     gunzipped,
-    not_had,
+    unavailable,
     unzipped_gzips,
 )
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ _EMNIST_SPLIT = "letters"
 
 
 def _load(
-    name: str, family: str, options: DataSection, folder: Path | None, progress: Progress
+    name: str, family: str, options: DataSection, folder: Path | None, progress: ProgressCallback
 ) -> Dataset:
     """``family`` is torchvision's class name, which is also the folder's name in its layout."""
     from torchvision import datasets
@@ -63,7 +63,7 @@ def _load(
                 urls = [mirror + packed_name for mirror in kind.mirrors]
                 fetch(urls, md5, raw, progress, gunzipped(unpacked))
     except (UserError, OSError) as error:
-        raise not_had(name, raw, error) from None
+        raise unavailable(name, raw, error) from None
     progress(f"checking {name}", None)
     # "0 - zero" of the digits as "0".
     classes = tuple(str(label).split(" - ")[0] for label in kind.classes)
@@ -71,7 +71,7 @@ def _load(
     return Dataset(name, images.unsqueeze(1), labels, classes)
 
 
-def _load_emnist(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def _load_emnist(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """The letters split: 124,800 letters, upper and lower case as one class each."""
     from torchvision import datasets
 
@@ -84,7 +84,7 @@ def _load_emnist(options: DataSection, folder: Path | None, progress: Progress) 
             kind = datasets.EMNIST
             fetch([kind.url], kind.md5, raw, progress, unzipped_gzips(members))
     except (UserError, OSError) as error:
-        raise not_had("emnist", raw, error) from None
+        raise unavailable("emnist", raw, error) from None
     progress("checking emnist", None)
     classes = tuple(datasets.EMNIST.classes_split_dict[_EMNIST_SPLIT][1:])
     # The files hold the pictures with rows and columns exchanged, and labels from 1 on.

@@ -1,4 +1,4 @@
-"""What a preset says of its data."""
+"""The ``[data]`` section of a preset."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ class DataSection(BaseModel):
     """Which data set, how much of it, and how many samples a batch holds.
 
     ``classes``: names or numbers of the classes to keep (empty: all). ``limit``: the first so many
-    samples (0: all). ``held_out``: pictures that the training never sees, for diagnosis (0: none);
-    see ``load.parted``. The rest belongs to the data set "folder": ``folder``, where the pictures
-    lie (``--data-dir`` goes before it); ``side``, in pixels, that they are cropped and resized to;
-    ``memory_mb``, the size, counted in colour, above which they are streamed instead of held in
-    memory; ``channels``, 1 for grey, 3 for colour, 0 for what the pictures are; ``bits``, how many
-    of a 16-bit picture's are used, 0 for as many as the largest value needs; ``reading``, the way
-    in which files are read: 1 is that of runs that were begun before there was a 2.
+    samples (0: all). ``held_out``: pictures that training never sees, for diagnosis (0: none); see
+    ``load.split_held_out``.
+
+    The other keys belong to the data set "folder". ``folder``: where the pictures lie (``--data-
+    dir`` wins). ``side``: pixels a side after cropping and resizing. ``memory_mb``: size, counted
+    in colour, above which pictures are streamed instead of held in memory. ``channels``: 1 for
+    grey, 3 for colour, 0 for what the pictures are. ``bits``: how many bits of a 16-bit picture are
+    used, 0 for as many as the largest value needs. ``reading``: how files are read; 1 is for runs
+    that began before there was a 2.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

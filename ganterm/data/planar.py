@@ -1,4 +1,4 @@
-"""Points along curves in the plane: no modes to count, but shapes to follow."""
+"""Points along curves in the plane: moons, a spiral and a swiss roll."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -53,7 +53,7 @@ def _roll(random: Generator) -> tuple[Tensor, None]:
 
 
 def _load(
-    name: str, curve: Curve, options: DataSection, folder: Path | None, progress: Progress
+    name: str, curve: Curve, options: DataSection, folder: Path | None, progress: ProgressCallback
 ) -> Dataset:
     """100,000 fixed points, the same on every machine and run."""
     import torch

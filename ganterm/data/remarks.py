@@ -1,4 +1,4 @@
-"""What is said of a folder's pictures before they are trained on: what is odd, and what to do."""
+"""Remarks about a folder's pictures before training: what is odd, and what to do."""
 
 from __future__ import annotations
 
@@ -13,44 +13,47 @@ from ganterm.data.listing import Listing
 from ganterm.data.source import Remark
 
 DARK, BRIGHT = 32, 223
-"""Of 0..255: a picture whose brightest value is below the first is as good as black."""
+"""Bounds in 0..255: a picture is nearly black if its brightest value is below the first, and nearly
+white if its darkest is above the second.
+"""
 FLAT = 8
-"""Between the darkest and the brightest value of a picture that is nearly of one colour."""
+"""Least difference between brightest and darkest value; below it a picture has one colour."""
 ALIKE = 2.0
-"""How far pictures that are nearly all the same lie from their mean, on the average over pixels.
-Aligned faces have 40 and more, digits in the middle of black frames 20."""
+"""Least mean distance of pictures to their mean, averaged over pixels; below it they are nearly the
+same. Aligned faces have 40 and more, digits in black frames 20.
+"""
 LOOKED_AT = 512
 UNREAD_PERCENT = 5
-"""Share of files with pictures that are not read, of those that are, from which on it warns."""
+"""Unread picture files, in % of those used, from which a warning is shown."""
 _SPLITS = (
     "train training trainset test testing testset val valid validation dev eval evaluation "
     "holdout held_out heldout unlabeled unlabelled"
 )
 
 
-def of_files(listing: Listing, names: Sequence[str], root: Path) -> list[Remark]:
-    """What was left out of a folder of which the pictures ``names`` are used."""
+def file_remarks(listing: Listing, names: Sequence[str], root: Path) -> list[Remark]:
+    """Remarks on what was left out of a folder, of which the pictures ``names`` are used."""
     remarks, used = [], len(names)
     if listing.unread:
         count = listing.unread.total()
         subject = "1 file is" if count == 1 else f"{count:,} files are"
         many = 100 * listing.unread_pictures >= UNREAD_PERCENT * used and listing.unread_pictures
-        told = f"{subject} not read: {listing.unread_kinds()}"
+        text = f"{subject} not read: {listing.unread_kinds()}"
         if many:
-            told += f"; only {used:,} pictures are used; convert the others to PNG or JPEG"
-        remarks.append(Remark("unread", told, "Files that are not read", warns=bool(many)))
+            text += f"; only {used:,} pictures are used; convert the others to PNG or JPEG"
+        remarks.append(Remark("unread", text, "Files that are not read", warns=bool(many)))
     if listing.away:
         count = len(listing.away)
         subject = "1 folder is" if count == 1 else f"{count:,} folders are"
-        told = f"{subject} not looked into: {'; '.join(listing.away[:3])}"
-        remarks.append(Remark("folders", told, "Folders left out", warns=True))
+        text = f"{subject} not looked into: {'; '.join(listing.away[:3])}"
+        remarks.append(Remark("folders", text, "Folders left out", warns=True))
     if remark := _splits(names, root):
         remarks.append(remark)
     return remarks
 
 
 def _splits(names: Sequence[str], root: Path) -> Remark | None:
-    """A question where classes are called what parts of a data set usually are."""
+    """A remark where classes have the usual names of parts of a data set."""
     classes = sorted({name.partition("/")[0] for name in names if "/" in name})
     parts = [name for name in classes if name.lower().replace("-", "_") in _SPLITS.split()]
     # One such folder by itself hides the classes within it.
@@ -69,17 +72,17 @@ def _splits(names: Sequence[str], root: Path) -> Remark | None:
     )
 
 
-def of_pixels(
+def pixel_remarks(
     samples: NDArray[np.uint8],
     lowest: NDArray[np.uint8],
     highest: NDArray[np.uint8],
     different: int,
     batch_size: int,
 ) -> list[Remark]:
-    """What is odd about pictures as they will be trained on.
+    """Remarks on pictures as they will be trained on.
 
-    ``samples`` (n, channels, side, side): the first of them; ``lowest`` and ``highest`` (m,): of
-    each; ``different``: how many are not the same, pixel for pixel.
+    ``samples`` (n, channels, side, side): the first of them. ``lowest`` and ``highest`` (m,): each
+    picture's extremes. ``different``: number of distinct pictures.
     """
     count = len(lowest)
     low, high = float(np.median(lowest)), float(np.median(highest))
@@ -98,15 +101,15 @@ def of_pixels(
     elif high - low < FLAT:
         warn.append(("flat", "Nearly one colour", f"each picture is nearly of one colour, {reach}"))
     if different == 1:
-        told = "there is only one picture" if count == 1 else f"all {count:,} pictures are the same"
-        warn.append(("alike", "One picture", f"{told}; G can but learn it by heart: add others"))
+        text = "there is only one picture" if count == 1 else f"all {count:,} pictures are the same"
+        warn.append(("alike", "One picture", f"{text}; G can only memorise it: add others"))
     elif apart < ALIKE:
-        told = f"the pictures are nearly all the same, {apart:.2g} of 255 from their mean"
-        warn.append(("alike", "Nearly one picture", f"{told}; add others"))
+        text = f"the pictures are nearly all the same, {apart:.2g} of 255 from their mean"
+        warn.append(("alike", "Nearly one picture", f"{text}; add others"))
     elif 10 * different <= count:
-        told = f"of {count:,} pictures only {different:,} are different; add others"
-        warn.append(("alike", "Copies", told))
+        text = f"of {count:,} pictures only {different:,} are different; add others"
+        warn.append(("alike", "Copies", text))
     elif count < batch_size:
-        told = f"{count:,} pictures are fewer than a batch, data.batch_size {batch_size:,}"
-        warn.append(("few", "Few pictures", f"{told}: G will learn them by heart; add others"))
+        text = f"{count:,} pictures are fewer than a batch, data.batch_size {batch_size:,}"
+        warn.append(("few", "Few pictures", f"{text}: G will memorise them; add others"))
     return [Remark(name, message, title, warns=True) for name, title, message in warn]

@@ -1,4 +1,4 @@
-"""What every data set has in common."""
+"""Data sets and their catalogue entries."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ganterm.data.options import DataSection
 if TYPE_CHECKING:
     from torch import Tensor
 
-Progress = Callable[[str, float | None], None]
-"""Told what is being done, and the share done (0..1) where that is known."""
+ProgressCallback = Callable[[str, float | None], None]
+"""Called with what is being done, and the share done (0..1) or None where it is unknown."""
 
 
 class BrokenSample(Exception):  # noqa: N818 - it is the sample that is wrong, not the program
@@ -22,17 +22,17 @@ class BrokenSample(Exception):  # noqa: N818 - it is the sample that is wrong, n
 
 
 class Unreachable(BrokenSample):
-    """A file that cannot be read at all; the fault may be that of the disk it lies on."""
+    """A file that cannot be read; its disk may be at fault."""
 
 
 class SourceAway(Exception):  # noqa: N818 - it may be back in a moment
-    """All that a stream reads from is out of reach, not a sample alone; the message says how."""
+    """A stream whose whole source is out of reach, not one sample; the message says how."""
 
 
 class Stream(Protocol):
     """A data set that is too large for memory, read sample by sample, also in other processes.
 
-    ``labels``: one a sample, or empty; ``sha256``: as ``Dataset`` has it.
+    ``labels``: one a sample, or empty. ``sha256``: as in ``Dataset``.
     """
 
     @property
@@ -53,9 +53,9 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Remark:
-    """What is worth knowing about the data before they are trained on, in a sentence or two.
+    """A remark about the data before training, in a sentence or two.
 
-    ``warns``: whether training on them is likely to go wrong; ``title`` says it in a few words.
+    ``warns``: whether training on the data is likely to go wrong. ``title`` says it in a few words.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Remark:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a data set, in its order: their names below ``root``, and ``marks``, a text
-    each by which its content is known again.
+    """The files of a data set, in its order.
 
-    ``by_times``: the checksum that streams had before contents decided: over names, sizes and times
-    of change. Empty where nobody asks for it.
+    ``names``: paths below ``root``. ``marks``: a text for each that identifies its content.
+    ``by_times``: the checksum of names, sizes and times of change by which older runs knew a
+    stream; "" where it was not computed.
     """
 
     root: Path
@@ -81,19 +81,18 @@ class Files:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A loaded data set, in host memory, or the first of one that is streamed.
+    """A loaded data set in host memory, or the first samples of a stream.
 
     ``samples``: uint8 (n, channels, height, width) for pictures, float32 (n, 2) for points.
-    ``labels``: int64 (n,) in 0..len(classes)-1, or None; ``classes``: their names. ``modes``:
+    ``labels``: int64 (n,) in 0..len(classes)-1, or None. ``classes``: their names. ``modes``:
     float32 (m, 2), the centres of a mixture, with ``sigma`` its standard deviation; None for
-    pictures. ``skipped``: files that could not be used, a line each. ``remarks``: what is to be
-    said of the data at the start. ``options``: how they were loaded, with nothing left open, where
-    the options did that; else None. ``files``: those that it was read from, where they are the
-    user's own. ``narrowed``: the wanted classes and number of samples were chosen on loading.
-    ``stream``: all samples of a set that is too large for memory, of which ``samples`` and
-    ``labels`` are then the first (of a folder 2,048 or as many as fit); else None. ``stacked``:
-    pictures in one sample, a channel each; where there are several, a class's name is the digits
-    that they show.
+    pictures. ``skipped``: a line for each file that could not be used. ``remarks``: remarks to show
+    at the start. ``options``: the options with every choice resolved, where loading resolved some;
+    else None. ``files``: the user's own files. ``narrowed``: whether loading has already applied
+    ``classes`` and ``limit``. ``stream``: all samples of a set that is too large for memory;
+    ``samples`` and ``labels`` are then its first (of a folder 2,048, or as many as fit).
+    ``stacked``: pictures in one sample, a channel each; with several, a class is named by its
+    digits.
     """
 
     name: str
@@ -117,12 +116,12 @@ class Dataset:
 
     @property
     def count(self) -> int:
-        """How many samples it has, in memory or not."""
+        """The number of samples, in memory or not."""
         return len(self.samples if self.stream is None else self.stream)
 
     @property
     def sha256(self) -> str:
-        """Of the samples' bytes and then the labels', whether they are in memory or not."""
+        """SHA-256 of the samples' bytes and then the labels', whether they are in memory or not."""
         if self.stream is not None:
             return self.stream.sha256
         # The tensors themselves are buffers: no copy of what may be hundreds of megabytes.
@@ -134,14 +133,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set that can be asked for: what a catalogue says of it, and how to load it.
+    """A data set in the catalogue, and how to load it.
 
-    ``load(options, folder, progress)`` raises UserError, naming the cause, where the data cannot
-    be had; ``folder`` is the user's ``--data-dir`` or None for the platform's cache folder.
+    ``load(options, folder, progress)`` raises UserError, naming the cause, where the data are not
+    available. ``folder`` is the user's ``--data-dir``, or None for the platform's cache folder.
     """
 
     name: str
     title: str
     kind: Literal["image", "points"]
     size: str
-    load: Callable[[DataSection, Path | None, Progress], Dataset]
+    load: Callable[[DataSection, Path | None, ProgressCallback], Dataset]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ganterm import data
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 COUNT = 128_000
 """Stacks, as in PacGAN's protocol (Lin et al. 2018)."""
 
 
 def _load(
-    name: str, digits: str, options: DataSection, folder: Path | None, progress: Progress
+    name: str, digits: str, options: DataSection, folder: Path | None, progress: ProgressCallback
 ) -> Dataset:
     """Stacks of digits drawn with a fixed seed; the label reads as the three digits do."""
     import torch

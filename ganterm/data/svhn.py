@@ -6,12 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ganterm.core.errors import UserError
-from ganterm.data.download import as_it_is, broken, data_folder, digest, fetch, not_had
+from ganterm.data.download import as_it_is, broken, data_folder, digest, fetch, unavailable
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, DataSource, Progress
+from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 
-def _load(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def _load(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """The 73,257 training pictures."""
     if find_spec("scipy") is None:
         raise UserError("svhn: its files need scipy, which is not installed: pip install scipy")
@@ -25,7 +25,7 @@ def _load(options: DataSection, folder: Path | None, progress: Progress) -> Data
         if not file.is_file():
             fetch([url], md5, root, progress, as_it_is(name))
     except (UserError, OSError) as error:
-        raise not_had("svhn", file, error) from None
+        raise unavailable("svhn", file, error) from None
     progress("checking svhn", None)
     if digest(file, "md5") != md5:
         raise broken(f"svhn: {file}", "its checksum is not SVHN's")

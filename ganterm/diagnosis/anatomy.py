@@ -1,4 +1,4 @@
-"""What layers a network has, and how they are called."""
+"""The layers of a network, and their titles."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 
 def layers_of(network: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The modules with parameters of their own, by dotted name, in order of definition.
+    """The parameters of each module that has its own, by dotted name, in order of definition.
 
-    What a parametrisation (spectral norm) keeps of a weight is its layer's.
+    Parameters of a parametrisation (spectral norm) belong to its layer.
     """
-    found: dict[str, list[nn.Parameter]] = {}
+    layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         owner = re.sub(r"(^|\.)parametrizations\..*", "", name.rpartition(".")[0])
-        found.setdefault(owner, []).append(parameter)
-    return found
+        layers.setdefault(owner, []).append(parameter)
+    return layers
 
 
-def described(network: nn.Module, name: str) -> str:
+def layer_title(network: nn.Module, name: str) -> str:
     """A layer in a few words: "body.0 Linear 784x256", "body.3 Conv2d 64x128 4x4"."""
     layer = network.get_submodule(name)
     match layer:
@@ -39,10 +39,10 @@ def described(network: nn.Module, name: str) -> str:
     return f"{name} {kind} {size}".strip()
 
 
-def grouped(names: Sequence[str], most: int) -> dict[str, list[str]]:
-    """Dotted names in at most ``most`` groups: by the longest beginnings that are few enough.
+def layer_groups(names: Sequence[str], most: int) -> dict[str, list[str]]:
+    """Dotted names in at most ``most`` groups, by their longest common beginnings.
 
-    Where even the first parts are too many, neighbours go together, called "first .. last".
+    Where even the first parts are too many, neighbours form a group called "first .. last".
     """
     for depth in range(max((name.count(".") + 1 for name in names), default=0), 0, -1):
         groups: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Samples as clouds of points: what several exams ask of them."""
+"""Samples as clouds of points, for exams that compare distances."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ T = TypeVar("T")
 def cloud(samples: Tensor) -> Tensor:
     """Samples (n, ...) as float64 (n, width) in host memory.
 
-    Not every accelerator has float64, and what is asked of a few hundred points is quick anywhere.
+    Not every accelerator has float64, and a few hundred points are fast on any CPU.
     """
     return samples.flatten(1).cpu().double()
 
 
-def sound(*clouds: Tensor) -> bool:
-    """Whether nothing in them is NaN or infinite."""
+def all_finite(*clouds: Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
     return all(bool(points.isfinite().all()) for points in clouds)
 
 
 def distances(ours: Tensor, theirs: Tensor) -> Tensor:
     """Euclidean distances of points (n, width) to others (m, width), float64 (n, m)."""
-    # Round one of them, so that nothing is lost where all lie far from 0.
+    # Centring keeps precision where all points lie far from 0.
     middle = ours.mean(dim=0)
     return torch.cdist(ours - middle, theirs - middle)
 
 
-def neighbours(points: Tensor, k: int = 1) -> Tensor:
+def neighbour_distances(points: Tensor, k: int = 1) -> Tensor:
     """The distance of each of n points to its k-th nearest other, (n,); n > k >= 1."""
     apart = distances(points, points).fill_diagonal_(math.inf)
     return apart.kthvalue(k, dim=1).values
 
 
-def once(ask: Callable[[Subject], T]) -> Callable[[Subject], T]:
-    """``ask``, answered but once for each subject: its samples stay the same throughout a run."""
-    known: WeakKeyDictionary[Subject, T] = WeakKeyDictionary()
+def once_per_subject(compute: Callable[[Subject], T]) -> Callable[[Subject], T]:
+    """``compute``, called once for each subject, whose samples stay the same throughout a run."""
+    values: WeakKeyDictionary[Subject, T] = WeakKeyDictionary()
 
-    @wraps(ask)
-    def answer(subject: Subject) -> T:
-        if subject not in known:
-            known[subject] = ask(subject)
-        return known[subject]
+    @wraps(compute)
+    def value(subject: Subject) -> T:
+        if subject not in values:
+            values[subject] = compute(subject)
+        return values[subject]
 
-    return answer
+    return value

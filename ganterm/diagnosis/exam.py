@@ -1,6 +1,6 @@
-"""What an exam is: one or more measures of G and D, taken between two iterations.
+"""Exams: measurements of G and D, taken between two iterations.
 
-A file of this room that lists its exams as ``EXAMS`` has them taken; nothing else has to be told.
+A file in ``exams/`` that lists its exams as ``EXAMS`` has them taken; nothing else registers them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from ganterm.core.controls import Controls
 from ganterm.core.findings import Layer, Measure, Modes, Scores, Surface
-from ganterm.diagnosis.classifier.model import Classifier, Sight
+from ganterm.diagnosis.classifier.model import Classifier, ClassifierOutput
 
-LOOKED_AT = 512
-"""Fakes, and as many reals, that most exams look at."""
+EXAM_SAMPLES = 512
+"""Number of fakes, and of reals, that most exams look at."""
 
 
 class Features(Protocol):
-    """A fixed network that says what is in a picture; for points, the points themselves."""
+    """A fixed map from pictures to features; for points, the points themselves."""
 
     def features(self, samples: Tensor) -> Tensor:
         """float32 (n, width) of samples (n, ...) in -1..1."""
@@ -30,16 +30,16 @@ class Features(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What stays the same throughout a run.
+    """The data as exams see them; they stay the same throughout a run.
 
-    ``reals``: samples of the data, (LOOKED_AT, ...) in -1..1 or fewer, on the training device, and
-    never the same as ``other_reals``, of the same kind (for what reals are to reals). ``held_out``:
-    reals that training never sees, or None. ``real_labels`` and ``held_out_labels``, int64: theirs,
-    None where the networks are not told the data's labels. ``pack``: samples that D judges at once.
-    ``data``: all samples as they are stored, uint8 or
-    float32, on the training device or the host. ``prior``: the share of each class, float32 (m,).
-    ``modes`` (m, 2) with ``sigma``: a mixture's. ``classifier``: tells labelled pictures apart;
-    None where there are no labels, or nothing can be learnt from them well enough.
+    ``reals``: samples in -1..1, (EXAM_SAMPLES, ...) or fewer, on the training device.
+    ``other_reals``: as many others, to compare reals with reals. ``held_out``: reals that training
+    never sees, or None. ``real_labels`` and ``held_out_labels``: their labels, int64, or None where
+    the networks get no labels of the data. ``pack``: the number of samples that D judges at once.
+    ``data``: all samples as stored, uint8 or float32, on the training device or the host.
+    ``prior``: the share of each class, float32 (m,). ``modes`` (m, 2) and ``sigma``: the centres
+    and standard deviation of a mixture. ``classifier``: tells labelled pictures apart; None without
+    labels, or where labels cannot be learnt well enough.
     """
 
     reals: Tensor
@@ -63,23 +63,24 @@ class Subject:
 
     @cached_property
     def real_features(self) -> Tensor:
-        """Of ``reals``, (n, width)."""
+        """The features of ``reals``, (n, width)."""
         return self.features.features(self.reals)
 
     @cached_property
     def other_features(self) -> Tensor:
-        """Of ``other_reals``, (n, width)."""
+        """The features of ``other_reals``, (n, width)."""
         return self.features.features(self.other_reals)
 
 
-class Look:
-    """What the exams of one round look at; made when first asked for, then kept for the others.
+class ExamContext:
+    """Networks, data and samples that the exams of one round share.
 
-    Networks are in evaluation mode meanwhile, and ``random`` is diagnosis's own, so that nothing
-    is drawn from the training. ``make(count)``: fresh fakes (count, ...), with the labels G was
-    told, or None. ``judge(samples, labels)``: D's raw scores. ``stakes(reals, labels)``: the losses
-    of D and of G on these and as many fresh fakes. All on the training device and
-    without gradients, unless an exam asks for them (``torch.enable_grad``).
+    Fakes and features are computed when first read and then kept for the round. Networks are in
+    evaluation mode, and ``random`` belongs to diagnosis, so nothing is drawn from the training's
+    generators. ``generate(count)`` returns fresh fakes (count, ...) and G's labels or None.
+    ``score(samples, labels)`` returns D's raw scores. ``losses(reals, labels)`` returns the losses
+    of D and of G on these and as many fresh fakes. All are on the training device and without
+    gradients, unless an exam asks for them (``torch.enable_grad``).
     """
 
     def __init__(
@@ -89,53 +90,53 @@ class Look:
         controls: Controls,
         generator: nn.Module,
         discriminator: nn.Module,
-        make: Callable[[int], tuple[Tensor, Tensor | None]],
-        judge: Callable[[Tensor, Tensor | None], Tensor],
+        generate: Callable[[int], tuple[Tensor, Tensor | None]],
+        score: Callable[[Tensor, Tensor | None], Tensor],
         random: torch.Generator,
-        stakes: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None,
+        losses: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.subject = subject
         self.step = step
         self.controls = controls
         self.generator = generator
         self.discriminator = discriminator
-        self.make = make
-        self.judge = judge
+        self.generate = generate
+        self.score = score
         self.random = random
-        self.stakes = stakes
+        self.losses = losses
 
     @cached_property
-    def _made(self) -> tuple[Tensor, Tensor | None]:
-        made, labels = self.make(LOOKED_AT)
+    def _generated(self) -> tuple[Tensor, Tensor | None]:
+        made, labels = self.generate(EXAM_SAMPLES)
         return made.float().nan_to_num(), labels
 
     @property
     def fakes(self) -> Tensor:
-        """LOOKED_AT fresh fakes; what is not finite is 0."""
-        return self._made[0]
+        """EXAM_SAMPLES fresh fakes; non-finite values are 0."""
+        return self._generated[0]
 
     @property
     def labels(self) -> Tensor | None:
-        """What G was told for each of ``fakes``, int64, or None."""
-        return self._made[1]
+        """G's labels for ``fakes``, int64, or None."""
+        return self._generated[1]
 
     @cached_property
-    def sight(self) -> Sight:
-        """What the classifier sees in ``fakes``; only where there is one."""
+    def classifier_output(self) -> ClassifierOutput:
+        """The classifier's output for ``fakes``; only where the run has a classifier."""
         assert self.subject.classifier is not None
-        return self.subject.classifier.see(self.fakes)
+        return self.subject.classifier.output(self.fakes)
 
     @cached_property
     def fake_features(self) -> Tensor:
-        """Of ``fakes``, (n, width)."""
+        """The features of ``fakes``, (n, width)."""
         if self.subject.features is self.subject.classifier:
-            return self.sight.features
+            return self.classifier_output.features
         return self.subject.features.features(self.fakes)
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
-    """What an exam found: values of its measures by name (NaN: could not be told), and pictures."""
+class ExamResult:
+    """The readings of an exam by name (NaN: could not be measured), and what panels draw."""
 
     readings: Mapping[str, float] = field(default_factory=dict)
     modes: Modes | None = None
@@ -145,23 +146,23 @@ class Findings:
 
 
 class Exam:
-    """Base of all exams. ``measures``: what it reads, by name; ``first``: taken in every round.
+    """Base of all exams. ``measures``: its readings, by name. ``first``: taken in every round.
 
-    What ``EXAMS`` lists are originals, never taken: each run copies them, so that an exam may keep
-    in its own attributes what it has to remember from one round to another.
+    The objects in ``EXAMS`` are never taken themselves. Each run copies them, so an exam may keep
+    in its attributes what it has to remember from one round to the next.
     """
 
     measures: ClassVar[Mapping[str, Measure]]
     first: ClassVar[bool] = False
 
     def fits(self, subject: Subject) -> bool:
-        """Whether it can be taken on this run at all."""
+        """Whether the exam can be taken on this run."""
         raise NotImplementedError
 
     def comes_first(self, subject: Subject) -> bool:
-        """Whether it is taken in every round of this run."""
+        """Whether the exam is taken in every round of this run."""
         return self.first
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Measure, between two iterations."""
         raise NotImplementedError

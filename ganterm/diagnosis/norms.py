@@ -1,4 +1,4 @@
-"""Norms of gradients, fused: no loop of reads over the parameters."""
+"""Fused norms of gradients, without a loop over the parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 def first_nonfinite(values: Tensor) -> Tensor:
     """0 where all of ``values`` (n,) are finite, else n minus the index of the first bad one.
 
-    The count runs backwards so that one maximum finds the first; it never leaves the device.
+    The count runs backwards so that one maximum finds the first. The result stays on the device.
     """
     # x - x is 0 for what is finite and NaN for all else.
     return (_backwards(len(values), values.device) * (values - values).isnan()).amax()

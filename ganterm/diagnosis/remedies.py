@@ -1,37 +1,38 @@
-"""What to try against what is wrong: remedies that work now, under the controls in force.
+"""Remedies that work now, under the controls in force.
 
-Each function gives a Remedy, or None where it would change nothing or cannot be done. In a rule's
-list the way back to an earlier healthy state has the first place, since what undoes the harm goes
-before what prevents the next; then what slows the side that runs ahead of the other, then what acts
-at once, then what changes the game.
+Each function returns a Remedy, or None where it would change nothing or is impossible. An alarm
+lists its remedies in this order: back to an earlier healthy state, slow the network that runs
+ahead, change something that acts at once, change the loss.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ganterm.core.controls import KNOBS, Controls
 from ganterm.core.findings import Remedy
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, choices_of
 
 R1 = 0.1
-"""Weight at which R1 cures both collapse presets."""
+"""Weight of R1 that cures both collapse presets."""
 
 
-def in_order(*cures: Remedy | None) -> tuple[Remedy, ...]:
-    """The remedies that there are."""
-    return tuple(cure for cure in cures if cure is not None)
+def available(*remedies: Remedy | None) -> tuple[Remedy, ...]:
+    """The remedies that can be tried: all that are not None."""
+    return tuple(remedy for remedy in remedies if remedy is not None)
 
 
 def lower(controls: Controls, name: str, why: str) -> Remedy | None:
-    """A press of the key that lowers a control, unless it is as low as it goes."""
-    return _pressed(controls, name, -1, why)
+    """Press the key that lowers a control; None where it is at its lowest."""
+    return _key_press(controls, name, -1, why)
 
 
 def higher(controls: Controls, name: str, why: str) -> Remedy | None:
-    """A press of the key that raises a control, unless it is as high as it goes."""
-    return _pressed(controls, name, +1, why)
+    """Press the key that raises a control; None where it is at its highest."""
+    return _key_press(controls, name, +1, why)
 
 
-def _pressed(controls: Controls, name: str, direction: int, why: str) -> Remedy | None:
+def _key_press(controls: Controls, name: str, direction: int, why: str) -> Remedy | None:
     knob, value = KNOBS[name], controls.value(name)
     assert knob.keys is not None
     if knob.nudge(value, direction) == value:
@@ -42,14 +43,14 @@ def _pressed(controls: Controls, name: str, direction: int, why: str) -> Remedy 
 
 
 def slow_g(controls: Controls) -> Remedy | None:
-    """Fewer G updates where there are several: R1 does not cure a G that runs ahead of D."""
+    """Make fewer G updates: R1 does not cure a G that runs ahead of D."""
     if controls.l > controls.k:
         return lower(controls, "l", "G runs ahead of D")
     return lower(controls, "l", "fewer G updates a step")
 
 
-def put(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
-    """A command that gives a control another value, held inside its range."""
+def set_to(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
+    """Set a control to a value, held inside its range."""
     knob = KNOBS[name]
     wanted = knob.check(min(max(float(f"{value:.3g}"), knob.low), knob.high))
     if wanted == controls.value(name):
@@ -57,32 +58,37 @@ def put(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
     return Remedy(f":{name} {wanted:g}", why)
 
 
-def at_least(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
-    """A command that raises a control to a value, where it is lower."""
+def raise_to(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
+    """Raise a control to a value; None where it is as high already."""
     lower_now = float(controls.value(name)) < value
-    return put(controls, name, value, why) if lower_now else None
+    return set_to(controls, name, value, why) if lower_now else None
 
 
-def divided(controls: Controls, name: str, by: float, why: str) -> Remedy | None:
-    """A command that divides a control."""
-    return put(controls, name, float(controls.value(name)) / by, why)
+def divide(controls: Controls, name: str, by: float, why: str) -> Remedy | None:
+    """Divide a control by a number."""
+    return set_to(controls, name, float(controls.value(name)) / by, why)
 
 
-def penalised(controls: Controls) -> bool:
-    """Whether anything holds D's gradient already."""
+def halve_rate(controls: Controls, network: Literal["D", "G"]) -> Remedy | None:
+    """Halve the learning rate of D or G."""
+    return divide(controls, f"lr_{network.lower()}", 2, f"half of {network}'s rate")
+
+
+def gradient_is_penalised(controls: Controls) -> bool:
+    """Whether R1 or the loss's own penalty acts on D's gradient."""
     own = "penalty_weight" in LOSSES[controls.loss].uses and controls.penalty_weight > 0
     return own or controls.r1 > 0
 
 
 def add_r1(controls: Controls, why: str) -> Remedy | None:
-    """R1 where nothing holds D's gradient yet."""
-    if penalised(controls) or LOSSES[controls.loss].d_kind != "score":
+    """Add R1; None where D's gradient is penalised already, or D is an autoencoder."""
+    if gradient_is_penalised(controls) or LOSSES[controls.loss].d_kind != "score":
         return None
-    return put(controls, "r1", R1, why)
+    return set_to(controls, "r1", R1, why)
 
 
 def switch(controls: Controls, loss: str, why: str) -> Remedy | None:
-    """Another loss, where D can have it."""
-    if loss == controls.loss or loss not in controls.choices("loss"):
+    """Change the loss; None where it is in force or needs another kind of D."""
+    if loss == controls.loss or loss not in choices_of(controls, "loss"):
         return None
     return Remedy(f":loss {loss}", why)

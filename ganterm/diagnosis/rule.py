@@ -1,7 +1,7 @@
-"""What an alarm's rule is: it judges what was measured, and says what is wrong in plain words.
+"""Rules: each judges the measurements of a run and raises one alarm, in plain words.
 
-A file of ``diagnosis/alarms`` that lists its rules as ``RULES`` has them applied after every round
-of exams, and those that need no exam also whenever new rows have come in.
+A file of ``alarms/`` lists its rules as ``RULES``. All are applied after every round of exams.
+Those that need no exam are also applied when new rows have come in.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ganterm.core.registry import gathered
 from ganterm.diagnosis.medians import Medians
 
 NONFINITE = "nonfinite"
-OWN = (NONFINITE, "recording")
-"""Alarms of the trainer itself: an update that was not finite, and a disk that takes nothing."""
+TRAINER_ALARMS = (NONFINITE, "recording")
+"""Alarms that the trainer raises itself: an update that is not finite, and a full disk."""
 EMPTY = Series(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What a run's networks and data are, as far as a known trap depends on it.
+    """The properties of a run's networks and data on which known traps depend.
 
-    ``d_kind``: "score" or "autoencoder". ``data_range``, ``g_range``: the smallest and largest
-    value of the data, and of what G's last layer can give (None where it has no bounds).
+    ``d_kind``: "score" or "autoencoder". ``data_range``, ``g_range``: smallest and largest value of
+    the data, and of what G's last layer can return (None where it has no bounds).
     ``uneven_upsampling``: names of transposed convolutions whose kernel is no multiple of the
     stride.
     """
@@ -47,9 +47,9 @@ class Traits:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """All that a rule may know when it judges after ``step``.
+    """Everything that a rule can read when it judges after ``step``.
 
-    ``medians``: those of the history's rows that earlier records of the same run have looked at.
+    ``medians``: medians of the history's rows, kept from one record of a run to the next.
     """
 
     step: int
@@ -60,7 +60,7 @@ class Record:
     medians: Medians = field(default_factory=Medians)
 
     def series(self, name: str) -> Series:
-        """All readings of a measure that are finite; empty where there are none."""
+        """All finite readings of a measure; empty where there are none."""
         steps, values = self.diagnosis.series.get(name, EMPTY)
         finite = np.isfinite(values)
         return Series(steps[finite], values[finite])
@@ -71,34 +71,36 @@ class Record:
         return float("nan") if reading is None else reading.value
 
     def rows(self, metric: str, count: int) -> tuple[Steps, NDArray[np.float32]]:
-        """The newest ``count`` rows of a per-step metric, non-finite ones included as NaN."""
+        """The newest ``count`` rows of a per-step metric; non-finite values are NaN."""
         return self.history.newest(metric, count)
 
 
 def rules() -> list[Rule]:
-    """All alarms' rules; loads no torch."""
+    """The rules of all alarms; loads no torch."""
     from ganterm.diagnosis import alarms
 
     return gathered(alarms, "RULES")
 
 
 @cache
-def illnesses() -> frozenset[str]:
-    """The alarms, by name, that speak against the networks as they are: no warning, and none of
-    the trainer's own about disks, sockets and the like."""
+def network_alarms() -> frozenset[str]:
+    """The names of the alarms that say that the networks are unhealthy.
+
+    Warnings are not among them, nor the trainer's own alarms about disks and sockets.
+    """
     return frozenset({NONFINITE, *(rule.name for rule in rules() if rule.severity == "alarm")})
 
 
 def alarm_names() -> list[str]:
-    """The alarms that a run can be ended on: those of the rules, and the trainer's own."""
-    return sorted([*(rule.name for rule in rules() if rule.severity == "alarm"), *OWN])
+    """The alarms on which a run can be ended: those of the rules, and the trainer's own."""
+    return sorted([*(rule.name for rule in rules() if rule.severity == "alarm"), *TRAINER_ALARMS])
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: a plain sentence, its figures, and the step it began at (None: now).
+    """What is wrong: a plain sentence, its figures, and the step it began at (None: now).
 
-    ``certain``: the alarm is raised without another look.
+    ``certain``: the alarm is raised at once, without a second finding.
     """
 
     message: str
@@ -108,18 +110,18 @@ class Finding:
 
 
 class Rule:
-    """Base of all alarms' rules.
+    """Base of all rules.
 
-    Hysteresis: an alarm is raised after ``raise_after`` judgements in a row that found something,
-    and cleared after ``clear_after`` in a row that found nothing. The nth of them counts at least
-    (n - 1) * ``apart`` steps after the first, since judgements that follow at once say the same of
-    the same weights. A rule that is told that its alarm is ``raised`` should ask for a clearly
-    better state before it finds nothing.
+    Hysteresis: an alarm is raised after ``raise_after`` findings in a row and cleared after
+    ``clear_after`` judgements in a row that find nothing. The nth of them counts only (n - 1) *
+    ``apart`` or more steps after the first, since judgements close together see the same weights.
+    While its alarm is ``raised``, a rule should require a clearly better state before it finds
+    nothing.
 
-    ``exams``: whether it judges by readings. A rule that does not is also asked between rounds, a
-    few times a second. ``measures``: readings that it judges by, beside those of every round; their
-    exams are taken too where its first finding calls for another round at once. ``vital``: no run
-    is called healthy before this rule could have raised its alarm.
+    ``exams``: whether it judges by readings of exams. A rule that does not is also applied between
+    rounds, a few times a second. ``measures``: readings it judges by that are not taken in every
+    round; its first finding calls for another round at once, in which they are taken. ``vital``: no
+    run counts as healthy before this rule could have raised its alarm.
     """
 
     name: ClassVar[str]
@@ -133,12 +135,12 @@ class Rule:
     vital: ClassVar[bool] = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """A Finding; False where all is well; None where that cannot be told.
+        """A Finding where something is wrong, False where all is well, None where it is unknown.
 
         None (no measurement yet, or NaN) neither raises nor clears.
         """
         raise NotImplementedError
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What to try, best first; each a key or a command that works now."""
+        """Remedies, the best first; each is a key or a command that works now."""
         return ()

@@ -1,4 +1,4 @@
-"""What rules read off a run's past: blocks of rows, how long a state has lasted, how old it is."""
+"""Readings and rows over time: medians of blocks, how long a state lasts, how old a reading is."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from ganterm.diagnosis.medians import Values
 from ganterm.diagnosis.rule import Record
 
 ROUNDS = 4
-"""Rounds of exams after which a reading is too old to judge by."""
-PACE = 100
-"""Steps from one round to the next in the runs by which the rules' bounds were chosen. Rounds that
-come at once are closer; what counts rounds back must not become more hasty by it."""
+"""Age in rounds of exams above which a reading is too old to judge by."""
+STEPS_PER_ROUND = 100
+"""Steps from one round to the next in the runs by which the rules' bounds were chosen.
+
+Urgent rounds are closer together. Rules that count rounds back wait for as many steps, so that they
+do not become hastier.
+"""
 
 Flags = NDArray[np.bool_]
 
 
-def blocks(record: Record, *metrics: str) -> tuple[Steps, Values]:
-    """Medians of the newest rows of each metric: first steps (b,), and values (metrics, b).
+def block_medians(record: Record, *metrics: str) -> tuple[Steps, Values]:
+    """Medians of the newest rows of each metric: first steps (b,) and values (metrics, b).
 
-    Whole blocks only, counted from the run's first row. NaN for a block less than half of which
-    was measured.
+    Blocks are whole and counted from the run's first row. A block of which less than half was
+    measured is NaN.
     """
     return record.medians.newest(record.history, metrics)
 
 
-def began(flags: Flags, least: int) -> int | None:
-    """The place where what still lasts began: at least ``least`` flags up to the newest.
+def lasting_since(flags: Flags, least: int) -> int | None:
+    """The place at which a state that still lasts began, or None.
 
-    A single false one in between does not end it; the newest and the first are true.
+    The state lasts if at least ``least`` flags up to the newest are true. A single false flag in
+    between does not end it; the first and the newest are true.
     """
     if len(flags) < least or not flags[-1]:
         return None
@@ -44,18 +48,19 @@ def began(flags: Flags, least: int) -> int | None:
 def rounds_ago(steps: Steps, rounds: int) -> int:
     """The place of the reading ``rounds`` rounds before the newest, counted from the end.
 
-    Where rounds came at once, it is one that is at least as many times PACE steps old; the oldest
-    where none is. ``steps``: those of the readings, rising, not empty.
+    Urgent rounds follow each other closely, so the reading is also at least ``rounds`` times
+    STEPS_PER_ROUND steps old, or the oldest where none is. ``steps`` are those of the readings,
+    rising and not empty.
     """
-    far = int(np.searchsorted(steps, steps[-1] - rounds * PACE, side="right")) - 1
+    far = int(np.searchsorted(steps, steps[-1] - rounds * STEPS_PER_ROUND, side="right")) - 1
     return max(0, min(far, len(steps) - 1 - rounds))
 
 
-def fresh(record: Record, name: str) -> float:
-    """The newest reading of a measure; NaN without one, and where it is too old.
+def recent(record: Record, name: str) -> float:
+    """The newest reading of a measure; NaN without one, or where it is too old.
 
-    Too old: taken more than ROUNDS rounds before the newest; see ``rounds_ago``. Good to choose by,
-    and for a word beside; see ``taken``.
+    Too old means taken more than ROUNDS rounds before the newest. It serves to choose between
+    measures and for words in a message; see ``current``.
     """
     reading = record.diagnosis.readings.get(name)
     rounds = record.diagnosis.series.get("diversity_pixels")
@@ -68,10 +73,10 @@ def fresh(record: Record, name: str) -> float:
     return reading.value
 
 
-def taken(record: Record, name: str) -> float:
-    """A measure's reading of this very round; NaN where it was not taken in it.
+def current(record: Record, name: str) -> float:
+    """The reading of this very round; NaN where the measure was not taken in it.
 
-    What is judged: one reading must not count twice because nothing newer is there.
+    Rules judge by it, since one reading must not count twice.
     """
     reading = record.diagnosis.readings.get(name)
     if reading is None or reading.step != record.diagnosis.step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import Equilibrium, Loss, Play
+from ganterm.losses.loss import Equilibrium, Loss, LossContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,19 +25,18 @@ class EnergyBased(_Energy):
     name = "ebgan"
     title = "EBGAN"
     help = "D rebuilds reals well and fakes badly, up to a margin; G makes what D rebuilds well."
-    rank = 11
     uses = frozenset({"margin", "pull_away"})
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
-        return -real.mean() + (play.controls.margin + fake).relu().mean()
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
+        return -real.mean() + (context.controls.margin + fake).relu().mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         g_loss = -fake.mean()
-        if play.controls.pull_away and play.code is not None:
-            g_loss = g_loss + play.controls.pull_away * pull_away(play.code)
+        if context.controls.pull_away and context.code is not None:
+            g_loss = g_loss + context.controls.pull_away * pull_away(context.code)
         return g_loss
 
-    def settle(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def after_update(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         """BEGAN's measure at gamma 1, since EBGAN has no ratio of its own."""
         return -real.mean() + (fake.mean() - real.mean()).abs()
 
@@ -51,23 +50,22 @@ class BoundaryEquilibrium(_Energy):
     name = "began"
     title = "BEGAN"
     help = "D's error on fakes is held at gamma times that on reals by a balance of its own."
-    rank = 12
     uses = frozenset({"gamma", "balance_rate"})
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
-        assert play.balance is not None
-        return -real.mean() + play.balance * fake.mean()
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
+        assert context.balance is not None
+        return -real.mean() + context.balance * fake.mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return -fake.mean()
 
-    def settle(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def after_update(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         """k <- clip(k + rate (gamma L(real) - L(fake)), 0, 1); M = L(real) + |gamma L - L|."""
-        assert play.balance is not None
-        controls = play.controls
+        assert context.balance is not None
+        controls = context.controls
         gap = fake.mean() - controls.gamma * real.mean()
         # A batch that went wrong must not reach what lasts.
-        play.balance.add_((controls.balance_rate * gap).nan_to_num(0, 0, 0)).clamp_(0, 1)
+        context.balance.add_((controls.balance_rate * gap).nan_to_num(0, 0, 0)).clamp_(0, 1)
         return -real.mean() + gap.abs()
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import LABELS, Critic, Equilibrium, Loss, Penalty, Play, softplus, targets
+from ganterm.losses.loss import (
+    LABELS,
+    Critic,
+    Equilibrium,
+    Loss,
+    LossContext,
+    Penalty,
+    softplus,
+    targets,
+)
 from ganterm.losses.penalties import norm_one
 
 if TYPE_CHECKING:
@@ -19,11 +28,11 @@ class _Logistic(Loss):
 
     uses = LABELS
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         d_loss = softplus(-real).mean() + softplus(fake).mean()
-        if play.controls.label_smoothing or play.controls.label_noise:
+        if context.controls.label_smoothing or context.controls.label_noise:
             # Cross-entropy with target t: t sp(-s) + (1-t) sp(s) = sp(-s) + (1-t) s = sp(s) - t s.
-            for_real, for_fake = targets(real, fake, play)
+            for_real, for_fake = targets(real, fake, context)
             d_loss = d_loss + ((1 - for_real) * real).mean() - (for_fake * fake).mean()
         return d_loss
 
@@ -42,9 +51,8 @@ class NonSaturating(_Logistic):
     name = "non_saturating"
     title = "non-saturating"
     help = "G maximises log D(G(z)): its gradient lives on while D is winning."
-    rank = 0
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return softplus(-fake).mean()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
@@ -58,9 +66,8 @@ class Minimax(_Logistic):
     name = "minimax"
     title = "minimax (saturating)"
     help = "G minimises log(1 - D(G(z))): its gradient fades once D is winning."
-    rank = 1
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return -softplus(fake).mean()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
@@ -74,14 +81,15 @@ class Dragan(NonSaturating):
     name = "dragan"
     title = "DRAGAN"
     help = "Non-saturating; D's gradient is held at norm 1 in a cloud around the real samples."
-    rank = 6
     uses = LABELS | {"penalty_weight"}
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext) -> Penalty:
         """At x + std(x)/2 * u with u ~ U(0, 1) in each dimension, std over the whole batch."""
         import torch
 
-        cloud = torch.rand(real.shape, generator=play.random, device=real.device, dtype=real.dtype)
+        cloud = torch.rand(
+            real.shape, generator=context.random, device=real.device, dtype=real.dtype
+        )
         return norm_one(critic, real + 0.5 * real.std() * cloud)
 
 

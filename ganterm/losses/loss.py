@@ -36,7 +36,7 @@ class Penalty(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Play:
+class LossContext:
     """What a loss may look at beside the scores.
 
     ``random`` draws what a loss draws; ``balance`` is a scalar on the device that belongs to the
@@ -53,14 +53,13 @@ class Play:
 class Loss:
     """An adversarial loss. Scores are float tensors of shape (batch,).
 
-    ``rank`` is its place in the order that a key walks through; ``d_kind`` the kind of D it needs;
-    ``uses`` the controls that it alone reads; ``threshold`` the score between real and fake.
+    ``d_kind`` is the kind of D that it needs; ``uses`` names the controls that are read under this
+    loss but not under every loss; ``threshold`` is the score between real and fake.
     """
 
     name: str
     title: str
     help: str
-    rank: int
     d_kind: DKind = "score"
     uses: frozenset[str] = frozenset()
     clips_weights = False
@@ -68,20 +67,22 @@ class Loss:
     threshold: float | None = 0.0
     accuracy_help = "share on the right side of score 0"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         """D's loss without the penalty: real term + fake term, a scalar."""
         raise NotImplementedError
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         """G's loss, a scalar; ``real`` is given only where ``g_needs_real``."""
         raise NotImplementedError
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty | None:
+    def penalty(
+        self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext
+    ) -> Penalty | None:
         """The loss's own gradient penalty for one D batch, None where it has none."""
         return None
 
-    def settle(self, real: Tensor, fake: Tensor, play: Play) -> Tensor | None:
-        """After a D update: renew ``play.balance`` and return the convergence measure, if any."""
+    def after_update(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor | None:
+        """Update ``context.balance`` after a D update; return the convergence measure, if any."""
         return None
 
     def accuracy(self, real: Tensor, fake: Tensor, auc: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +114,9 @@ LABELS = frozenset({"label_smoothing", "label_noise"})
 """The controls of a loss whose scores have targets."""
 
 
-def targets(real: Tensor, fake: Tensor, play: Play) -> tuple[float | Tensor, float | Tensor]:
+def targets(
+    real: Tensor, fake: Tensor, context: LossContext
+) -> tuple[float | Tensor, float | Tensor]:
     """The targets of real and fake scores between 0 (fake) and 1 (real), each (batch,) or a number.
 
     One-sided smoothing lowers the reals' (Salimans et al. 2016); noise moves each sample's towards
@@ -121,12 +124,12 @@ def targets(real: Tensor, fake: Tensor, play: Play) -> tuple[float | Tensor, flo
     """
     import torch
 
-    controls = play.controls
+    controls = context.controls
     for_real: float | Tensor = 1 - controls.label_smoothing
     for_fake: float | Tensor = 0.0
     if controls.label_noise:
         shape = (2, *real.shape)
-        noise = torch.rand(shape, generator=play.random, device=real.device, dtype=real.dtype)
+        noise = torch.rand(shape, generator=context.random, device=real.device, dtype=real.dtype)
         for_real = for_real - controls.label_noise * noise[0]
         for_fake = controls.label_noise * noise[1]
     return for_real, for_fake

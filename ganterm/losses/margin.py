@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import LABELS, Equilibrium, Loss, Play, targets
+from ganterm.losses.loss import LABELS, Equilibrium, Loss, LossContext, targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,16 +18,15 @@ class LeastSquares(Loss):
     name = "lsgan"
     title = "LSGAN"
     help = "Squared distance of D's raw scores to 1 for real and 0 for fake."
-    rank = 2
     uses = LABELS
     threshold = 0.5
     accuracy_help = "share on the right side of score 0.5"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
-        for_real, for_fake = targets(real, fake, play)
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
+        for_real, for_fake = targets(real, fake, context)
         return 0.5 * (real - for_real).square().mean() + 0.5 * (fake - for_fake).square().mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return 0.5 * (fake - 1).square().mean()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
@@ -45,12 +44,11 @@ class Hinge(Loss):
     name = "hinge"
     title = "hinge"
     help = "D stops caring about samples beyond a margin of 1; G raises its mean score."
-    rank = 3
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return (1 - real).relu().mean() + (1 + fake).relu().mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return -fake.mean()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:

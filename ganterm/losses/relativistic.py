@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import Critic, Equilibrium, Loss, Penalty, Play, softplus
+from ganterm.losses.loss import Critic, Equilibrium, Loss, LossContext, Penalty, softplus
 from ganterm.losses.penalties import squared_norms
 
 if TYPE_CHECKING:
@@ -20,16 +20,15 @@ class RelativisticAverage(Loss):
     name = "ragan"
     title = "RaGAN"
     help = "Each score is judged against the mean score of the other side."
-    rank = 7
     g_needs_real = True
     accuracy_help = "share on the right side of the other side's mean score"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         assert real is not None
-        return self.d_loss(fake, real, play)
+        return self.d_loss(fake, real, context)
 
     def accuracy(self, real: Tensor, fake: Tensor, auc: Tensor) -> tuple[Tensor, Tensor]:
         above, below = real > fake.mean(), fake < real.mean()
@@ -49,15 +48,14 @@ class RelativisticPairing(Loss):
     name = "rpgan"
     title = "RpGAN"
     help = "Each fake is judged against one real: no mode can be dropped without a cost."
-    rank = 8
     g_needs_real = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return softplus(fake - real).mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         assert real is not None
         return softplus(real - fake).mean()
 
@@ -71,10 +69,9 @@ class RegularisedPairing(RelativisticPairing):
     name = "rpgan_r1_r2"
     title = "RpGAN + R1 + R2"
     help = "RpGAN with D's gradient kept small on reals and fakes; weight: gamma."
-    rank = 9
     uses = frozenset({"penalty_weight"})
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext) -> Penalty:
         """(E|grad D(real)|^2 + E|grad D(fake)|^2) / 2, and the mean norm over both."""
         import torch
 

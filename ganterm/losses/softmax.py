@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import Equilibrium, Loss, Play
+from ganterm.losses.loss import Equilibrium, Loss, LossContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,15 +24,14 @@ class Softmax(Loss):
     name = "softmax"
     title = "softmax"
     help = "D shares 100 % among the reals of a batch; G wants an equal share for all."
-    rank = 10
     g_needs_real = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return _log_mean_exp(real, fake) - real.mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         assert real is not None
         return _log_mean_exp(real, fake) - (real.mean() + fake.mean()) / 2
 

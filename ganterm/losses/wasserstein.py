@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganterm.losses.loss import Critic, Equilibrium, Loss, Penalty, Play
+from ganterm.losses.loss import Critic, Equilibrium, Loss, LossContext, Penalty
 from ganterm.losses.penalties import norm_one
 
 if TYPE_CHECKING:
@@ -19,16 +19,15 @@ class Wasserstein(Loss):
     name = "wgan"
     title = "WGAN (clipped)"
     help = "D is a critic with weights held in -clip..clip; -D loss estimates the distance."
-    rank = 4
     uses = frozenset({"clip"})
     clips_weights = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): a critic has no threshold"
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return fake.mean() - real.mean()
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return -fake.mean()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
@@ -41,16 +40,15 @@ class WassersteinGP(Wasserstein):
     name = "wgan_gp"
     title = "WGAN-GP"
     help = "A critic whose gradient is held at norm 1 between real and fake samples."
-    rank = 5
     uses = frozenset({"penalty_weight"})
     clips_weights = False
 
-    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, play: Play) -> Penalty:
+    def penalty(self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext) -> Penalty:
         """E(|grad D(x)| - 1)^2 at x = e real + (1 - e) fake, e ~ U(0,1) for each sample."""
         import torch
 
         shape = (len(real), *(1,) * (real.dim() - 1))
-        mix = torch.rand(shape, generator=play.random, device=real.device)
+        mix = torch.rand(shape, generator=context.random, device=real.device)
         return norm_one(critic, mix * real + (1 - mix) * fake)
 
 

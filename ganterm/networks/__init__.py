@@ -5,7 +5,7 @@ modules; it lists its options as ``GENERATORS`` and ``DISCRIMINATORS``, and that
 choices of ``generator.network`` and ``discriminator.network``. Torch code that needs classes of its
 own stands in ``modules/``. A generator maps noise (batch, latent_dim), and labels where it is
 conditional, to samples of the data's shape; a discriminator maps samples to raw scores of shape
-(batch,), larger meaning more real, or to a ``Judged``.
+(batch,), larger meaning more real, or to a ``DiscriminatorOutput``.
 """
 
 import sys

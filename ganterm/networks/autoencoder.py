@@ -1,7 +1,8 @@
-"""A discriminator that scores samples by how well it can repeat them (EBGAN, BEGAN)."""
+"""A discriminator that scores samples by how well it reconstructs them (EBGAN, BEGAN)."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class AutoencoderDiscriminator(DiscriminatorOptions):
-    """Samples through ``hidden`` layers to a code of ``code`` numbers, and back the same way.
+    """An encoder through ``hidden`` layers to a code of ``code`` numbers, and its mirror back.
 
-    Its score is minus the error of what comes back, so that larger means more real: "mse", the mean
-    of squares (EBGAN, Zhao et al. 2017), or "l1", the mean of absolute values (BEGAN, Berthelot et
-    al. 2017). ``forward`` gives the code too. The defaults are wiseodd's EBGAN, 784-128-784.
+    The score is minus the reconstruction error: larger means more real. ``error``: "mse" is the
+    mean of squares (EBGAN, Zhao et al. 2017), "l1" the mean of absolute values (BEGAN, Berthelot et
+    al. 2017). ``forward`` returns the code too. The defaults are wiseodd's EBGAN, 784-128-784.
     """
 
     d_kind: ClassVar[DKind] = "autoencoder"
@@ -41,8 +42,9 @@ class AutoencoderDiscriminator(DiscriminatorOptions):
         from ganterm.networks.modules.autoencoder import Autoencoder
         from ganterm.networks.modules.blocks import he_normal
 
-        made = Autoencoder(self, shape)
-        return he_normal(made) if self.init == "he_normal" else made
+        widths = [math.prod(shape), *self.hidden, self.code]
+        network = Autoencoder(widths, self.activation, self.error, bounded=self.output == "tanh")
+        return he_normal(network) if self.init == "he_normal" else network
 
 
 DISCRIMINATORS = (AutoencoderDiscriminator,)

@@ -19,6 +19,8 @@ from ganterm.networks.sides import STARTS, picture_side
 if TYPE_CHECKING:
     from torch import nn
 
+    from ganterm.networks.modules.r3gan import Stage
+
 
 def _groups_fit(cardinality: list[int], info: ValidationInfo) -> list[int]:
     if "widths" not in info.data or "expansion" not in info.data:
@@ -44,13 +46,20 @@ class _Stages(NetworkOptions):
     expansion: Times = 2
     cardinality: Groups = Field([96] * 4, validate_default=True)
 
+    def _stages(self) -> list[Stage]:
+        from ganterm.networks.modules.r3gan import Stage
+
+        pairs = zip(self.widths, self.cardinality, strict=True)
+        return [Stage(width, groups, self.expansion, self.blocks) for width, groups in pairs]
+
 
 class R3GANGenerator(_Stages, GeneratorOptions):
-    """A learnt 4 x 4 picture (7 x 7 for 28 pixels), weighted by z, doubled once a stage.
+    """A learnt 4 x 4 picture (7 x 7 for 28 pixels) that z weights and each later stage doubles.
 
-    ``widths``: channels of each stage, the smallest pictures first; ``blocks``: residual blocks a
-    stage; ``expansion``: how much wider a block is inside; ``cardinality``: groups of its 3 x 3
-    convolution, a stage each. The defaults are the paper's for CIFAR-10. The output has no bounds.
+    ``widths``: channels of each stage, the smallest pictures first. ``blocks``: residual blocks in
+    a stage. ``expansion``: how much wider a block is inside. ``cardinality``: groups of its 3 x 3
+    convolution, one number for each stage. The defaults are the paper's for CIFAR-10. The output
+    has no bounds.
     """
 
     network: Literal["r3gan"] = "r3gan"
@@ -60,15 +69,15 @@ class R3GANGenerator(_Stages, GeneratorOptions):
         from ganterm.networks.modules.shells import Generator, latent_width
 
         start = _start(shape, len(self.widths))
-        body = generator_body(self, latent_width(self, classes), start, shape[0])
+        body = generator_body(self._stages(), latent_width(self, classes), start, shape[0])
         return Generator(body, self, classes)
 
 
 class R3GANDiscriminator(_Stages, DiscriminatorOptions):
-    """G's mirror: a halving after each stage but the last, then one weight for each place.
+    """The mirror of G: each stage but the last is halved, then each place has one weight.
 
-    ``widths``: channels of each stage, the largest pictures first; the rest as in G. The defaults
-    are the paper's for CIFAR-10.
+    ``widths``: channels of each stage, the largest pictures first. The other options are as in G.
+    The defaults are the paper's for CIFAR-10.
     """
 
     network: Literal["r3gan"] = "r3gan"
@@ -78,7 +87,7 @@ class R3GANDiscriminator(_Stages, DiscriminatorOptions):
         from ganterm.networks.modules.shells import Discriminator, shape_with_label
 
         start = _start(shape, len(self.widths))
-        body = discriminator_body(self, shape_with_label(self, shape, classes)[0], start)
+        body = discriminator_body(self._stages(), shape_with_label(self, shape, classes)[0], start)
         width = self.widths[-1]
         return Discriminator(body, score_layer(width), width, self, shape, classes)
 

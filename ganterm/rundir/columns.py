@@ -68,7 +68,7 @@ def _told() -> Iterator[None]:
 
 
 def _kind(name: str) -> np.dtype[Any]:
-    """Of a column's values, which the end of its name says, as in ``step.i8``."""
+    """The type of a column's values: the end of its name gives it, as in ``step.i8``."""
     return np.dtype(f"<{name.rpartition('.')[2]}")
 
 

@@ -8,6 +8,7 @@ reached from a descriptor of the directory, and never through a link.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 import uuid
@@ -19,12 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from ganterm.core.errors import UserError
 from ganterm.core.events import Event
 from ganterm.core.findings import Diagnosis
+from ganterm.core.json_text import json_bytes, parse_json, shortest
 from ganterm.core.metrics import METRICS, WHOLE
 from ganterm.core.snapshot import Sample, View
 from ganterm.core.text import clean
@@ -40,11 +41,10 @@ from ganterm.system.toml import MAX_BYTES as MAX_PRESET
 MOST_WAITING = 20_000
 """Batches of rows in line behind a disk that takes nothing, above an hour's; then rows are lost."""
 
-_JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _FOLDERS = ("history", "samples", "checkpoints")
 _OURS = {*_FOLDERS, *LOGS, "preset.toml", "run.json", "files.json.gz", "run.lock", "host.log"}
-_SCHEMA = orjson.dumps({"schema": METRICS, "format": FORMAT}) + b"\n"
-_INDEX = orjson.dumps({"dtype": "<f4", "step": "<i8", "branch": "<i4", "format": FORMAT})
+_SCHEMA = json_bytes({"schema": METRICS, "format": FORMAT}) + b"\n"
+_INDEX = json_bytes({"dtype": "<f4", "step": "<i8", "branch": "<i4", "format": FORMAT})
 _START_FILES = len(METRICS) + 32
 _START_BYTES = (1 << 12) * _START_FILES
 """Each file takes a page at least."""
@@ -126,7 +126,7 @@ class RunDirectory:
         try:
             folder = Folder.at(path)
             mend(folder)
-            about = orjson.loads(folder.read("run.json", MAX_BYTES))
+            about = parse_json(folder.read("run.json", MAX_BYTES))
             return cls(folder, folder.read("preset.toml", MAX_PRESET), about, lock)
         except OSError as error:
             raise _refused(path, error) from None
@@ -174,7 +174,7 @@ class RunDirectory:
         """Log an event; on the disk soon, and safe from a power cut."""
 
         def write() -> None:
-            self._events.append(orjson.dumps(event.table(), option=_JSON))
+            self._events.append(json_bytes(event.table()) + b"\n")
 
         self._writer.put("events", write)
         self._writer.put("events", self._events.sync)
@@ -191,7 +191,7 @@ class RunDirectory:
         modes = diagnosis.modes
         if modes is not None and modes.step == step:
             line["modes"] = {"names": modes.names, "shares": modes.shares}
-        content = orjson.dumps(line, option=_JSON)
+        content = json_bytes(line) + b"\n"
         self._writer.put("diagnosis", lambda: self._diagnosis.append(content))
 
     def sample(self, sample: Sample, branch: int, view: View | None = None) -> None:
@@ -399,7 +399,7 @@ def _check_room(folder: Path, room: int) -> None:
 
 
 def _indented(table: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(table, option=orjson.OPT_INDENT_2)
+    return json_bytes(table, indent=2)
 
 
 def _refused(path: Path, error: OSError) -> UserError:
@@ -413,14 +413,14 @@ def json_rows(steps: NDArray[np.int64], branch: int, rows: NDArray[np.float32]) 
     """JSON lines of rows; a non-finite value is null and its name stands in ``nonfinite``."""
     lines = []
     names = list(METRICS)
-    finite = np.isfinite(rows)
+    finite, values = np.isfinite(rows), shortest(rows).tolist()
     for place, step in enumerate(steps.tolist()):
         table: dict[str, Any] = {"step": step, "branch": branch}
-        table.update(zip(names, rows[place], strict=True))
+        table.update(zip(names, values[place], strict=True))
         if not finite[place].all():
             table["nonfinite"] = [n for n, ok in zip(names, finite[place], strict=True) if not ok]
         for name in WHOLE:
-            if np.isfinite(table[name]):
+            if math.isfinite(table[name]):
                 table[name] = int(table[name])
-        lines.append(orjson.dumps(table, option=_JSON))
+        lines.append(json_bytes(table) + b"\n")
     return b"".join(lines)

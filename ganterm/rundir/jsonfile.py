@@ -15,10 +15,10 @@ from ganterm.core.text import clean
 
 FORMAT = 1
 MAX_BYTES = 1 << 20
-"""Of a JSON file that says what a run is; a real one has a few kilobytes."""
+"""Most bytes of run.json and other small JSON files of a run. Real ones have a few kilobytes."""
 
 MOST_DIGITS = 19
-"""Of a whole number in such a file, its sign included."""
+"""Most characters of a whole number in such a file, with its sign."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]

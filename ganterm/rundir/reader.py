@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ganterm.core.errors import UserError
 from ganterm.core.events import BRANCHING, AlarmEvent, ErrorEvent, Event, from_table
+from ganterm.core.json_text import parse_json
 from ganterm.core.text import clean, clean_data
 from ganterm.rundir.columns import ColumnFiles
 from ganterm.system.files import Folder, in_words
@@ -109,9 +108,9 @@ def newest_number(run: Path) -> int:
 
 
 def event_of(line: bytes) -> Event | None:
-    """The event that a line holds; None where its kind is not known here or it is not sound."""
+    """The event of a line, None where a watcher could not show it."""
     try:
-        table = clean_data(orjson.loads(line))
+        table = clean_data(parse_json(line))
     except ValueError:
         return None
     return from_table(table) if isinstance(table, dict) else None
@@ -120,8 +119,8 @@ def event_of(line: bytes) -> Event | None:
 def _round(line: bytes) -> dict[str, Any] | None:
     """What a line of diagnosis.jsonl says, None where it is none."""
     try:
-        table = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        table = parse_json(line)
+    except ValueError:
         return None
     if not isinstance(table, dict) or not isinstance(table.get("readings"), dict):
         return None

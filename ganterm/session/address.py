@@ -1,9 +1,9 @@
-"""Where a live run can be reached: a pointer and a socket in a folder that is ours alone. No torch.
+"""The address of a live run: a pointer and a socket in a folder of this user alone. No torch.
 
 The folder is ``ganterm/v1`` in the user's runtime directory, else one in the cache folder, else one
-in /tmp; a place that others have a hand in is passed over, and ``warnings`` says so. A live run may
-lose its folder (systemd takes the runtime directory away after the last logout), so whoever serves
-looks after it and, where it is gone, makes another; whoever searches looks at all.
+in /tmp. A place that other users can change is skipped, and ``warnings`` says so. A live run may
+lose its folder: systemd deletes the runtime directory after the last logout. The server therefore
+checks it and makes another one, and a watcher searches all places.
 """
 
 from __future__ import annotations
@@ -31,19 +31,26 @@ from ganterm.system.files import read_file, write_atomically
 from ganterm.system.folders import NoFolder, cache_folder
 
 LONGEST_PATH = 103 if sys.platform == "darwin" else 107
-"""Bytes of a socket's path, less the NUL behind it (sun_path, unix(7))."""
+"""Longest path of a socket, in bytes, without the NUL at its end (sun_path, unix(7))."""
 
 SHARED = Path("/tmp")
-"""The last place, as tmux has it; not TMPDIR, which differs between the shells of one user."""
+"""The last place, as in tmux. TMPDIR may differ between the shells of one user."""
 
 OUT_OF_REACH = "no live run can be attached to"
+"""The message where no place is usable; the reasons follow."""
+
+LAYOUT = "v1"
+"""Folder of the pointers. It is the same for all protocols: a pointer names its run's protocol, so
+that a watcher of another one can say why it does not attach."""
 
 _ID_LENGTH = 36
+"""Characters of a UUID, which names a pointer and a socket."""
 _MOST_BYTES = 1 << 16
+"""Largest pointer file that is read; a real one has a few hundred bytes."""
 
 
 class Pointer(msgspec.Struct, frozen=True, kw_only=True):
-    """What leads to a live run: its id, its directory, and the process that trains it."""
+    """The file that leads to a live run: its id, directory, socket, process and protocol."""
 
     id: RunId
     directory: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
@@ -53,16 +60,16 @@ class Pointer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def file(self) -> Path:
-        """Where it is written."""
+        """Its path, beside the socket."""
         return Path(self.socket).with_suffix(".json")
 
 
 class Place(NamedTuple):
-    """A folder for pointers: ``parts``, ours alone, below ``base``, which may hold other things.
+    """A folder for pointers: ``parts``, which are this user's alone, below ``base``.
 
-    ``kind``: whose ``base`` must be. The user's own "runtime" folder is there or not; the "cache"
-    folder is made where it is missing; in the "shared" one everybody may make folders of their own,
-    as in /tmp, whose sticky bit leaves each in its maker's hands.
+    ``kind`` says what ``base`` is. A "runtime" folder belongs to the user and is never made. A
+    "cache" folder is made where it is missing. A "shared" one is like /tmp: everybody may make
+    folders in it, and its sticky bit keeps others from removing them.
     """
 
     base: Path
@@ -71,12 +78,11 @@ class Place(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """The folder itself."""
+        """The path of the folder."""
         return self.base.joinpath(*self.parts)
 
     def trouble(self) -> str:
-        """Why no run can be reached through the folder, in words; "" where one can, or could be
-        once the folder is made."""
+        """Why no run can be reached through the folder; "" where it is usable or can be made."""
         if not self.base.is_absolute():
             return f"{clean(self.base)} is no absolute path"
         if len(os.fsencode(self.folder / f"{'x' * _ID_LENGTH}.sock")) > LONGEST_PATH:
@@ -90,7 +96,7 @@ class Place(NamedTuple):
             return _in_words(self.base, error)
 
     def make(self) -> str:
-        """Have the folder; why no run can be reached through it, else ""."""
+        """Make the folder where it is missing; returns why it cannot be used, else ""."""
         trouble = self.trouble()
         if trouble:
             return trouble
@@ -109,13 +115,13 @@ class Place(NamedTuple):
         return [self.base.joinpath(*self.parts[: n + 1]) for n in range(len(self.parts))]
 
     def _base_trouble(self) -> str:
-        found = self.base.stat()
-        if not stat.S_ISDIR(found.st_mode):
+        status = self.base.stat()
+        if not stat.S_ISDIR(status.st_mode):
             return f"{clean(self.base)} is not a directory"
-        if found.st_uid != os.geteuid() and (self.kind == "runtime" or found.st_uid != 0):
-            return f"{clean(self.base)} belongs to user {found.st_uid}"
-        sticky = self.kind == "shared" and found.st_mode & stat.S_ISVTX
-        if found.st_mode & stat.S_IWOTH and not sticky:
+        if status.st_uid != os.geteuid() and (self.kind == "runtime" or status.st_uid != 0):
+            return f"{clean(self.base)} belongs to user {status.st_uid}"
+        sticky = self.kind == "shared" and status.st_mode & stat.S_ISVTX
+        if status.st_mode & stat.S_IWOTH and not sticky:
             return f"everybody can write to {clean(self.base)}"
         return ""
 
@@ -123,21 +129,21 @@ class Place(NamedTuple):
         """Why a folder that is missing cannot be made, else ""."""
         if missing == self.base and self.kind != "cache":
             return f"there is no folder {clean(self.base)}"
-        there = next((folder for folder in missing.parents if folder.exists()), Path("/"))
-        if os.access(there, os.W_OK | os.X_OK):
+        parent = next((folder for folder in missing.parents if folder.exists()), Path("/"))
+        if os.access(parent, os.W_OK | os.X_OK):
             return ""
-        return f"{clean(missing)} cannot be made: {clean(there)} cannot be written to"
+        return f"{clean(missing)} cannot be made: {clean(parent)} cannot be written to"
 
 
 def _trouble(folder: Path) -> str:
-    """Why others could have a hand in a folder that should be ours alone, else ""."""
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    """Why other users could change a folder that should be this user's alone, else ""."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         return f"{clean(folder)} is not a directory"
-    if found.st_uid != os.geteuid():
-        return f"{clean(folder)} belongs to user {found.st_uid}"
-    if found.st_mode & 0o077:
-        mode = f"mode {found.st_mode & 0o777:o} instead of 700"
+    if status.st_uid != os.geteuid():
+        return f"{clean(folder)} belongs to user {status.st_uid}"
+    if status.st_mode & 0o077:
+        mode = f"mode {status.st_mode & 0o777:o} instead of 700"
         return f"others can enter {clean(folder)} ({mode})"
     return ""
 
@@ -147,40 +153,40 @@ def _in_words(path: Path, error: Exception) -> str:
 
 
 def _candidates(make: bool = False) -> Iterator[tuple[Place | None, str]]:
-    """Where pointers may be, best first, each with why it cannot be used, else "".
+    """The places for pointers, best first, each with why it cannot be used, else "".
 
-    With ``make`` each that can be used is there once it is yielded.
+    ``make``: make each usable one before it is yielded.
     """
-    version, user = f"v{PROTOCOL}", os.geteuid()
+    user = os.geteuid()
     usable = Place.make if make else Place.trouble
-    given, default = os.environ.get("XDG_RUNTIME_DIR", ""), Path(f"/run/user/{user}")
+    variable, default = os.environ.get("XDG_RUNTIME_DIR", ""), Path(f"/run/user/{user}")
     trouble = ""
-    if given:
-        place = Place(Path(given), ("ganterm", version), "runtime")
+    if variable:
+        place = Place(Path(variable), ("ganterm", LAYOUT), "runtime")
         trouble = usable(place)
         yield place, f"XDG_RUNTIME_DIR: {trouble}" if trouble else ""
-    # After `su` the variable may name another user's; nothing of ours belongs there.
-    if (not given or trouble) and os.path.isdir(default):  # noqa: PTH112 - it raises nothing
-        place = Place(default, ("ganterm", version), "runtime")
+    # After `su` the variable may name another user's folder, which is no place for a pointer.
+    if (not variable or trouble) and os.path.isdir(default):  # noqa: PTH112 - Path.is_dir may raise
+        place = Place(default, ("ganterm", LAYOUT), "runtime")
         yield place, usable(place)
     try:
-        place = Place(cache_folder(), ("live", version), "cache")
+        place = Place(cache_folder(), ("live", LAYOUT), "cache")
         yield place, usable(place)
     except NoFolder as error:
         yield None, str(error)
-    place = Place(SHARED, (f"ganterm-{user}", version), "shared")
+    place = Place(SHARED, (f"ganterm-{user}", LAYOUT), "shared")
     yield place, usable(place)
 
 
 def places() -> list[Place]:
-    """Where pointers may be, best first: those that nobody else has a hand in."""
+    """The usable places for pointers, best first."""
     return [place for place, trouble in _candidates() if place is not None and not trouble]
 
 
 def warnings(make: bool = False) -> list[str]:
-    """What is not as it should be in the places for pointers, and what is used instead, a line.
+    """What is wrong with the places for pointers, and which one is used instead, a line each.
 
-    Nothing where the best place is good. With ``make``, a run is to be served: its place is made.
+    Empty where the best place is usable. ``make``: make the place, for a run that will be served.
     """
     troubles: list[str] = []
     for place, trouble in _candidates(make):
@@ -191,8 +197,8 @@ def warnings(make: bool = False) -> list[str]:
 
 
 def pointers() -> list[Pointer]:
-    """All pointers that there are, to live runs and to those whose process was killed."""
-    found: dict[str, Pointer] = {}
+    """All pointers, to live runs and to those whose process was killed."""
+    by_id: dict[str, Pointer] = {}
     for place in places():
         try:
             paths = sorted(place.folder.iterdir())
@@ -201,12 +207,12 @@ def pointers() -> list[Pointer]:
         for path in paths:
             pointer = _read(path) if path.suffix == ".json" else None
             if pointer is not None:
-                found.setdefault(pointer.id, pointer)
-    return list(found.values())
+                by_id.setdefault(pointer.id, pointer)
+    return list(by_id.values())
 
 
 def _read(path: Path) -> Pointer | None:
-    """The pointer in a file, None where it holds none, or one that leads elsewhere."""
+    """The pointer in a file, None where there is none or it does not belong to this file."""
     try:
         pointer = msgspec.json.decode(read_file(path, _MOST_BYTES), type=Pointer)
         usable = Path(pointer.directory).is_absolute() and "\0" not in pointer.directory
@@ -215,8 +221,8 @@ def _read(path: Path) -> Pointer | None:
         return None
 
 
-def connected(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
-    """A connection to the run's process; OSError where nobody listens there any more."""
+def connect_to(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
+    """A connection to the run's process; OSError where nobody listens any more."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
     end = time.monotonic() + seconds
@@ -226,7 +232,7 @@ def connected(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
                 connection.connect(pointer.socket)
                 return connection
             except BlockingIOError:
-                # A queue stands before the door.
+                # Too many connections wait to be accepted.
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.05)
@@ -236,13 +242,13 @@ def connected(pointer: Pointer, seconds: float = 5.0) -> socket.socket:
 
 
 def sweep(pointer: Pointer) -> bool:
-    """Remove a pointer that leads nowhere; whether it is gone.
+    """Remove a pointer to a run that is dead; whether it was removed.
 
-    Only where nobody answers and nobody holds the run's lock; where the run's directory is gone
-    too, where its process is.
+    A run is dead where nobody listens and nobody holds its lock. Where its directory is gone as
+    well, its process must have ended.
     """
     try:
-        connected(pointer, 1.0).close()
+        connect_to(pointer, 1.0).close()
         return False
     except OSError as error:
         if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
@@ -269,10 +275,10 @@ class Door:
 
     @classmethod
     def open(cls, run: str, directory: Path) -> Door:
-        """Listen for the run with this id, in the first place that can be had.
+        """Listen for watchers of the run with this id, in the first usable place.
 
-        For the holder of the run's lock alone: what an earlier process left is replaced. UserError
-        where no place can be had, saying why.
+        Only for the holder of the run's lock: it replaces what an earlier process left. UserError
+        where no place is usable, with the reasons.
         """
         troubles: list[str] = []
         for place, trouble in _candidates(make=True):
@@ -282,14 +288,14 @@ class Door:
             try:
                 return cls._in(place.folder, run, directory)
             except (OSError, ValueError) as error:
-                # A path that is no UTF-8 text, say, stands in no pointer.
+                # For example a path that is no UTF-8 text cannot be written to a pointer.
                 troubles.append(_in_words(place.folder, error))
         raise UserError(f"{OUT_OF_REACH}: {'; '.join(troubles)}")
 
     @classmethod
     def _in(cls, folder: Path, run: str, directory: Path) -> Door:
         path = folder / f"{run}.sock"
-        # Converted, for a Struct that is made checks nothing, and the id names files.
+        # Converted, because the constructor of a Struct checks nothing, and the id names files.
         pointer = msgspec.convert(
             {
                 "id": run,
@@ -301,31 +307,31 @@ class Door:
             Pointer,
         )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        beside = folder / f".{run[:8]}.{os.getpid()}.tmp"
+        temporary = folder / f".{run[:8]}.{os.getpid()}.tmp"
         try:
-            # Renamed once it listens, so that a refused connection means that nobody is there.
-            beside.unlink(missing_ok=True)
-            listener.bind(str(beside))
-            beside.chmod(0o600)
+            # Renamed once it listens, so that a refused connection always means a dead process.
+            temporary.unlink(missing_ok=True)
+            listener.bind(str(temporary))
+            temporary.chmod(0o600)
             listener.listen(16)
             listener.setblocking(False)
-            beside.rename(path)
+            temporary.rename(path)
             write_atomically(pointer.file, msgspec.json.encode(pointer))
         except BaseException:
             listener.close()
             raise
         return cls(pointer, listener)
 
-    def found(self) -> bool:
-        """Whether the pointer is still there for others."""
+    def is_reachable(self) -> bool:
+        """Whether the socket and the pointer still exist."""
         try:
-            there = stat.S_ISSOCK(os.lstat(self.pointer.socket).st_mode)
+            exists = stat.S_ISSOCK(os.lstat(self.pointer.socket).st_mode)
         except OSError:
             return False
-        return there and _read(self.pointer.file) == self.pointer
+        return exists and _read(self.pointer.file) == self.pointer
 
     def close(self) -> None:
-        """Listen no more, and leave nothing behind."""
+        """Stop listening, and remove the socket and the pointer."""
         self.listener.close()
         if _read(self.pointer.file) == self.pointer:
             _removed(self.pointer)

@@ -1,4 +1,4 @@
-"""The board on which a trainer pins its newest state, and the tray in which commands wait."""
+"""The state that a trainer publishes, and the commands that wait for it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ganterm.core.metrics import METRICS
 from ganterm.core.snapshot import DEFAULT_VIEW, EMPTY, Command, Link, Refusal, Snapshot, View
 
 MOST_OBEYED = 4096
-"""Commands of which it is known when they were obeyed."""
+"""Newest commands whose steps are kept, for the answers to watchers."""
 
 
 def now() -> str:
-    """The time in ISO 8601, UTC, with microseconds."""
+    """The present time in ISO 8601, UTC, with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 class Board:
-    """Shared by one trainer and any number of watchers; nobody ever waits for anybody.
+    """State shared by one trainer and any number of watchers, none of which ever waits.
 
-    The trainer alone writes ``snapshot`` and ``history``; each is one reference to something
-    frozen, so reading needs no lock. ``obeyed`` holds the newest commands that
-    the trainer has carried out, with the step that they acted in for the first time.
-    ``unreachable`` says why no other process can attach. ``wanted_elsewhere``: the trainer is to
-    save and to end, so that another process goes on; where nothing can be saved, it trains on.
+    Only the trainer writes ``snapshot`` and ``history``. Each is one reference to a frozen object,
+    so reading needs no lock. ``obeyed`` holds the newest commands that the trainer has carried
+    out, each with the first step in which it acted. ``unreachable`` says why no other process can
+    attach. ``wanted_elsewhere`` asks the trainer to save and end, so that another process can go
+    on; where nothing can be saved, it trains on.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Board:
         self.view = DEFAULT_VIEW
         self.unreachable: str | None = None
         self.wanted_elsewhere = False
-        self._wishes: dict[object, tuple[float, View]] = {}
+        self._requests: dict[object, tuple[float, View]] = {}
         self.link = Link()
         self.commands: deque[Command] = deque()
         self.obeyed: deque[tuple[Command, int]] = deque(maxlen=MOST_OBEYED)
@@ -48,7 +48,7 @@ class Board:
 
     @property
     def history(self) -> HistoryView:
-        """All that was recorded so far."""
+        """All rows recorded so far."""
         return self.recording.view
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
@@ -56,48 +56,48 @@ class Board:
         return tuple(self._events[after:])
 
     def pin(self, event: Event) -> None:
-        """Show one more event."""
+        """Add an event."""
         self._events.append(event)
 
     def submit(self, command: Command) -> None:
-        """Hand a command to the trainer, which obeys between two iterations."""
+        """Queue a command; the trainer obeys between two iterations."""
         self.commands.append(command)
         self.woken.set()
 
     def take_refusals(self) -> tuple[Refusal, ...]:
-        """None: what the trainer itself refuses is an event."""
+        """None: here every refusal is an event."""
         return ()
 
     def hand_over(self) -> None:
-        """Have the trainer save and end for another process, or say in an event why it cannot."""
+        """Ask the trainer to save and end for another process; an event says why it cannot."""
         self.wanted_elsewhere = True
         self.woken.set()
 
     def watch(
         self, samples_per_s: float, view: View = DEFAULT_VIEW, watcher: object = "screen"
     ) -> None:
-        """Say how often sample pictures are wanted, 0 for none, and of what.
+        """Ask for sample pictures at a rate, 0 for none, and in a view.
 
-        Of several watchers the hastiest one sets the pace, and all see the view that one of them
-        wished for last; to wish for the same again is no new wish.
+        The highest rate of all watchers holds. All see the view asked for last; asking again for
+        the same view does not count.
         """
-        before = self._wishes.get(watcher)
-        self._wishes[watcher] = samples_per_s, view
-        self.samples_per_s = max(pace for pace, _ in tuple(self._wishes.values()))
+        before = self._requests.get(watcher)
+        self._requests[watcher] = samples_per_s, view
+        self.samples_per_s = max(rate for rate, _ in tuple(self._requests.values()))
         if before is None or before[1] != view:
-            self._see(view)
+            self._show(view)
 
     def unwatch(self, watcher: object) -> None:
-        """Nothing more is wanted by this watcher; the others' newest wish stays."""
-        self._wishes.pop(watcher, None)
-        self.samples_per_s = max((pace for pace, _ in tuple(self._wishes.values())), default=0.0)
+        """Drop the request of a watcher; the view stays."""
+        self._requests.pop(watcher, None)
+        self.samples_per_s = max((rate for rate, _ in tuple(self._requests.values())), default=0.0)
 
-    def _see(self, view: View) -> None:
+    def _show(self, view: View) -> None:
         if view != self.view:
             self.view = view
             self.woken.set()
 
     def note(self, kind: str, **data: Any) -> None:
-        """Have an event of a watcher's put into the log."""
+        """Ask the trainer to log an event of a watcher."""
         self.notes.append((kind, data))
         self.woken.set()

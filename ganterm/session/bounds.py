@@ -1,7 +1,7 @@
-"""What a trainer of another process may show: sizes and ranges that a screen can draw. No torch.
+"""Sizes and ranges of what a trainer of another process sends, so that it can be drawn. No torch.
 
-Types are the codec's matter; here a value of the right type must also be one that can be. What is
-not finite may be shown wherever a figure is, for networks do break.
+``wire`` checks types; these functions check values. A figure may be NaN or infinite, because
+networks do diverge.
 """
 
 from __future__ import annotations
@@ -10,33 +10,40 @@ import math
 from collections.abc import Sized
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.core.findings import Diagnosis, Modes, ModeTrail, Scores, Surface
 from ganterm.core.limits import MOST_STEPS
 from ganterm.core.snapshot import VIEWS, Sample, Snapshot
-from ganterm.session.codec import WireError
+from ganterm.session.wire import WireError
 
+# Each bound is far above what ganterm itself sends, and low enough that a screen can draw it.
 MOST_PICTURES = 4096
 MOST_PIXELS = 2048
-"""On a side of a picture."""
+"""Pixels along one side of a picture."""
 MOST_POINTS = 1 << 17
 MOST_MODES = 1 << 16
 MOST_BINS = 4096
 MOST_READINGS = 1024
-"""Measures that a run takes."""
+"""Measures of one diagnosis."""
 MOST_LAYERS = 4096
 MOST_ALARMS = 256
 MOST_REMEDIES = 32
 MOST_EVIDENCE = 256
+"""Figures behind one alarm."""
 _MOST_WHOLE = 1 << 62
+"""Largest count. Sums of a few of them still fit into 64 bits."""
 _MOST_SHARE = 1.001
-"""A share, as it may be rounded."""
+"""Largest share; rounding may put it a little above 1."""
 
 
 def check_snapshot(snapshot: Snapshot) -> None:
-    """WireError, which names the field, where a snapshot without its parts cannot be one."""
+    """WireError, which names the field, where a value of a snapshot is impossible.
+
+    Its sample and diagnosis have checks of their own.
+    """
     info, counters = snapshot.info, snapshot.counters
     _whole("step", snapshot.step, MOST_STEPS)
     _whole("branch", snapshot.branch, MOST_STEPS)
@@ -61,6 +68,10 @@ def check_snapshot(snapshot: Snapshot) -> None:
         _whole("alarms.raised", alarm.raised, MOST_STEPS)
         _count("alarms.remedies", alarm.remedies, MOST_REMEDIES)
         _count("alarms.evidence", alarm.evidence, MOST_EVIDENCE)
+        try:
+            msgspec.json.encode(alarm.evidence)
+        except TypeError:
+            raise WireError("alarms.evidence: an array, which none has") from None
 
 
 def check_sample(sample: Sample | None) -> None:
@@ -89,27 +100,27 @@ def check_sample(sample: Sample | None) -> None:
             raise WireError("distances: not one a picture with another beside it")
 
 
-def check_diagnosis(found: Diagnosis) -> None:
+def check_diagnosis(diagnosis: Diagnosis) -> None:
     """WireError, which names the field, where a diagnosis cannot be drawn."""
-    _whole("step", found.step, MOST_STEPS)
-    _positive("cost", found.cost)
+    _whole("step", diagnosis.step, MOST_STEPS)
+    _positive("cost", diagnosis.cost)
     for name in ("measures", "readings", "series"):
-        _count(name, getattr(found, name), MOST_READINGS)
-    for reading in found.readings.values():
+        _count(name, getattr(diagnosis, name), MOST_READINGS)
+    for reading in diagnosis.readings.values():
         _whole("readings.step", reading.step, MOST_STEPS)
-    for series in found.series.values():
+    for series in diagnosis.series.values():
         _same("series.steps", series.steps.shape, (series.steps.size,))
         _same("series.values", series.values.shape, series.steps.shape)
         _rising("series.steps", series.steps)
-    _count("layers", found.layers, MOST_LAYERS)
-    if found.modes is not None:
-        _check_modes(found.modes)
-    if found.mode_trail is not None:
-        _check_trail(found.mode_trail)
-    if found.scores is not None:
-        _check_scores(found.scores)
-    if found.surface is not None:
-        _check_surface(found.surface)
+    _count("layers", diagnosis.layers, MOST_LAYERS)
+    if diagnosis.modes is not None:
+        _check_modes(diagnosis.modes)
+    if diagnosis.mode_trail is not None:
+        _check_trail(diagnosis.mode_trail)
+    if diagnosis.scores is not None:
+        _check_scores(diagnosis.scores)
+    if diagnosis.surface is not None:
+        _check_surface(diagnosis.surface)
 
 
 def _check_modes(modes: Modes) -> None:
@@ -173,13 +184,13 @@ def _count(name: str, values: Sized, most: int) -> None:
         raise WireError(f"{name}: more than {most:,}")
 
 
-def _same(name: str, shape: tuple[int, ...], due: tuple[int, ...]) -> None:
-    if shape != due:
+def _same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if shape != expected:
         raise WireError(f"{name}: of a shape that does not fit the others")
 
 
 def _shares(name: str, values: NDArray[Any]) -> None:
-    # Shares of nothing are not a number.
+    # NaN passes: it is a share of no samples at all.
     if ((values < 0) | (values > _MOST_SHARE)).any():
         raise WireError(f"{name}: not from 0 to 1")
 

@@ -14,27 +14,27 @@ from ganterm.core.snapshot import Failure, RunInfo, Stop
 from ganterm.core.text import clean
 from ganterm.launch import Launch
 from ganterm.session.board import Board
-from ganterm.session.peers import called, my_terminal
+from ganterm.session.peers import display_name, my_terminal
 from ganterm.session.server import Server
 
-_begun: weakref.WeakSet[LocalSession] = weakref.WeakSet()
+_started: weakref.WeakSet[LocalSession] = weakref.WeakSet()
 
 
 @atexit.register
 def _save_all() -> None:
-    """Have what still trains saved and ended, whatever it is that ends the process.
+    """Save and end the runs that still train when the process ends.
 
-    A thread that is within torch when the interpreter goes away takes the process down by abort().
+    A thread inside torch while the interpreter shuts down would abort the process.
     """
-    for session in tuple(_begun):
+    for session in tuple(_started):
         session.end("the process ends")
 
 
 class LocalSession(Board):
-    """Starts the trainer's thread, which outlives whatever screen watches it, and its server.
+    """A board with the trainer's thread, which outlives any screen, and its server.
 
-    torch is imported in that thread, so that a screen can be painted first. ``ended`` is set once
-    the trainer has saved and left, and other processes have been told.
+    The thread imports torch, so that a screen can be painted first. ``ended`` is set once the
+    trainer has saved and other processes know that it has ended.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -57,40 +57,40 @@ class LocalSession(Board):
         )
 
     def start(self) -> None:
-        """Begin to load and to train."""
-        _begun.add(self)
+        """Start loading and training."""
+        _started.add(self)
         self._server.start()
         self._thread.start()
 
     def stop(self, reason: str) -> None:
-        """Have the iteration under way finished and all saved; ``ended`` tells when."""
+        """Ask the trainer to finish its iteration and save; ``ended`` is set when it has."""
         self.submit(Stop(reason))
 
     def end(self, reason: str) -> None:
-        """Stop, unless it has ended, and wait until nothing of the trainer runs any more."""
+        """Stop the trainer and wait until its thread has ended."""
         if self._thread.is_alive():
             self.stop(reason)
             self._thread.join()
 
     @property
     def watchers(self) -> int:
-        """How many other processes watch."""
+        """The number of other processes that watch."""
         return len(self._server.watchers)
 
     def note(self, kind: str, **data: Any) -> None:
-        """Have an event of a watcher's put into the log; who comes and goes here is named."""
+        """Log an event of a watcher; attaching and detaching screens are named."""
         if kind in ("attach", "detach"):
-            data.setdefault("by", called(os.getpid(), my_terminal()))
+            data.setdefault("by", display_name(os.getpid(), my_terminal()))
         super().note(kind, **data)
 
     def _train(self) -> None:
         try:
             from ganterm.training.device import give_memory_back
-            from ganterm.training.trainer import Trainer
+            from ganterm.training.loop import Trainer
 
             Trainer(self._launch, self).run()
             give_memory_back()
-        except Exception as error:  # noqa: BLE001 - a torch that does not load, say: tell it
+        except Exception as error:  # noqa: BLE001 - torch may not load; show why
             message = clean(f"{type(error).__name__}: {error}", 400)
             failure = Failure(message, trace=traceback.format_exc())
             self.snapshot = replace(self.snapshot, state="failed", failure=failure, doing="")

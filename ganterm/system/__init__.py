@@ -1,1 +1,1 @@
-"""Files and folders, opened so that nobody can lead a program astray."""
+"""Files, folders and signals: what ganterm asks of the operating system."""

@@ -1,7 +1,7 @@
-"""Files that a crash, a kill, a full disk or a stranger's run directory never does harm through.
+"""Files that survive a crash, a kill and a full disk, and that are safe in a stranger's folder.
 
-A ``Folder`` is held by a descriptor. What lies in it is reached by its name alone, and never
-through a link, which may lead anywhere.
+A ``Folder`` is held by a descriptor. Its files are opened by name relative to it, and never through
+a link, which may lead anywhere.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from pathlib import Path
 from typing import Self
 
 MOST_ENTRIES = 100_000
-"""Entries of a folder that are looked at; a run of months has about as many pictures."""
+"""Most entries of a folder that are read; a run of months has about as many pictures."""
 _BLOCK = 1 << 20
+"""Bytes read at a time."""
 _UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system answers that cannot fsync folders, as some over FUSE and NFS."""
+"""Errors of file systems that cannot fsync folders, as some over FUSE and NFS."""
 _NAMED = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Flags for every open by name: follow no link, and do not wait for a pipe."""
 
 
 class Folder:
-    """A folder that stays the same one while it is moved; ``path`` is where it was found.
+    """An open folder, which stays the same one when it is moved; ``path`` is its first place.
 
-    OSError, with the path and words that say what is wrong, for whatever is not there, is a link,
-    or is another kind of thing than is asked for: a pipe would be waited at for ever.
+    Its methods raise OSError, with the path and the reason, for a name that is missing, is a link,
+    or is not of the expected kind. A pipe in place of a file would block for ever.
     """
 
     def __init__(self, handle: int, path: Path) -> None:
@@ -40,7 +42,7 @@ class Folder:
 
     @classmethod
     def at(cls, path: Path) -> Folder:
-        """The folder at ``path``, which itself may be reached through links."""
+        """Open the folder at ``path``, which itself may be reached through links."""
         return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
 
     def __enter__(self) -> Self:
@@ -53,35 +55,35 @@ class Folder:
         self.close()
 
     def close(self) -> None:
-        """Let the descriptor go."""
+        """Close the descriptor."""
         handle, self.handle = self.handle, -1
         if handle >= 0:
             os.close(handle)
 
     @property
     def gone(self) -> bool:
-        """Whether it was deleted, or its file system was taken away."""
+        """Whether it was deleted, or its file system was removed."""
         try:
             return os.fstat(self.handle).st_nlink == 0
         except OSError:
             return True
 
     def place(self) -> Path:
-        """Where it is now: ``path``, or another one where it was moved and that can be found."""
+        """Its present path, where the system can tell; otherwise ``path``."""
         with suppress(OSError):
             if os.path.samestat(self.path.stat(), os.fstat(self.handle)):
                 return self.path
         with suppress(OSError):
             if sys.platform == "darwin":
-                found = fcntl.fcntl(self.handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")
-                return Path(os.fsdecode(found))
+                path = fcntl.fcntl(self.handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")
+                return Path(os.fsdecode(path))
             moved = Path(f"/proc/self/fd/{self.handle}").readlink()
             if os.path.samestat(moved.stat(), os.fstat(self.handle)):
                 return moved
         return self.path
 
     def folder(self, name: str, make: bool = False) -> Folder:
-        """The folder ``name`` in this one, made where it is missing and ``make`` says so."""
+        """Open the folder ``name`` in this one; ``make`` makes it where it is missing."""
         if make:
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=self.handle)
@@ -92,7 +94,7 @@ class Folder:
             raise self._problem(name, error, stat.S_ISDIR, "folder") from None
 
     def open(self, name: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
-        """A descriptor of the file ``name``; ``mode`` is that of a file that is made."""
+        """Open the file ``name``; returns its descriptor. ``mode`` is for a new file."""
         try:
             handle = os.open(name, flags | _NAMED, mode, dir_fd=self.handle)
         except OSError as error:
@@ -103,7 +105,7 @@ class Folder:
         return handle
 
     def size(self, name: str) -> int:
-        """The bytes of the file ``name``."""
+        """The size of the file ``name``, in bytes."""
         handle = self.open(name)
         try:
             return os.fstat(handle).st_size
@@ -111,7 +113,10 @@ class Folder:
             os.close(handle)
 
     def read(self, name: str, most: int, start: int = 0) -> bytes:
-        """What the file ``name`` holds from ``start`` on; ``most`` bytes, and one more, at most."""
+        """Read the file ``name`` from byte ``start`` on, at most ``most`` bytes and one more.
+
+        The one more shows the caller that the file is too long.
+        """
         with os.fdopen(self.open(name), "rb") as file:
             file.seek(start)
             return file.read(most + 1)
@@ -119,7 +124,7 @@ class Folder:
     def lines(self, name: str, longest: int, start: int = 0) -> Iterator[bytes]:
         """The lines of the file ``name`` from byte ``start`` on, without their line feeds.
 
-        One that is longer than ``longest`` bytes is left out.
+        A line of more than ``longest`` bytes is left out.
         """
         with os.fdopen(self.open(name), "rb") as file:
             file.seek(start)
@@ -136,16 +141,16 @@ class Folder:
                 yield rest
 
     def entries(self) -> Iterator[os.DirEntry[str]]:
-        """What lies in the folder, in no order; OSError after ``MOST_ENTRIES``."""
-        with os.scandir(self.handle) as found:
-            for number, entry in enumerate(found):
+        """The entries of the folder, in no order; OSError after ``MOST_ENTRIES``."""
+        with os.scandir(self.handle) as entries:
+            for number, entry in enumerate(entries):
                 if number == MOST_ENTRIES:
                     words = f"it has more than {MOST_ENTRIES:,} entries"
                     raise OSError(errno.E2BIG, words, str(self.path))
                 yield entry
 
     def has(self, name: str) -> bool:
-        """Whether there is anything by that name, whatever it is."""
+        """Whether there is an entry ``name`` of any kind."""
         try:
             os.lstat(name, dir_fd=self.handle)
         except FileNotFoundError:
@@ -153,41 +158,41 @@ class Folder:
         return True
 
     def write_atomically(self, name: str, content: bytes) -> None:
-        """Write beside, fsync, rename, fsync the folder: the file is old or new, never torn."""
-        beside = f".{name}.{os.getpid()}.tmp"
-        # Whatever lies there, a process with the same number has left it.
+        """Write a temporary file, fsync, rename, fsync the folder: the file is never torn."""
+        temporary = f".{name}.{os.getpid()}.tmp"
+        # Such a file is left over from a killed process with the same number.
         with suppress(FileNotFoundError):
-            os.unlink(beside, dir_fd=self.handle)
+            os.unlink(temporary, dir_fd=self.handle)
         try:
-            handle = self.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            handle = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(handle)
-            self.rename(beside, name)
+            self.rename(temporary, name)
         except OSError:
             with suppress(OSError):
-                os.unlink(beside, dir_fd=self.handle)
+                os.unlink(temporary, dir_fd=self.handle)
             raise
         self.sync()
 
     def rename(self, name: str, to: str) -> None:
-        """Give ``name`` another name; what had that one before is replaced, but for a folder."""
+        """Rename an entry. A file at the new name is replaced; a folder is not."""
         try:
             os.rename(name, to, src_dir_fd=self.handle, dst_dir_fd=self.handle)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path / to)) from None
 
     def remove(self, name: str) -> None:
-        """Remove the file or link ``name``, no folder."""
+        """Remove the file or link ``name``."""
         os.unlink(name, dir_fd=self.handle)
 
     def remove_tree(self, name: str) -> None:
-        """Remove the folder ``name`` with all that is in it; no link is followed."""
+        """Remove the folder ``name`` and all its entries, without following links."""
         shutil.rmtree(name, dir_fd=self.handle)
 
     def sync(self) -> None:
-        """Make renames inside the folder last, where the file system can."""
+        """Make renames in the folder survive a power cut, where the file system can."""
         try:
             os.fsync(self.handle)
         except OSError as error:
@@ -195,14 +200,14 @@ class Folder:
                 raise
 
     def sweep(self, names: re.Pattern[str], folders: bool = False) -> None:
-        """Remove what was being written beside its place when its writer was killed.
+        """Remove temporary files, or ``folders``, that a killed writer has left.
 
-        ``names``: those of files, or of ``folders``, that are written so. All else stays, and so
-        does what lies behind the first ``MOST_ENTRIES``.
+        ``names`` matches the final names of what is written so. All else stays, and so do entries
+        after the first ``MOST_ENTRIES``.
         """
         left_over = re.compile(rf"\.(?:{names.pattern})\.[1-9][0-9]{{0,9}}\.tmp")
-        with os.scandir(self.handle) as found:
-            torn = [e for e in islice(found, MOST_ENTRIES) if left_over.fullmatch(e.name)]
+        with os.scandir(self.handle) as entries:
+            torn = [e for e in islice(entries, MOST_ENTRIES) if left_over.fullmatch(e.name)]
         for entry in torn:
             if folders and entry.is_dir(follow_symlinks=False):
                 self.remove_tree(entry.name)
@@ -212,7 +217,7 @@ class Folder:
     def _problem(
         self, name: str, error: OSError, right: Callable[[int], bool], kind: str
     ) -> OSError:
-        """``error`` with words for what ``name`` is, where that is not what is asked for."""
+        """``error``, in words for what ``name`` is where it is not of the expected ``kind``."""
         number, words = error.errno or errno.EIO, error.strerror
         with suppress(OSError):
             mode = os.lstat(name, dir_fd=self.handle).st_mode
@@ -235,16 +240,16 @@ def _what_it_is(mode: int) -> str:
 
 
 def in_words(error: OSError) -> str:
-    """What is wrong, and with which file where that is known, for a message in one line."""
+    """The error in one line, with the file where it is known."""
     what = error.strerror or type(error).__name__
     return f"{error.filename}: {what}" if error.filename else what
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """The content of a regular file; of one longer than ``most`` bytes, ``most`` and one more.
+    """The content of a regular file, at most ``most`` bytes and one more.
 
-    The file may be reached through links. OSError for whatever is no file: a pipe by a file's
-    name would be waited at for ever.
+    The file may be reached through links. OSError where it is not a regular file: a pipe would
+    block for ever.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -264,7 +269,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def open_log(path: Path) -> int:
-    """A descriptor that appends to a file, made where there is none.
+    """A descriptor that appends to a file, which is made where it is missing.
 
     OSError for a link, which may lead anywhere, and for a pipe.
     """
@@ -273,15 +278,15 @@ def open_log(path: Path) -> int:
 
 
 class AppendOnly:
-    """A log that only grows; a write that fails half-way is taken back."""
+    """A log that only grows; a write that fails half-way is undone."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._name = name
         self._handle = folder.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def append(self, content: bytes) -> None:
-        """Add ``content`` whole or not at all; OSError where the disk does not take it."""
-        # Whoever needs room may have emptied the file meanwhile.
+        """Append ``content`` whole or not at all; OSError where the disk refuses it."""
+        # Asked each time: somebody may have emptied the file to gain room.
         size = os.fstat(self._handle).st_size
         try:
             view = memoryview(content)
@@ -297,10 +302,10 @@ class AppendOnly:
         return os.fstat(self._handle).st_nlink == 0
 
     def move(self, folder: Folder, head: bytes | None = None) -> None:
-        """Go on in a new file by the same name in ``folder``, in place of what is there.
+        """Continue in a new file of the same name in ``folder``; a file there is replaced.
 
-        It begins with all that was appended so far, even if that was deleted, or with ``head``
-        alone. OSError, and nothing changes, where the disk does not take it.
+        The new file begins with all content so far, even of a deleted file, or with ``head``
+        alone. OSError where the disk refuses it; then nothing changes here.
         """
         with suppress(FileNotFoundError):
             folder.remove(self._name)
@@ -320,7 +325,7 @@ class AppendOnly:
         new.close()
 
     def sync(self) -> None:
-        """Make what was appended survive a power cut."""
+        """Make the content survive a power cut."""
         os.fsync(self._handle)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The user's own folders, and what is said where there are none. No torch."""
+"""The user's cache and home folders, or why there are none. No torch."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ from ganterm.core.errors import UserError
 from ganterm.core.text import clean
 
 
-class NoFolder(UserError):  # noqa: N818 - said by its name, as in FileNotFound
-    """There is no such folder, or none that is safe; the message says why, without a cure."""
+class NoFolder(UserError):  # noqa: N818 - a noun, as FileNotFound
+    """There is no such folder, or no safe one; the message says why."""
 
 
 def cache_folder() -> Path:
-    """The platform's folder for what can be had again; it need not be there yet.
+    """The platform's cache folder, which may not exist yet.
 
-    NoFolder where the user has none, or where it is another user's: what lies there would be
-    theirs.
+    NoFolder where the user has none, or where another user could put files into it.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if given and not Path(given).is_absolute():
-        raise NoFolder(f"XDG_CACHE_HOME={clean(given)} is no absolute path")
+    variable = os.environ.get("XDG_CACHE_HOME", "")
+    if variable and not Path(variable).is_absolute():
+        raise NoFolder(f"XDG_CACHE_HOME={clean(variable)} is no absolute path")
     try:
         folder = user_cache_path("ganterm")
     except RuntimeError:
         raise _homeless() from None
-    # Without a home, "~" stands for itself.
+    # Without a home folder, "~" is not expanded.
     if not folder.is_absolute():
         raise _homeless()
     try:
-        found = folder.stat()
+        status = folder.stat()
     except FileNotFoundError:
         return folder
     except (OSError, ValueError) as error:
         raise NoFolder(f"{clean(folder)}: {clean(error)}") from None
-    if found.st_uid not in (os.geteuid(), 0):
-        raise NoFolder(f"{clean(folder)} belongs to user {found.st_uid}")
-    if found.st_mode & stat.S_IWOTH:
+    if status.st_uid not in (os.geteuid(), 0):
+        raise NoFolder(f"{clean(folder)} belongs to user {status.st_uid}")
+    if status.st_mode & stat.S_IWOTH:
         raise NoFolder(f"everybody can write to {clean(folder)}")
     return folder
 
 
 def expanded(path: str | Path) -> Path:
-    """A path whose ``~`` is a home folder's; UserError where there is no such home."""
+    """A path with ``~`` expanded; UserError where there is no such home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""TOML files from outside, read and parsed within bounds."""
+"""TOML files from outside, bounded before they are read and parsed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from ganterm.core.errors import UserError
 from ganterm.core.text import clean
 from ganterm.system.files import read_file
 
-# Bounds checked before the TOML parser sees a byte: its time grows with the square of a dotted
-# key's length (a 40 kB key took 14 s), and line length bounds that.
 MAX_BYTES = 16 * 1024
+"""Largest preset file."""
 MAX_LINE = 512
-# A folder's path may be longer, and its line has no dotted key.
+"""Longest line, in bytes. The parser's time grows with the square of a dotted key's length: a key
+of 40 kB took 14 s."""
+# A line with a folder's path may be longer; it has no dotted key.
 _FOLDER = re.compile(rb"""\s*folder\s*=\s*("[^"]{0,8192}"|'[^']{0,8192}')\s*""")
 
 
 def content(file: Path) -> bytes:
-    """A preset file's content, or as much of it as shows that it is too long."""
+    """The content of a preset file; of one that is too long, enough to show that it is."""
     try:
         return read_file(file, MAX_BYTES)
     except OSError as error:
@@ -28,7 +29,7 @@ def content(file: Path) -> bytes:
 
 
 def parse_toml(text: bytes, source: str) -> dict[str, Any]:
-    """TOML from outside, bounded before it is parsed; UserError where it is none."""
+    """Parse TOML from outside; UserError where it is too long or not valid."""
     if len(text) > MAX_BYTES:
         raise UserError(f"{source}: a preset has at most {MAX_BYTES:,} bytes; this has more")
     for number, line in enumerate(text.splitlines(), 1):

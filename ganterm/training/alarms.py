@@ -6,14 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from ganterm.core.events import AlarmState
 from ganterm.core.findings import Alarm, Outlook, Remedy
 from ganterm.core.text import clean
-from ganterm.diagnosis.remedies import in_order
-from ganterm.diagnosis.rule import Finding, Record, Rule, illnesses, rules
-
-Change = Literal["raised", "cleared"]
+from ganterm.diagnosis.remedies import available
+from ganterm.diagnosis.rule import Finding, Record, Rule, network_alarms, rules
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Alarms:
 
     def __init__(
         self,
-        tell: Callable[[Alarm, Change], None],
+        tell: Callable[[Alarm, AlarmState], None],
         before: Iterable[Alarm] = (),
         streaks: Mapping[str, tuple[int, int]] = MappingProxyType({}),
         way_back: Callable[[int], Remedy | None] = lambda since: None,
@@ -96,7 +95,7 @@ class Alarms:
 
     @property
     def streaks(self) -> dict[str, tuple[int, int]]:
-        """Of rules by name, judgements in a row that speak for a change, and the first's step."""
+        """By rule: how many judgements in a row ask for a change, and the step of the first one."""
         return {
             name: (streak.count, streak.since)
             for name, streak in self._streaks.items()
@@ -116,7 +115,7 @@ class Alarms:
 
     @property
     def _of_training(self) -> frozenset[str]:
-        return illnesses() | {rule.name for rule in self._rules}
+        return network_alarms() | {rule.name for rule in self._rules}
 
     def _streaks_from(self, counts: Mapping[str, tuple[int, int]]) -> dict[str, _Streak]:
         return {rule.name: _Streak(*counts.get(rule.name, (0, 0))) for rule in self._rules}
@@ -195,5 +194,5 @@ class Alarms:
             )
 
     def _remedies(self, rule: Rule, record: Record, since: int) -> tuple[Remedy, ...]:
-        back = self._way_back(since) if rule.name in illnesses() else None
-        return in_order(back, *rule.remedies(record))
+        back = self._way_back(since) if rule.name in network_alarms() else None
+        return available(back, *rule.remedies(record))

@@ -1,4 +1,4 @@
-"""Real batches, drawn, gathered and normalised on the device."""
+"""Real batches, the latents of G, and the supply of batches where their source may fail."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 class Position(NamedTuple):
-    """How far a shuffled epoch is: the generator's state at its start, and the samples drawn.
+    """A position in a shuffled epoch: the generator's state at its start, and the samples drawn.
 
-    ``random``: uint8 (n,) on the host, which the order of the epoch follows from.
+    ``random`` is that state, uint8 (n,) on the host; the epoch's order follows from it.
     """
 
     random: Tensor
@@ -22,9 +22,9 @@ class Position(NamedTuple):
 
 
 class SourceFault(Exception):  # noqa: N818 - the disk is at fault, not the program
-    """Real samples cannot be had now; the message says why. Nothing that was drawn is lost.
+    """Real samples cannot be read now; the message says why. No drawn sample is lost.
 
-    ``process``: a process that reads them has ended, and another one may do.
+    ``process``: a process that reads them has ended, and a new one may succeed.
     """
 
     def __init__(self, message: str, process: bool = False) -> None:
@@ -33,9 +33,9 @@ class SourceFault(Exception):  # noqa: N818 - the disk is at fault, not the prog
 
 
 class RealBatches(Protocol):
-    """Where the training gets its real samples from.
+    """The source of real samples.
 
-    ``broken``: samples that could not be read when they were due, a line each, and how often.
+    ``broken`` counts the samples that could not be read, by a line for each.
     """
 
     batch_size: int
@@ -43,40 +43,40 @@ class RealBatches(Protocol):
 
     @property
     def generator(self) -> torch.Generator:
-        """What shuffles."""
+        """The generator that shuffles."""
 
     @property
     def position(self) -> Position:
-        """Behind the newest batch that was drawn."""
+        """The position after the newest drawn batch."""
 
     def check(self, at: int) -> None:
-        """ValueError where so many samples of an epoch are never drawn."""
+        """ValueError where ``at`` is no number of samples that an epoch can stand at."""
 
     def go_to(self, position: Position) -> None:
-        """Go on from there."""
+        """Continue from a position."""
 
     def prepare(self, count: int) -> None:
-        """Have the next so many batches at hand; SourceFault where they cannot be had."""
+        """Read the next ``count`` batches ahead; SourceFault where that fails."""
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any.
 
-        SourceFault, and nothing is drawn, where it was not prepared and cannot be had.
+        SourceFault, with nothing drawn, where it was not prepared and cannot be read.
         """
 
     def labels(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` labels drawn as often as they occur in the data, int64."""
 
     def close(self) -> None:
-        """End what runs beside the training for it; nothing is drawn after that."""
+        """End the processes that read; nothing is drawn after that."""
 
 
 class Batches:
-    """Shuffled epochs over samples that lie on the device, with a generator of their own.
+    """Shuffled epochs over samples on the device, with a random generator of their own.
 
-    uint8 samples come out as float32 in -1..1, points as they are. The last, smaller batch of an
+    uint8 samples become float32 in -1..1, points stay as they are. The last, smaller batch of an
     epoch is left out, as is usual; a set smaller than a batch is drawn from with replacement.
-    ``labels`` (n,) int64 only where the networks are told any: what is not needed costs nothing.
+    ``labels`` (n,) int64 are None where the networks take none.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Batches:
         self._at = 0
 
     def prepare(self, count: int) -> None:
-        """Everything is at hand."""
+        """Nothing to do: all samples are on the device."""
 
     def next(self) -> tuple[Tensor, Tensor | None]:
         """The next batch, float32 (batch_size, *sample shape), and its labels, int64, if any."""
@@ -116,24 +116,24 @@ class Batches:
         return self._labels.index_select(0, chosen)
 
     def close(self) -> None:
-        """Nothing runs beside the training."""
+        """Nothing to end."""
 
     @property
     def position(self) -> Position:
-        """Behind the newest batch that was drawn."""
+        """The position after the newest drawn batch."""
         if self._order is None:
             return Position(self.generator.get_state(), 0)
         return Position(self._before_order, self._at)
 
     def check(self, at: int) -> None:
-        """ValueError where so many samples of an epoch are never drawn."""
+        """ValueError where ``at`` is no number of samples that an epoch can stand at."""
         batches, rest = divmod(at, self.batch_size)
         most = len(self.samples) // self.batch_size
         if rest or not 0 <= batches <= most:
             raise ValueError(f"{at:,} is not 0 to {most} batches of {self.batch_size:,}")
 
     def go_to(self, position: Position) -> None:
-        """Go on from there."""
+        """Continue from a position."""
         self.generator.set_state(position.random)
         self._order = None
         if position.at:
@@ -160,15 +160,12 @@ class Batches:
         self._at = 0
 
 
-# The noise that G starts from, and the labels that go with it.
-
-
 @dataclass(frozen=True)
 class Latent:
-    """z in ``dim`` dimensions: N(0, 1), or U(-1, 1) in each.
+    """The distribution of z: N(0, 1) or U(-1, 1) in each of ``dim`` dimensions, and of labels.
 
-    ``labels``: how many G is told, 0 for none; ``codes``: whether they are G's own, drawn evenly,
-    rather than the data's.
+    ``labels`` is the number of labels that G takes, 0 for none. With ``codes`` they are G's own,
+    drawn uniformly, rather than the data's.
     """
 
     dim: int
@@ -184,14 +181,14 @@ class Latent:
         return z.normal_(generator=random)
 
     def draw_codes(self, count: int, random: torch.Generator) -> Tensor:
-        """``count`` labels drawn evenly, int64 (count,)."""
+        """``count`` labels drawn uniformly, int64 (count,)."""
         return torch.randint(self.labels, (count,), generator=random, device=random.device)
 
     def path(self, start: Tensor, end: Tensor, steps: int) -> Tensor:
-        """From ``start`` to ``end``, both (pairs, dim), ends included: (pairs, steps, dim).
+        """Latents from ``start`` to ``end``, both (pairs, dim), inclusive: (pairs, steps, dim).
 
-        Straight for uniform latents. For normal ones along the great circle (White 2016), with the
-        length moving evenly: points of a straight line are shorter than any that G was trained on.
+        The path is straight for uniform latents. For normal ones it follows the great circle (White
+        2016) with linear length, since points on a straight line are shorter than G's latents.
         """
         share = torch.linspace(0, 1, steps, device=start.device)[None, :, None]
         start, end = start[:, None], end[:, None]
@@ -203,23 +200,23 @@ class Latent:
         angle = (one * other).sum(dim=2, keepdim=True).clamp(-1, 1).acos()
         turned = (((1 - share) * angle).sin() * one + (share * angle).sin() * other) / angle.sin()
         bent = turned * torch.lerp(*lengths, share)
-        # In opposite or equal directions there is no circle, or any.
+        # Equal or opposite directions do not determine a circle.
         return torch.where(angle.sin() > 1e-3, bent, straight)
 
 
-# Real batches for the coming iteration, and the wait for them where their source is away.
-
 FIRST_GAP = 1.0
+"""Seconds before the first retry of a source that failed; each later gap is twice as long."""
 LONGEST_GAP = 60.0
+"""Longest gap between two retries, in seconds."""
 PATIENCE_SECONDS = 600.0
-"""How long a source that is away is tried by itself; then the user has to say so."""
+"""How long a source is retried automatically; afterwards only the user can."""
 
 
 class Supply:
-    """Asks for what an iteration needs before it begins, so that it never breaks off half-way.
+    """Reads an iteration's batches before it starts, so that it never breaks off half-way.
 
-    ``waits``: the source is away and tried again by itself, at times ever further apart.
-    ``given_up``: it was away for too long for that.
+    ``waits``: the source failed and is retried automatically, at growing gaps. ``given_up``: it
+    failed for ``PATIENCE_SECONDS``.
     """
 
     def __init__(self, batches: RealBatches) -> None:
@@ -232,11 +229,11 @@ class Supply:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to try again."""
+        """Whether it is time for a retry."""
         return self.waits and time.monotonic() >= self._next_at
 
     def fault(self, count: int) -> SourceFault | None:
-        """Have ``count`` batches at hand; what is in the way of that, or None."""
+        """Read ``count`` batches ahead; returns the fault that prevents it, or None."""
         try:
             self._batches.prepare(count)
         except SourceFault as fault:
@@ -247,7 +244,7 @@ class Supply:
         return None
 
     def forget(self) -> None:
-        """Do not try again by itself: the user wants the run to rest."""
+        """Stop automatic retries: the user has paused the run."""
         self.waits = False
 
     def _wait(self) -> None:
@@ -260,8 +257,8 @@ class Supply:
         self.waits = not self.given_up
 
     @property
-    def told(self) -> str:
-        """When it is tried again, in words."""
+    def outlook(self) -> str:
+        """When the source is tried again, in words."""
         if self.given_up:
             return f"given up after {PATIENCE_SECONDS / 60:.0f} min; unpause tries again"
         return f"tried again every {self._gap:.0f} s; unpause tries at once"

@@ -1,13 +1,9 @@
-"""Which device trains, and with how many threads."""
+"""The device that trains: which one, whether it works, its memory, and torch's settings on it."""
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import time
-from collections.abc import Callable
-from functools import cache
 
 import psutil
 import torch
@@ -24,8 +20,8 @@ DEFAULT_THREADS = 1
 def resolve_device(name: str) -> torch.device:
     """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
-    ``auto`` takes an accelerator only where it works; ``why_not_accelerated`` tells of one that
-    does not. UserError where a device that is named is not there or does not work.
+    ``auto`` is an accelerator only where it works; ``why_not_accelerated`` says why not. UserError
+    where a named device does not exist or does not work.
     """
     if name == "auto":
         device = _accelerator()
@@ -38,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def why_not_accelerated(name: str, device: torch.device) -> str:
-    """Why ``auto`` resolved to the CPU though there is an accelerator; "" where that is not so."""
+    """Why ``auto`` chose the CPU despite an accelerator; "" where it did not."""
     if name != "auto" or device.type != "cpu":
         return ""
     trouble = trouble_with(_accelerator())
@@ -53,40 +49,40 @@ def _accelerator() -> torch.device:
 
 
 def trouble_with(device: torch.device) -> str:
-    """Why an accelerator cannot be trained on, "" where it can; one small kernel is run on it."""
+    """Why an accelerator does not work, found by running a small kernel; "" where it works."""
     if device.type == "cpu":
         return ""
     try:
         if float(torch.ones(1, device=device).add_(1).sum()) == 2:
             return ""
         why = "it computes 1 + 1 wrongly"
-    except Exception as error:  # noqa: BLE001 - drivers fail in many ways, and each means the same
+    except Exception as error:  # noqa: BLE001 - drivers fail in many ways, all with one meaning
         lines = str(error).splitlines() or [""]
         why = clean(f"{type(error).__name__}: {lines[0]}", 160)
     return f"torch {torch.__version__} cannot use {_described(device)} ({why})"
 
 
 def _described(device: torch.device) -> str:
-    """An accelerator that may not work, with what its torch was built for where that is known."""
+    """An accelerator that may not work, with the GPUs that torch was built for where known."""
     try:
         if device.type != "cuda":
             return str(device)
         major, minor = torch.cuda.get_device_capability(device)
         known = ", ".join(torch.cuda.get_arch_list()) or "no GPU"
         name = clean(torch.cuda.get_device_name(device), 60)
-    except Exception:  # noqa: BLE001 - what does not work may not say its name either
+    except Exception:  # noqa: BLE001 - a device that fails may not tell its name either
         return str(device)
     return f"{device}, {name} of compute capability {major}.{minor}, with kernels for {known}"
 
 
 def is_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the device's or the machine's."""
+    """Whether an error means that memory ran out, the device's or the machine's."""
     named = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return named or (isinstance(error, RuntimeError) and "out of memory" in str(error))
 
 
 def free_memory(device: torch.device) -> None:
-    """Give what torch keeps of the device's memory for later use back to the device."""
+    """Return the memory that torch caches on the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -108,7 +104,7 @@ def _named(name: str) -> torch.device:
 
 
 def give_memory_back() -> None:
-    """Have the GPU's memory that a run has left behind free for other processes."""
+    """Free the GPU memory that a run has left behind, for other processes."""
     if torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
@@ -124,20 +120,18 @@ def describe(device: torch.device, threads: int) -> str:
 
 
 def memory_bytes(device: torch.device) -> int:
-    """What the run holds: of the GPU's memory, or of this process's on a CPU."""
+    """Memory in use: that allocated on a GPU, else this process's resident memory."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    import psutil
-
     return psutil.Process().memory_info().rss
 
 
 def settle(device: torch.device, threads: int, deterministic: bool) -> None:
-    """Set what must stay the same for a run to be repeatable; call in the thread that trains."""
-    # OpenMP keeps the number of threads per calling thread, hence not at the program's start.
+    """Set torch up so that a run is repeatable; call it in the thread that trains."""
+    # OpenMP keeps the number of threads per calling thread, so it cannot be set at start-up.
     torch.set_num_threads(threads)
     if torch.are_deterministic_algorithms_enabled() != deterministic:
-        # Loads torch's compiler, which takes as long as torch.
+        # Only where needed: this call loads torch's compiler, as slow as loading torch.
         torch.use_deterministic_algorithms(deterministic)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -146,15 +140,13 @@ def settle(device: torch.device, threads: int, deterministic: bool) -> None:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-# Whether networks fit into memory, found out before any of it is taken.
-
 COPIES = 4
-"""Of each weight: itself, its gradient, and Adam's two moments."""
-_SURELY = 10
-"""So many times less than is free is not looked at more closely."""
+"""Numbers held for each weight: itself, its gradient, and Adam's two moments."""
+_CLEAR_MARGIN = 10
+"""Skip the exact estimate where a rough one needs less than 1/10 of the free memory."""
 
 
-def check_room(
+def check_memory(
     networks: tuple[nn.Module, nn.Module],
     latent: Latent,
     batch: int,
@@ -162,21 +154,21 @@ def check_room(
     pixels: int,
     device: torch.device,
 ) -> None:
-    """UserError where training G and D, which lie on the device "meta", needs more memory than
-    ``device`` has free; D gets ``pack`` samples of a ``batch`` at once, of ``pixels`` pixels each.
+    """UserError where training G and D surely needs more memory than ``device`` has free.
 
-    What is counted is the least that can be: the weights with what belongs to them, and one
-    layer's output, the largest, with its gradient. What fits by this count may still be too much.
+    The networks are on the device "meta". D sees ``pack`` samples of a ``batch`` as one; a sample
+    has ``pixels`` pixels. The count is a lower bound: weights with gradients and optimizer state,
+    and the largest layer's output with its gradient. Networks that pass may still be too large.
     """
     parameters = [weight for network in networks for weight in network.parameters()]
     weights = sum(weight.numel() for weight in parameters)
     free = _free(device)
-    # A pass on "meta" has torch load its compiler, which takes as long as torch itself. No layer of
-    # ours gives more than its features, a convolution at every pixel of a sample.
+    # A pass on "meta" makes torch load its compiler, as slow as loading torch. So an upper bound
+    # first: no layer here outputs more than its features, a convolution at every pixel.
     features = [
         max(weight.shape[:2]) * (pixels if weight.dim() > 2 else 1) for weight in parameters
     ]
-    if _SURELY * _bytes(weights, batch * max(latent.dim, pixels, *features)) < free:
+    if _CLEAR_MARGIN * _bytes(weights, batch * max(latent.dim, pixels, *features)) < free:
         return
     needed = _bytes(weights, _largest(*networks, latent, batch, pack))
     if needed > free:
@@ -194,12 +186,12 @@ def _bytes(weights: int, largest: int) -> int:
 def _largest(
     generator: nn.Module, discriminator: nn.Module, latent: Latent, batch: int, pack: int
 ) -> int:
-    """The most numbers that a layer gets or gives for a batch."""
+    """The most numbers that any layer reads or writes for a batch."""
     sizes = [batch * latent.dim]
 
-    def measure(_module: nn.Module, _given: object, made: object) -> None:
-        if isinstance(made, Tensor):
-            sizes.append(made.numel())
+    def measure(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.numel())
 
     networks = (generator, discriminator)
     hooks = [
@@ -216,42 +208,7 @@ def _largest(
 
 
 def _free(device: torch.device) -> int:
-    """Bytes that can be had on a device."""
+    """The free memory of a device in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return psutil.virtual_memory().available
-
-
-# Memory that was freed, given back to the system.
-
-SECONDS = 10.0
-
-
-class Heap:
-    """Gives what is free of the C heap back, every ``SECONDS``.
-
-    glibc gives back the end of its heap alone. What exams and looks take and free, up to 100 MB by
-    now and then, stays below what they leave behind, so a run that is watched seems to grow for
-    hours. It takes some 2 ms; other libraries of C have no such call, or no such need.
-    """
-
-    def __init__(self) -> None:
-        self._next_at = time.monotonic() + SECONDS
-
-    def tend(self) -> None:
-        """Do it where it is time to."""
-        if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + SECONDS
-            give_back()
-
-
-def give_back() -> None:
-    """Give whole free pages back now, wherever in the heap they lie."""
-    trim = _trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _trim() -> Callable[[int], int] | None:
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)

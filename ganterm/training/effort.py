@@ -1,4 +1,4 @@
-"""What a piece of the trainer's work costs, in seconds that a busy machine does not stretch."""
+"""The cost of training and diagnosis, in seconds that do not depend on the machine's load."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from collections.abc import Callable
 import torch
 
 MOST_A_STEP = 1.0
-"""Seconds of the clock that a step may count for: a program that was stopped for an hour has done
-nothing meanwhile."""
+"""Most seconds that a step counts for by the clock; a suspended program does no work meanwhile."""
 
 
 class Effort:
-    """Measures training and diagnosis in one unit, so that one is a share of the other.
+    """Measures training and diagnosis in the same unit, so that one is a share of the other.
 
-    On a CPU: processor time of the calling thread. It takes its part in whatever torch spreads over
-    several threads, so it is as long as the work is on an idle machine; what other programs take
-    does not count. On CUDA: the device's own time between two events of its stream, which are read
-    once they have passed, without waiting for them; beside it, and on other devices, the clock.
+    On a CPU the unit is processor time of the calling thread, which takes its part in work that
+    torch spreads over several threads; other programs do not count. On CUDA, diagnosis is measured
+    by events of the device's stream, read without waiting for them. Training on CUDA, and both on
+    other devices, are measured by the clock.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -29,7 +28,7 @@ class Effort:
         self._coming = deque()
 
     def trained(self, seconds: float) -> float:
-        """The effort since the last call, the first's 0; ``seconds``: the training's clock now."""
+        """The effort since the last call, 0 at first; ``seconds`` is the training clock now."""
         now = time.thread_time() if self._kind == "cpu" else seconds
         before, self._before = self._before, now
         if before is None:
@@ -37,9 +36,9 @@ class Effort:
         return now - before if self._kind == "cpu" else min(now - before, MOST_A_STEP)
 
     def begin(self) -> Callable[[Callable[[float], None]], None]:
-        """Begin to measure; what is returned ends it, and has the effort told to what it is given.
+        """Start a measurement; returns a function that ends it and passes the effort to a callback.
 
-        That is at once, but on CUDA in a later ``settle``.
+        The callback is called at once, on CUDA in a later ``settle``.
         """
         if self._kind == "cuda":
             start = _passed()
@@ -49,7 +48,7 @@ class Effort:
         return lambda tell: tell(clock() - began)
 
     def settle(self) -> None:
-        """Tell what has been measured by now."""
+        """Call the callbacks of measurements that are complete."""
         while self._coming and self._coming[0][1].query():
             start, end, tell = self._coming.popleft()
             tell(start.elapsed_time(end) / 1000)

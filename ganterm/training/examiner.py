@@ -1,4 +1,4 @@
-"""Who examines G and D between two iterations, within a share of the training time."""
+"""The examiner: it measures G and D between two iterations, within a share of training time."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from ganterm.core.controls import Controls
 from ganterm.core.findings import Diagnosis, Modes, ModeTrail, Reading, Series
 from ganterm.core.registry import gathered
 from ganterm.diagnosis import exams as room
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.training.alarms import Urgency
 from ganterm.training.device import free_memory, is_of_memory
 from ganterm.training.effort import Effort
 from ganterm.training.game import Game
 
 FIRST_SHARE = 0.6
-"""Of what may be spent, what the first exams (diversity, modes) may take for themselves."""
+"""Share of the examiner's time that is reserved for the first exams (diversity, modes)."""
 SECONDS = 5.0
-"""A round is due after so long, also where steps are few."""
+"""Training seconds after which a round is due, however few steps have passed."""
 LATE = 4
-"""Rounds that were due, by steps or by time, after which the newest one is too old."""
+"""Rounds that may be overdue, by steps or by time, before the newest one is too old."""
 URGENT_EVERY = 0.1
-"""Steps from one round to an urgent one at least, in shares of those to a round."""
+"""Least distance from a round to an urgent one, as a share of ``every``."""
 CREDIT = 6
-"""Rounds that may be taken in advance of what is earned, where they are urgent."""
+"""Urgent rounds that may be taken before their cost is earned."""
 CHARGES = 9
-"""Newest charges of an exam whose median is what it usually costs."""
+"""Newest costs of an exam whose median is its usual cost."""
 MOST_CHARGED = 3
-"""Times what an exam usually costs that a single time is charged at most."""
+"""Most that a single exam is charged, as a multiple of its usual cost."""
 KEPT = 2048
-"""Readings kept of each measure; of older ones every second goes when there are more."""
+"""Most readings kept of each measure; beyond it, every second of the older half is dropped."""
 TRIES = 3
-"""Times in a row that an exam may lack memory before it is left out."""
+"""Failures in a row for lack of memory after which an exam is left out."""
 MODES_KEPT = 64
-"""A trail over time is kept of no more modes than a screen has lines for."""
+"""Most modes with a trail over time; a screen has no lines for more."""
 
 
 class _Account:
-    """What an exam costs, in seconds of ``Effort``.
+    """The cost of an exam, in seconds of ``Effort``.
 
-    ``charged``: what is held against it. A first time is slow, and is charged as the second once
-    that is known; a single slow one as MOST_CHARGED usual ones.
+    ``charged`` is the sum of its costs. The first time is slow, so it is charged like the second
+    once that is known; a single slow time is charged ``MOST_CHARGED`` usual costs at most.
     """
 
     def __init__(self) -> None:
@@ -62,16 +62,16 @@ class _Account:
 
     @property
     def known(self) -> bool:
-        """Whether it is known what the exam costs."""
+        """Whether the usual cost is known."""
         return bool(self._charges)
 
     @property
     def usual(self) -> float:
-        """What it usually costs; 0 where that is not known."""
+        """The usual cost, 0 while it is not known."""
         return median(self._charges) if self._charges else 0.0
 
     def add(self, took: float) -> None:
-        """Charge another time."""
+        """Charge the exam once more."""
         if self._first is None:
             self._first = took
             return
@@ -86,9 +86,9 @@ class _Account:
 class Examiner:
     """Takes the exams that fit a run, in rounds at least ``every`` steps apart.
 
-    ``share``: of the training's effort that it may take, 0..1; from 1 on all exams are taken in
-    every round, whatever they cost. 0 has none taken. The networks are as before when a round is
-    over: evaluation mode, no gradient kept, and a random generator of its own.
+    ``share`` (0..1) bounds its effort as a share of training's; with 1 every round takes all exams
+    whatever they cost, with 0 none. A round leaves no trace in training: it uses evaluation mode,
+    keeps no gradients and draws from a random generator of its own.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class Examiner:
         self._rounds = 0
         self._failures: Counter[Exam] = Counter()
         self.broken: dict[str, str] = {}
-        """Of exams that failed, by name, what happened; "" where one works again."""
+        """Messages about failed exams, by name; "" for one that works again."""
         measures = {name: told for exam in exams for name, told in exam.measures.items()}
         self.diagnosis = Diagnosis(measures=measures, note=note)
 
     def recall(self, rounds: Iterable[Mapping[str, Any]]) -> None:
-        """Go on behind what earlier rounds found, as ``records.read_diagnosis`` tells it."""
+        """Continue the series of earlier rounds, as ``reader.read_diagnosis`` returns them."""
         series: dict[str, Series] = dict(self.diagnosis.series)
         step = self._last_step
         for found in rounds:
@@ -135,7 +135,7 @@ class Examiner:
         self.diagnosis = replace(self.diagnosis, step=step, series=series, readings=readings)
 
     def go_back(self, step: int, seconds: float) -> None:
-        """Forget what was found after ``step``, when ``seconds`` had been trained."""
+        """Drop everything measured after ``step``; training stood at ``seconds`` then."""
         known = self.diagnosis
         series = {
             name: Series(steps[steps <= step], values[steps <= step])
@@ -166,9 +166,9 @@ class Examiner:
         )
 
     def due(self, step: int, seconds: float, urgency: Urgency | None = None) -> bool:
-        """Whether a round may begin after ``step`` and ``seconds`` of training; asked a step."""
+        """Whether a round is due after ``step`` and ``seconds`` of training; call once a step."""
         self._effort.settle()
-        # What exams took since is no training.
+        # The time of exams since then is no training.
         trained = self._effort.trained(seconds) - (self._taken - self._taken_before)
         self._worked, self._taken_before = self._worked + max(0.0, trained), self._taken
         if not self._first:
@@ -181,13 +181,13 @@ class Examiner:
         if not waited:
             return False
         cost = self._cost(self._first)
-        # What can be afforded every so often is taken then, whatever slow rounds cost before.
+        # A round that is affordable every SECONDS is taken then, however slow earlier ones were.
         waited = self._worked - self._last_worked >= SECONDS
         timely = waited and cost <= FIRST_SHARE * self._share * SECONDS
         return self._share >= 1 or timely or self._first_purse() >= cost
 
     def late(self, step: int, seconds: float) -> bool:
-        """Whether the newest round, of this sitting, is too old to speak for the run now."""
+        """Whether the newest round of this sitting is too old to describe the run."""
         if not self._rounds:
             return bool(self.diagnosis.readings)
         steps, waited = step - self._last_step, seconds - self._last_at
@@ -197,15 +197,15 @@ class Examiner:
     def examine(
         self, step: int, seconds: float, controls: Controls, urgency: Urgency | None = None
     ) -> Diagnosis:
-        """One round: the first exams, then of the rest what can be afforded.
+        """Take one round: the first exams, then as many of the rest as can be afforded.
 
-        An urgent one, which comes before its time, takes what it was wanted for in place of these.
+        An urgent round before its time takes the exams it was called for instead of the rest.
         """
         assert self._subject is not None
         wanted = frozenset() if urgency is None else urgency.measures
         early = step - self._last_step < self._every and urgency is not None
         with self._at_rest(), torch.no_grad():
-            look = Look(
+            context = ExamContext(
                 self._subject,
                 step,
                 controls,
@@ -217,9 +217,9 @@ class Examiner:
                 partial(self._game.stakes, controls=controls, random=self._random),
             )
             for exam in self._chosen_first(wanted):
-                self._take(exam, look)
+                self._take(exam, context)
             if not early or self._share >= 1:
-                self._take_of_rest(look, wanted)
+                self._take_of_rest(context, wanted)
         self._effort.settle()
         self._rounds += 1
         self._last_step, self._last_at, self._last_worked = step, seconds, self._worked
@@ -228,7 +228,7 @@ class Examiner:
         return self.diagnosis
 
     def _is_urgent(self, step: int, urgency: Urgency) -> bool:
-        """Whether a round comes at once: wanted by now, not on the heels of another, on credit."""
+        """Whether an urgent round is due: far enough from the last one, and within the credit."""
         apart = max(1.0, URGENT_EVERY * self._every)
         if step < urgency.step or step - self._last_step < apart:
             return False
@@ -236,13 +236,13 @@ class Examiner:
         return self._first_purse() >= -CREDIT * cost
 
     def _chosen_first(self, wanted: frozenset[str]) -> list[Exam]:
-        """Exams of every round, and those that give what is wanted."""
+        """The exams of every round, and those that give the wanted measures."""
         return [*self._first, *(exam for exam in self._rest if wanted & exam.measures.keys())]
 
-    def _take_of_rest(self, look: Look, wanted: frozenset[str]) -> None:
-        """Equal time for each: what is cheap is taken more often, and what is dear in its turn.
+    def _take_of_rest(self, context: ExamContext, wanted: frozenset[str]) -> None:
+        """Take the other exams so that each gets equal time: cheap ones come more often.
 
-        Of those whose cost is not known yet one a round, since first times are slow.
+        Of exams whose cost is not known only one is taken a round, since first times are slow.
         """
         rest = [exam for exam in self._rest if not wanted & exam.measures.keys()]
         tried = False
@@ -254,13 +254,13 @@ class Examiner:
                 if self._rest_purse() < account.usual:
                     break
                 tried = tried or not account.known
-            self._take(exam, look)
+            self._take(exam, context)
 
-    def _take(self, exam: Exam, look: Look) -> None:
-        """Take an exam; what one that fails leads to is in ``broken``."""
+    def _take(self, exam: Exam, context: ExamContext) -> None:
+        """Take an exam; a failure is noted in ``broken``."""
         end = self._effort.begin()
         try:
-            self._note(exam.take(look), look.step)
+            self._note(exam.take(context), context.step)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an exam, the run is not
             self._failed(exam, error)
         else:
@@ -273,7 +273,7 @@ class Examiner:
         self._accounts[exam].add(took)
 
     def _failed(self, exam: Exam, error: Exception) -> None:
-        """Leave an exam that fails out from now on; one that lacked memory may have it later."""
+        """Drop an exam that fails; one that lacked memory is tried again later."""
         name = type(exam).__name__
         self._failures[exam] += 1
         again = is_of_memory(error) and self._failures[exam] < TRIES
@@ -285,7 +285,7 @@ class Examiner:
         why = f"{type(error).__name__}: {error}"
         self.broken[name] = f"the exam {name} failed and {outcome}: {why}"
 
-    def _note(self, found: Findings, step: int) -> None:
+    def _note(self, found: ExamResult, step: int) -> None:
         known = self.diagnosis
         readings, series = dict(known.readings), dict(known.series)
         for name, measured in found.readings.items():
@@ -332,12 +332,12 @@ class Examiner:
         return self._game.sample(count, self._random)
 
     def _judge(self, samples: Tensor, labels: Tensor | None) -> Tensor:
-        return self._game.judge(samples, labels)
+        return self._game.score(samples, labels)
 
 
 def _longer(series: Series | None, step: int, value: float) -> Series:
-    """A series with one more reading; thinned in its older half where it grows too long."""
-    with np.errstate(over="ignore"):  # What a run that diverges gives may be inf in float32.
+    """A series with one more reading; its older half is thinned where it grows too long."""
+    with np.errstate(over="ignore"):  # A diverging run may exceed float32.
         newest = np.array([value], np.float32)
     if series is None:
         return Series(np.array([step], np.int64), newest)
@@ -358,6 +358,6 @@ def _trail(trail: ModeTrail | None, modes: Modes | None) -> ModeTrail | None:
 
 
 def _kept(count: int, most: int) -> NDArray[np.intp]:
-    """Places to keep of ``count`` so that one more fits: all, or every second of the older half."""
+    """Indices to keep of ``count`` so that one more fits: all, or half of the older half."""
     places = np.arange(count)
     return places if count < most else np.append(places[: count // 2 : 2], places[count // 2 :])

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
+from ganterm.core.json_text import json_bytes
 from ganterm.core.text import clean
 
 PATIENCE = 60.0
@@ -24,7 +23,7 @@ def run_hook(command: tuple[str, ...], alarm: Mapping[str, Any], tell: Callable[
     """
     program = clean(command[0], 60)
     try:
-        told = orjson.dumps(alarm, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        told = json_bytes(alarm).decode()
         process = subprocess.Popen(
             command,
             env={**os.environ, VARIABLE: told},

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ganterm.core.events import AlarmEvent, DataEvent, Event, from_table
+from ganterm.core.events import AlarmEvent, AlarmState, DataEvent, Event, from_table
 from ganterm.core.findings import Alarm, Outlook, Remedy, Severity
-from ganterm.diagnosis.rule import Record, illnesses
+from ganterm.diagnosis.rule import Record, network_alarms
 from ganterm.rundir.directory import RunDirectory
 from ganterm.session.board import Board, now
-from ganterm.training.alarms import Alarms, Change, Urgency
+from ganterm.training.alarms import Alarms, Urgency
 from ganterm.training.checkpoints.resume import Beginning
-from ganterm.training.checkpoints.retention import Healthy
+from ganterm.training.checkpoints.retention import HealthyCheckpoints
 from ganterm.training.hook import run_hook
-from ganterm.training.progress import Standing
+from ganterm.training.progress import Progress
 
 
 class Teller:
@@ -31,16 +31,16 @@ class Teller:
         self,
         board: Board,
         directory: RunDirectory,
-        standing: Standing,
+        progress: Progress,
         begin: Beginning,
-        healthy: Healthy,
+        healthy: HealthyCheckpoints,
         stop_on: tuple[str, ...],
         on_alarm: tuple[str, ...],
         picture: Callable[[], None],
     ) -> None:
         self._board = board
         self._directory = directory
-        self._standing = standing
+        self._progress = progress
         self._healthy = healthy
         self._alarms = Alarms(self._tell_alarm, begin.alarms, begin.streaks, healthy.way_back)
         self._stop_on = stop_on
@@ -61,8 +61,8 @@ class Teller:
 
     def log(self, event: Event, at: int | None = None) -> None:
         """Log an event of this step, or of step ``at``."""
-        step = self._standing.step if at is None else at
-        event = event.placed(step, self._standing.branch, now())
+        step = self._progress.step if at is None else at
+        event = event.placed(step, self._progress.branch, now())
         self._board.pin(event)
         self._directory.event(event)
 
@@ -70,7 +70,7 @@ class Teller:
         """Log what watchers had to say."""
         while self._board.notes:
             kind, data = self._board.notes.popleft()
-            event = from_table({"step": 0, "branch": 0, "time": "", "kind": kind, **data})
+            event = from_table({**data, "step": 0, "branch": 0, "time": "", "kind": kind})
             if event is not None:
                 self.log(event)
 
@@ -88,7 +88,7 @@ class Teller:
 
         ``since``: the step it began at, this one by default.
         """
-        step = self._standing.step
+        step = self._progress.step
         began = step if since is None else since
         self._alarms.raise_(
             Alarm(name, title, message, began, step, severity, evidence or {}, remedies)
@@ -134,19 +134,10 @@ class Teller:
             self._broken_told.update(new)
             self.log(DataEvent(files=tuple(new), why="replaced, can no longer be read"))
 
-    def _tell_alarm(self, alarm: Alarm, change: Change) -> None:
-        event = AlarmEvent(
-            name=alarm.name,
-            severity=alarm.severity,
-            title=alarm.title,
-            message=alarm.message,
-            since=alarm.since,
-            evidence=dict(alarm.evidence),
-            remedies=tuple(remedy._asdict() for remedy in alarm.remedies),
-            state=change,
-        )
+    def _tell_alarm(self, alarm: Alarm, change: AlarmState) -> None:
+        event = AlarmEvent.of(alarm, change)
         self.log(event)
-        if change == "raised" and alarm.name in illnesses():
+        if change == "raised" and alarm.name in network_alarms():
             self._healthy.spoken_against(alarm)
         if change == "cleared" or alarm.severity == "warning":
             return

@@ -1,4 +1,4 @@
-"""All weights of a network in one tensor, so that what is done to all of them is one operation."""
+"""Updates of a network: its weights in one tensor, guarded buffers, optimizers, the averaged G."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ from torch import Tensor, nn
 
 from ganterm.diagnosis.norms import first_nonfinite
 from ganterm.sections import OptimizerOptions
+from ganterm.training.torch_internals import (
+    flatten,
+    foreach_copy_,
+    foreach_lerp_,
+    foreach_mul,
+    foreach_norm,
+    fused_adam_,
+    fused_sgd_,
+)
+
+Rate = float | Tensor
+"""A learning rate: a number, or a scalar on the device that a replayed graph reads anew."""
 
 
 class Weights:
-    """The parameters of ``module``, laid into one tensor ``flat`` of which they become views.
+    """The parameters of ``module`` as views of one tensor, ``flat``.
 
-    A norm or a clip then costs the same however many layers there are.
+    A norm or a clip is then one operation, however many layers there are.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -35,27 +47,19 @@ class Weights:
         return [part.view(parameter.shape) for part, parameter in pairs]
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """The gradient of ``loss`` for each parameter, zeros for those it does not reach.
+        """The gradient of ``loss`` for each parameter, zeros for those that it does not depend on.
 
-        Contiguous, as the parameters are: the kernels of fused optimizers look at no strides.
+        Gradients are contiguous like the parameters, because fused kernels ignore strides.
         """
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         return [gradient.contiguous() for gradient in gradients]
 
 
-def flattened(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors as one vector, in the order of ``Weights.flat``."""
-    return torch._utils._flatten_dense_tensors(tensors)
-
-
-# The buffers that a forward pass writes, kept safe from a pass that went wrong.
-
-
 class BufferGuard:
-    """Keeps the floating-point buffers of some modules (batch-norm statistics and the like).
+    """Restores the floating-point buffers of modules (batch-norm statistics and the like).
 
-    They are laid into one tensor, of which the modules' buffers become views, so that keeping and
-    putting back is one operation each however many there are.
+    A forward pass writes them before the update is known to be finite. All of them become views of
+    one tensor, so that saving and restoring is one operation each.
     """
 
     def __init__(self, *modules: nn.Module) -> None:
@@ -70,34 +74,34 @@ class BufferGuard:
         if not places:
             return
         self._all = torch.cat([buffer.flatten() for _, _, buffer in places])
-        self._kept = self._all.clone()
+        self._saved = self._all.clone()
         parts = self._all.split([buffer.numel() for _, _, buffer in places])
         for (owner, name, buffer), part in zip(places, parts, strict=True):
-            # ``data`` counts its own changes: else D's spectral norm, which writes its vectors,
-            # would seem to autograd to have changed what G's batch norm saved for going back.
-            owner._buffers[name] = part.view(buffer.shape).data
+            # ``data`` has a version counter of its own. With a shared one, D's spectral norm, which
+            # writes its vectors, would look to autograd like a change of G's batch-norm buffers.
+            setattr(owner, name, part.view(buffer.shape).data)
 
     def keep(self) -> None:
-        """Remember the buffers as they are."""
+        """Save the buffers as they are."""
         if self._all is not None:
-            self._kept.copy_(self._all)
+            self._saved.copy_(self._all)
 
-    def put_back_where(self, flag: Tensor) -> None:
-        """Put the remembered buffers back where ``flag`` (float scalar) is 1."""
+    def restore_where(self, flag: Tensor) -> None:
+        """Restore the saved buffers where ``flag`` (float scalar) is 1."""
         if self._all is not None:
-            torch.where(flag.bool(), self._kept, self._all, out=self._all)
+            torch.where(flag.bool(), self._saved, self._all, out=self._all)
 
 
-# The averaged generator: a moving average of G's weights, often the better painter.
-
-EVERY = 8
-"""Steps between two renewals; with the decay to the power of it, as good as every step."""
+AVERAGE_EVERY = 8
+"""Steps between two updates of the averaged G. Each uses the decay to the power of 8, which gives
+nearly the same average as an update in every step."""
 
 
 class Average:
-    """A copy of G in evaluation mode whose weights follow G's (Yazici et al. 2019).
+    """The averaged generator: a copy of G, in evaluation mode, whose weights follow G's.
 
-    Buffers that a forward pass writes are averaged as well.
+    It often draws better samples than G (Yazici et al. 2019). Buffers that a forward pass writes
+    are averaged too.
     """
 
     def __init__(self, generator: nn.Module) -> None:
@@ -106,73 +110,64 @@ class Average:
         self._buffers = [b for b in self.module.buffers() if b.is_floating_point()]
 
     def follow(self, generator: nn.Module, weights: Weights, step: int, decay: float) -> None:
-        """Renew after ``step`` where it is due; ``decay`` 0..1 is the share kept in each step.
+        """Update the average after ``step`` if it is due; a step keeps a share ``decay`` (0..1).
 
-        Early on less is kept, (1 + step) / (10 + step), so that the first weights are soon gone.
+        Early steps keep less, (1 + step) / (10 + step), so that the first weights soon fade.
         """
-        if step % EVERY and step > EVERY:
+        if step % AVERAGE_EVERY and step > AVERAGE_EVERY:
             return
-        keep = min(decay, (1 + step) / (10 + step)) ** (EVERY if step > EVERY else 1)
+        steps = AVERAGE_EVERY if step > AVERAGE_EVERY else 1
+        keep = min(decay, (1 + step) / (10 + step)) ** steps
         self._flat.lerp_(weights.flat.detach(), 1 - keep)
         if self._buffers:
             now = [b for b in generator.buffers() if b.is_floating_point()]
-            torch._foreach_lerp_(self._buffers, now, 1 - keep)
+            foreach_lerp_(self._buffers, now, 1 - keep)
 
 
-# Optimizers whose step can be refused on the device, without asking the host.
-
-Rate = float | Tensor
-"""A number, or a scalar on the device, which a step that is replayed reads anew."""
-
-BLIND = frozenset({"mps"})
-"""Types of devices whose fused kernels take the flag for a refusal and do not look at it."""
+FLAG_IGNORED = frozenset({"mps"})
+"""Types of devices whose fused kernels accept ``found_inf`` but ignore it."""
 
 
 class GuardedOptimizer:
-    """An optimizer of a network's weights whose step leaves no trace where ``refused`` is 1.
+    """An optimizer of a network's weights whose step has no effect where ``refused`` is 1.
 
     Adam (Kingma and Ba 2015), SGD with momentum and RMSprop (Hinton 2012), with torch's own numbers
-    and, but for RMSprop, its fused kernels. Most look at the flag themselves; after those that do
-    not, and after RMSprop, weights and state are put back by a selection. The kernels are called
-    as torch's optimizers do: around them these take longer for a small network than the kernel,
-    and to be made has torch load its compiler, which takes as long as torch itself.
-    ``state``, by name, is laid out as ``Weights.flat`` is, and whole from the start: fused SGD
-    would store the momentum of a refused first step.
+    and, except for RMSprop, torch's fused kernels. Most kernels obey the flag themselves; where
+    they do not, and for RMSprop, weights and state are saved before the step and selected after it.
+    ``state`` holds vectors by name, laid out as ``Weights.flat`` is. They exist from the start,
+    because fused SGD would otherwise store the momentum of a refused first step.
     """
 
     def __init__(self, options: OptimizerOptions, weights: Weights) -> None:
         self._weights = weights
         self._options = options
         flat = weights.flat.detach()
-        self.state = {name: torch.zeros_like(flat) for name in _remembered(options)}
-        # The kernels take each parameter with its own gradient: to lay the gradients into one
-        # tensor first would take 2 % of an iteration of small networks.
+        self.state = {name: torch.zeros_like(flat) for name in _state_names(options)}
+        # The kernels take each parameter with its own gradient: concatenating the gradients first
+        # would take 2 % of an iteration of small networks.
         self._parts = {name: weights.parts(whole) for name, whole in self.state.items()}
         if options.name != "sgd":
             self.state["step"] = torch.zeros((), device=flat.device)
         self._apply = {"adam": self._adam, "sgd": self._sgd, "rmsprop": self._rmsprop}[options.name]
-        blind = options.name == "rmsprop" or flat.device.type in BLIND
-        self._guarded = [flat, *self.state.values()] if blind else []
-        self._kept = [tensor.clone() for tensor in self._guarded]
+        ignored = options.name == "rmsprop" or flat.device.type in FLAG_IGNORED
+        self._guarded = [flat, *self.state.values()] if ignored else []
+        self._saved = [tensor.clone() for tensor in self._guarded]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], rate: Rate, refused: Tensor) -> None:
-        """Apply a gradient for each parameter unless ``refused`` (float scalar) is 1.
-
-        ``rate``: the learning rate.
-        """
+        """Apply a gradient for each parameter unless ``refused`` (float scalar) is 1."""
         clip = self._options.clip_value
-        taken = [g.clamp(-clip, clip) for g in gradients] if clip else list(gradients)
+        clipped = [g.clamp(-clip, clip) for g in gradients] if clip else list(gradients)
         if self._guarded:
-            torch._foreach_copy_(self._kept, self._guarded)
-        self._apply(taken, rate, refused)
-        for tensor, kept in zip(self._guarded, self._kept, strict=True):
-            torch.where(refused > 0, kept, tensor, out=tensor)
+            foreach_copy_(self._saved, self._guarded)
+        self._apply(clipped, rate, refused)
+        for tensor, saved in zip(self._guarded, self._saved, strict=True):
+            torch.where(refused > 0, saved, tensor, out=tensor)
 
     def _adam(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
         options, parts, steps = self._options, self._parts, self.state["step"]
         steps.add_(1)
-        torch._fused_adam_(
+        fused_adam_(
             self._weights.parameters,
             gradients,
             parts["exp_avg"],
@@ -193,7 +188,7 @@ class GuardedOptimizer:
 
     def _sgd(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
         options = self._options
-        torch._fused_sgd_(
+        fused_sgd_(
             self._weights.parameters,
             gradients,
             self._parts.get("momentum_buffer", []),
@@ -209,7 +204,7 @@ class GuardedOptimizer:
         )
 
     def _rmsprop(self, gradients: list[Tensor], rate: Rate, refused: Tensor) -> None:
-        options, state, gradient = self._options, self.state, flattened(gradients)
+        options, state, gradient = self._options, self.state, flatten(gradients)
         weights = self._weights.flat
         state["step"].add_(1)
         if options.weight_decay:
@@ -229,8 +224,8 @@ class GuardedOptimizer:
             weights.addcdiv_(gradient, size, value=-rate)
 
 
-def _remembered(options: OptimizerOptions) -> tuple[str, ...]:
-    """What torch's optimizer of that name keeps of each weight."""
+def _state_names(options: OptimizerOptions) -> tuple[str, ...]:
+    """The names of the vectors that torch's optimizer of that name keeps for the weights."""
     momentum = ("momentum_buffer",) if options.momentum else ()
     match options.name:
         case "adam":
@@ -240,12 +235,12 @@ def _remembered(options: OptimizerOptions) -> tuple[str, ...]:
     return "square_avg", *momentum
 
 
-# One update of one network: applied, or refused on the device without asking the host.
-
-
 @dataclass
 class Update:
-    """What one update of one network left behind, all scalars on the device."""
+    """The results of one update of one network, all scalars on the device.
+
+    ``refused`` is 0, or 1 where the update was refused: see ``first_nonfinite`` for its value.
+    """
 
     loss: Tensor
     grad_norm: Tensor
@@ -254,41 +249,41 @@ class Update:
 
 
 @cache
-def nothing(device: torch.device) -> Tensor:
-    """The scalar 0, for what there is not; never written to."""
+def zero(device: torch.device) -> Tensor:
+    """The scalar 0 on a device, for terms and metrics that are absent; never written to."""
     return torch.zeros((), device=device)
 
 
-def looked_at(network: str, weights: Weights) -> list[str]:
-    """What a non-finite value is looked for in, in that order; ``network`` is G or D."""
+def checked_names(network: str, weights: Weights) -> list[str]:
+    """The tensors that ``apply_update`` checks, in its order; ``network`` is G or D."""
     gradients = [f"the gradient of {network}'s {name}" for name in weights.names]
     return [f"{network} loss", f"{network}'s added terms", *gradients]
 
 
-def applied(
+def apply_update(
     weights: Weights,
     optimizer: GuardedOptimizer,
     rate: Rate,
     buffers: BufferGuard,
     loss: Tensor,
-    added: Sequence[Tensor],
+    terms: Sequence[Tensor],
     grad_clip: float,
 ) -> Update:
-    """One update from the gradient of ``loss`` and the ``added`` terms together.
+    """Update weights by the gradient of ``loss`` and the added ``terms`` together.
 
-    ``grad_clip``: the longest that the gradient may be, 0 for no limit. Nothing is applied, and
-    ``buffers`` are put back, where the loss, the terms or any gradient is not finite.
+    ``grad_clip`` limits the gradient's norm, 0 does not. Where the loss, the terms or any gradient
+    is not finite, the weights stay as they were and ``buffers`` are restored.
     """
-    terms = sum(added[1:], start=added[0]) if added else None
-    gradients = weights.gradients(loss if terms is None else loss + terms)
+    added = sum(terms[1:], start=terms[0]) if terms else None
+    gradients = weights.gradients(loss if added is None else loss + added)
     value = loss.detach()
-    besides = nothing(value.device) if terms is None else terms.detach()
-    looked_through = torch.stack([value, besides, *torch._foreach_norm(gradients)])
-    refused = first_nonfinite(looked_through)
+    added_value = zero(value.device) if added is None else added.detach()
+    checked = torch.stack([value, added_value, *foreach_norm(gradients)])
+    refused = first_nonfinite(checked)
     flag = refused.clamp(max=1)
-    norm = torch.linalg.vector_norm(looked_through[2:])
+    norm = torch.linalg.vector_norm(checked[2:])
     if grad_clip:
-        gradients = list(torch._foreach_mul(gradients, (grad_clip / (norm + 1e-12)).clamp(max=1)))
+        gradients = list(foreach_mul(gradients, (grad_clip / (norm + 1e-12)).clamp(max=1)))
     optimizer.step(gradients, rate, flag)
-    buffers.put_back_where(flag)
+    buffers.restore_where(flag)
     return Update(value, norm, refused)

@@ -1,4 +1,4 @@
-"""D at work: what it is shown, and what it says to it."""
+"""Forward passes: D on reals and fakes, and how a pass runs (precision, compilation)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,62 @@ from torch.nn import functional
 
 from ganterm.core.controls import Controls
 from ganterm.losses.loss import Critic
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import Precision
 from ganterm.training.batches import Latent
+from ganterm.training.torch_internals import BatchNorm
+
+Forward = Callable[..., Any]
+"""A network's forward pass: of samples or noise, and labels where the network takes any."""
 
 
-class Judging:
-    """D's verdicts on samples, told their labels where it is told any; G's codes it never is.
+@dataclass(frozen=True)
+class Forwards:
+    """How updates run the networks. Outputs are float32 either way.
 
-    ``pack`` samples of one kind are shown as one. ``noise`` draws what is done to D's inputs and
-    sides at random. ``forward``: D's forward pass, by default the module's.
+    Gradient penalties differentiate a pass twice. Compiled graphs cannot do that and bfloat16 is
+    too coarse for it, so penalties call the module itself.
+    """
+
+    precision: Precision = "float32"
+    compiled: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether a pass is a plain call of the module."""
+        return self.precision == "float32" and not self.compiled
+
+    def of(self, module: nn.Module, device: torch.device) -> Forward:
+        """The pass of a module on ``device``; it shares the module's weights."""
+        # fullgraph: an error is better than a part that silently stays uncompiled.
+        forward = torch.compile(module, fullgraph=True, dynamic=False) if self.compiled else module
+        if self.precision == "float32":
+            return forward
+
+        def autocast(*inputs: Tensor) -> Any:
+            with torch.autocast(device.type, torch.bfloat16):
+                return _float32(forward(*inputs))
+
+        return autocast
+
+
+PLAIN = Forwards()
+
+
+def _float32(output: Tensor | DiscriminatorOutput) -> Tensor | DiscriminatorOutput:
+    if not isinstance(output, DiscriminatorOutput):
+        return output.float()
+    scores, *others = output
+    return DiscriminatorOutput(
+        scores.float(), *(None if part is None else part.float() for part in others)
+    )
+
+
+class DiscriminatorPasses:
+    """Runs D on samples, with the data's labels where D takes any; D never sees G's codes.
+
+    D sees ``pack`` samples of one kind as one. Instance noise and label flips draw from ``noise``.
+    ``forward`` is D's forward pass, the module's own by default.
     """
 
     def __init__(
@@ -36,14 +82,15 @@ class Judging:
         self._latent = latent
         self._noise = noise
         self.pack = pack
-        # Batch statistics would mix real and fake; without them one pass over both is the same.
-        self.joint = not any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules()
-        )
+        # Batch norm must not mix reals and fakes; without it one pass over both gives the same.
+        self.joint = not any(isinstance(m, BatchNorm) for m in discriminator.modules())
 
-    def shown(self, samples: Tensor, level: float | Tensor | None, dropout: float) -> Tensor:
-        """What D gets to see: packed, with instance noise of a ``level``, and input ``dropout``."""
-        samples = self.packed(samples)
+    def inputs(self, samples: Tensor, level: float | Tensor | None, dropout: float) -> Tensor:
+        """Samples as D sees them in an update: in packs, with instance noise and input dropout.
+
+        ``level`` is the noise's standard deviation, None without noise; ``dropout`` is 0..1.
+        """
+        samples = self.as_packs(samples)
         if level is not None:
             noise = torch.empty_like(samples).normal_(generator=self._noise)
             samples = samples + level * noise
@@ -51,123 +98,81 @@ class Judging:
             samples = functional.dropout(samples, dropout)
         return samples
 
-    def packed(self, samples: Tensor) -> Tensor:
-        """Samples (n, channels, ...) as (n / pack, pack * channels, ...)."""
+    def as_packs(self, samples: Tensor) -> Tensor:
+        """Samples (n, channels, ...) as packs (n / pack, pack * channels, ...)."""
         if self.pack == 1:
             return samples
         return samples.reshape(-1, self.pack * samples.shape[1], *samples.shape[2:])
 
-    def judged(self, samples: Tensor, labels: Tensor | None) -> Judged:
-        """D's verdict on what it is shown, with the labels of the samples, where they have any."""
-        told = () if labels is None or self._latent.codes else (labels,)
-        judged = self._forward(samples, *told)
-        return judged if isinstance(judged, Judged) else Judged(judged)
+    def output(self, packs: Tensor, labels: Tensor | None) -> DiscriminatorOutput:
+        """D's output for a batch of packs with these labels."""
+        inputs = () if labels is None or self._latent.codes else (labels,)
+        output = self._forward(packs, *inputs)
+        return output if isinstance(output, DiscriminatorOutput) else DiscriminatorOutput(output)
 
-    def both(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> tuple[Judged, Judged]:
-        """D's verdicts on reals and fakes of the same labels."""
+    def outputs(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None
+    ) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+        """D's outputs for reals and fakes of the same labels."""
         if not self.joint:
-            return self.judged(real, labels), self.judged(fake, labels)
+            return self.output(real, labels), self.output(fake, labels)
         twice = None if labels is None else torch.cat([labels, labels])
-        both = self.judged(torch.cat([real, fake]), twice)
+        both = self.output(torch.cat([real, fake]), twice)
         halves = [(None, None) if part is None else part.chunk(2) for part in both[1:]]
-        of_real, of_fake = zip(*halves, strict=True)
+        rest_real, rest_fake = zip(*halves, strict=True)
         scores_real, scores_fake = both.scores.chunk(2)
-        return Judged(scores_real, *of_real), Judged(scores_fake, *of_fake)
+        return DiscriminatorOutput(scores_real, *rest_real), DiscriminatorOutput(
+            scores_fake, *rest_fake
+        )
 
     def critic(self, labels: Tensor | None) -> Critic:
-        """D's scores as a function of samples alone; one or two batches with these labels."""
+        """D's scores as a function of packs alone: of one or two batches with these labels."""
 
-        def critic(samples: Tensor) -> Tensor:
+        def critic(packs: Tensor) -> Tensor:
             if labels is None:
-                return self.judged(samples, None).scores
-            return self.judged(samples, labels.repeat(len(samples) // len(labels))).scores
+                return self.output(packs, None).scores
+            return self.output(packs, labels.repeat(len(packs) // len(labels))).scores
 
         return critic
 
-    def flipped(self, real: Tensor, fake: Tensor, controls: Controls) -> tuple[Tensor, Tensor]:
-        """The scores of both sides, some of them swapped where labels are to be flipped."""
+    def flip_scores(self, real: Tensor, fake: Tensor, controls: Controls) -> tuple[Tensor, Tensor]:
+        """Both sides' scores, a share ``label_flips`` of the pairs swapped."""
         if not controls.label_flips:
             return real, fake
         draws = torch.rand(real.shape, generator=self._noise, device=real.device)
         swap = draws < controls.label_flips
         return torch.where(swap, fake, real), torch.where(swap, real, fake)
 
-    def labels_told(
-        self, real: Judged, fake: Judged, labels: Tensor | None, codes: Tensor | None
+    def label_metrics(
+        self,
+        real: DiscriminatorOutput,
+        fake: DiscriminatorOutput,
+        labels: Tensor | None,
+        codes: Tensor | None,
     ) -> dict[str, Tensor]:
-        """What D's label head makes of a batch: its loss and how often it is right.
+        """The loss and accuracies of D's label head on a batch; empty without such a head.
 
-        ``labels`` are those of the reals, ``codes`` those that the fakes were made for.
+        ``labels`` belong to the reals, ``codes`` to the fakes.
         """
         if fake.logits is None or codes is None:
             return {}
-        told = {
+        metrics = {
             "label_loss_d": functional.cross_entropy(fake.logits, codes),
             "label_acc_fake": (fake.logits.argmax(1) == codes).float().mean(),
         }
         if not self._latent.codes and real.logits is not None and labels is not None:
-            of_real = functional.cross_entropy(real.logits, labels)
-            told["label_loss_d"] = told["label_loss_d"] + of_real
-            told["label_acc_real"] = (real.logits.argmax(1) == labels).float().mean()
-        return told
+            loss_real = functional.cross_entropy(real.logits, labels)
+            metrics["label_loss_d"] = metrics["label_loss_d"] + loss_real
+            metrics["label_acc_real"] = (real.logits.argmax(1) == labels).float().mean()
+        return metrics
 
 
 def noise_level(controls: Controls, step: int) -> float | None:
-    """The instance noise of the iteration that follows ``step`` (Sonderby et al. 2017: it fades).
+    """The instance noise of the iteration after ``step`` (Sonderby et al. 2017), None without.
 
-    None where there is none.
+    It fades to 0 over ``noise_steps`` steps.
     """
     level = controls.instance_noise
     if controls.noise_steps:
         level *= max(0.0, 1 - step / controls.noise_steps)
     return level or None
-
-
-# A network's forward pass as the training takes it: in the run's precision, perhaps compiled.
-
-Forward = Callable[..., Any]
-"""As the module itself: of samples or noise, and labels where there are any."""
-
-
-@dataclass(frozen=True)
-class Forwards:
-    """How forward passes are taken; what they return is float32 either way.
-
-    Penalties differentiate a pass twice, which compiled graphs cannot and bfloat16 should not:
-    they take the module itself.
-    """
-
-    precision: Precision = "float32"
-    compiled: bool = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether a pass is that of the module itself."""
-        return self.precision == "float32" and not self.compiled
-
-    def of(self, module: nn.Module, device: torch.device) -> Forward:
-        """The pass of a module that lies on ``device``; its weights, and their names, stay its."""
-        # Whole or an error: a part that silently stays as it was would be no compilation.
-        forward = _compiled(module) if self.compiled else module
-        if self.precision == "float32":
-            return forward
-
-        def lowered(*inputs: Tensor) -> Any:
-            with torch.autocast(device.type, torch.bfloat16):
-                return _float32(forward(*inputs))
-
-        return lowered
-
-
-PLAIN = Forwards()
-
-
-def _compiled(module: nn.Module) -> Forward:
-    return torch.compile(module, fullgraph=True, dynamic=False)
-
-
-def _float32(made: Tensor | Judged) -> Tensor | Judged:
-    if not isinstance(made, Judged):
-        return made.float()
-    scores, *others = made
-    return Judged(scores.float(), *(None if part is None else part.float() for part in others))

@@ -1,4 +1,4 @@
-"""What one iteration is played with, all of it decided before it starts."""
+"""The plan of one iteration: everything about it that is decided before it starts."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ganterm.losses.loss import Loss
 from ganterm.training.optim import Rate
 
 Batch = tuple[Tensor, Tensor | None]
-"""Real samples (n, ...) and their labels (n,), where the networks are told any."""
+"""Real samples (n, ...) and their labels (n,), where the networks take any."""
 
 
-def reals(controls: Controls) -> int:
-    """How many real batches an iteration under these controls takes."""
+def real_batches(controls: Controls) -> int:
+    """How many real batches an iteration under these controls draws."""
     return controls.k + controls.l * LOSSES[controls.loss].g_needs_real
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One iteration's controls, and what follows from them and from where the training stands.
+class IterationPlan:
+    """An iteration's controls, and what follows from them and from the step.
 
-    ``regularised``: for each of the k updates of D, whether R1 and R2 are taken; ``noise``: the
-    level of the instance noise, None without. ``lr_d``, ``lr_g`` and ``noise`` are numbers, or
-    scalars on the device. ``next_batch`` draws as ``RealBatches`` does.
+    ``regularised`` says for each of the k updates of D whether R1 and R2 are taken. ``noise`` is
+    the level of the instance noise, None without. ``lr_d``, ``lr_g`` and ``noise`` are numbers, or
+    scalars on the device. ``next_batch`` draws as ``RealBatches.next`` does.
     """
 
     controls: Controls
@@ -39,20 +39,21 @@ class Turn:
 
     @property
     def loss(self) -> Loss:
-        """The loss that is in force."""
+        """The loss in force."""
         return LOSSES[self.controls.loss]
 
     @property
-    def reals(self) -> int:
-        """How many real batches it takes."""
-        return reals(self.controls)
+    def real_batches(self) -> int:
+        """How many real batches the iteration draws."""
+        return real_batches(self.controls)
 
     @property
     def settings(self) -> Controls:
-        """The controls without those that ``lr_d``, ``lr_g`` and ``noise`` are taken from, and
-        without the averaged G's.
+        """The controls without those that may change while a CUDA graph stays valid.
 
-        Turns of the same settings and ``kind`` are the same work for the device, on other numbers.
+        Those are the learning rates and the noise level, which lie in tensors, and ``ema``, since
+        the averaged G is updated outside the graph. Plans of the same settings and ``kind`` run the
+        same kernels on other numbers.
         """
         return replace(
             self.controls, lr_d=1.0, lr_g=1.0, instance_noise=0.0, noise_steps=0, ema=0.0
@@ -60,9 +61,9 @@ class Turn:
 
     @property
     def kind(self) -> Hashable:
-        """What of the device's work does not follow from the settings."""
+        """What decides which kernels run, beside the settings."""
         return self.regularised, self.noise is None
 
-    def fed(self, batches: Iterable[Batch]) -> Turn:
-        """The same on given batches; what is done to them in an iteration, it does to views."""
+    def with_batches(self, batches: Iterable[Batch]) -> IterationPlan:
+        """The same plan on given batches, which its iteration only sees through views."""
         return replace(self, next_batch=((x.detach(), labels) for x, labels in batches).__next__)

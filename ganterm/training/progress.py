@@ -1,4 +1,4 @@
-"""Where a run stands between two iterations."""
+"""What a run has reached, and the clock of its training time."""
 
 from __future__ import annotations
 
@@ -10,31 +10,15 @@ from dataclasses import dataclass
 from ganterm.core.controls import Controls
 from ganterm.core.snapshot import Counters, State
 
-
-@dataclass
-class Standing:
-    """What the loop changes and the rest of the trainer's room reads; all in one thread.
-
-    ``scheduled``: the last step whose scheduled changes are in ``controls``; ``scalars``: the
-    newest row that was copied out.
-    """
-
-    step: int
-    branch: int
-    controls: Controls
-    counters: Counters
-    scheduled: int
-    scalars: Mapping[str, float]
-    state: State = "running"
-
-
-# Training time without pauses, and the speed over the last few seconds.
-
 RATE_SECONDS = 3.0
+"""Training time over which the speed in steps a second is averaged."""
 
 
-class Pace:
-    """A clock that stands while the run rests; ``seconds`` were trained before."""
+class Clock:
+    """Training time in seconds; it stands while the run is paused.
+
+    ``seconds`` is the training time of earlier sittings.
+    """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._before = seconds
@@ -44,33 +28,28 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """Training time so far, pauses left out."""
+        """Training time so far, without pauses."""
         if self._since is None:
             return self._before
         return self._before + time.perf_counter() - self._since
 
-    @property
-    def going(self) -> bool:
-        """Whether the clock runs."""
-        return self._since is not None
-
-    def go(self) -> None:
+    def start(self) -> None:
         """Let the clock run."""
         if self._since is None:
             self._since = time.perf_counter()
             self._marks.clear()
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """Stop the clock."""
         self._before, self._since = self.seconds, None
 
     def go_back(self, seconds: float) -> None:
-        """Stop the clock where ``seconds`` were trained."""
+        """Stop the clock and set it to ``seconds``."""
         self._before, self._since = seconds, None
         self._marks.clear()
 
     def steps_per_s(self, step: int) -> float:
-        """Note that ``step`` is reached now; the speed over the last seconds of training."""
+        """The speed over the last ``RATE_SECONDS``; ``step`` is the newest completed step."""
         now = self.seconds
         if not self._marks or self._marks[-1][1] != step:
             self._marks.append((now, step))
@@ -80,3 +59,21 @@ class Pace:
         if until > since:
             self._rate = (last - first) / (until - since)
         return self._rate
+
+
+@dataclass
+class Progress:
+    """What a run has reached. The loop changes it; everything else in its thread reads it.
+
+    ``controls`` contain the scheduled changes up to and including the step ``scheduled``.
+    ``scalars`` is the newest row that was copied to the host.
+    """
+
+    step: int
+    branch: int
+    controls: Controls
+    counters: Counters
+    scheduled: int
+    scalars: Mapping[str, float]
+    clock: Clock
+    state: State = "running"

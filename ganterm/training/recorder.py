@@ -1,4 +1,4 @@
-"""The rows of metrics on their way from the device to the history and the run directory."""
+"""The rows of metrics, on their way from the device to the history and the run directory."""
 
 from __future__ import annotations
 
@@ -14,76 +14,22 @@ from ganterm.core.findings import Remedy
 from ganterm.core.history import History, HistoryView
 from ganterm.core.metrics import METRICS, ON_DEVICE
 from ganterm.rundir.directory import RunDirectory
-from ganterm.training.game import Game
-from ganterm.training.progress import Standing
+from ganterm.training.progress import Progress
+
+CAPACITY = 4096
+"""Rows that the buffer holds; the loop empties it some times a second, or when it is full."""
 
 
-class Rows:
-    """One a step, on the device until the next drain; of them every ``every``-th is kept."""
+class RowBuffer:
+    """Rows of scalars on the device. Adding a row is one operation, emptying one transfer."""
 
-    def __init__(
-        self,
-        standing: Standing,
-        history: History,
-        directory: RunDirectory,
-        game: Game,
-        every: int,
-    ) -> None:
-        self._standing = standing
-        self._history = history
-        self._directory = directory
-        self._every = every
-        self._looked_at = {network: game.refused_names(network) for network in "DG"}
-        self._recorder = Recorder(game.device)
-
-    @property
-    def full(self) -> bool:
-        """Whether the next row has no place before a drain."""
-        return self._recorder.full
-
-    def go_on_behind(self, history: History) -> None:
-        """Add the rows to come to another history; all before must be drained."""
-        self._history = history
-
-    def write(self, scalars: list[Tensor], elapsed: float) -> None:
-        """Add the row of a step: the scalars of ``metrics.ON_DEVICE``, and the training seconds."""
-        self._recorder.write(scalars, elapsed)
-
-    def drain(self) -> Refusal | None:
-        """Copy the rows since the last drain out; the first update among them that was refused.
-
-        They must all have been made with the controls that are in force.
-        """
-        made, elapsed = self._recorder.drain()
-        if not len(made):
-            return None
-        standing, controls = self._standing, self._standing.controls
-        rows = np.empty((len(made), len(METRICS)), np.float32)
-        rows[:, : len(ON_DEVICE)] = made
-        rows[:, len(ON_DEVICE) : -1] = (controls.k, controls.l, controls.lr_d, controls.lr_g)
-        rows[:, -1] = elapsed
-        steps = np.arange(standing.step - len(made) + 1, standing.step + 1)
-        number(rows, self._looked_at)
-        standing.scalars = dict(zip(METRICS, rows[-1].tolist(), strict=True))
-        kept = steps % self._every == 0
-        self._history.append(rows[kept])
-        self._directory.rows(steps[kept], standing.branch, rows[kept])
-        return first_refusal(steps, rows, self._looked_at)
-
-
-# The rows of scalars that stay on the device until a whole batch of them is copied out.
-
-
-class Recorder:
-    """A buffer of ``capacity`` rows on the device; a row is one operation, a drain one transfer."""
-
-    def __init__(self, device: torch.device, capacity: int = 4096) -> None:
-        self._rows = torch.zeros(capacity, len(ON_DEVICE), device=device)
+    def __init__(self, device: torch.device) -> None:
+        self._rows = torch.zeros(CAPACITY, len(ON_DEVICE), device=device)
         self._elapsed: list[float] = []
 
     @property
     def full(self) -> bool:
-        """Whether the next row has no place before a drain."""
+        """Whether there is no room for another row."""
         return len(self._elapsed) == len(self._rows)
 
     def write(self, scalars: list[Tensor], elapsed: float) -> None:
@@ -92,25 +38,77 @@ class Recorder:
         self._elapsed.append(elapsed)
 
     def drain(self) -> tuple[NDArray[np.float32], list[float]]:
-        """All rows since the last drain, (n, scalars) on the host, and their training seconds."""
+        """Empty the buffer: its rows on the host, (n, scalars), and their training seconds."""
         elapsed, self._elapsed = self._elapsed, []
         return self._rows[: len(elapsed)].to("cpu", copy=True).numpy(), elapsed
 
 
-# Updates that were not applied because something in them was not finite: which, and when first.
+class Recorder:
+    """Records a row a step and keeps every ``every``-th of them.
 
-LOOKED_BACK = 2048
-"""Rows before a refused update in which what led to it is looked for."""
+    ``checked`` gives, for D and G, the names of the tensors that an update checks, by which a
+    refusal is explained.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        progress: Progress,
+        history: History,
+        every: int,
+        device: torch.device,
+        checked: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.history = history
+        self._directory = directory
+        self._progress = progress
+        self._every = every
+        self._checked = checked
+        self._buffer = RowBuffer(device)
+
+    @property
+    def full(self) -> bool:
+        """Whether rows must be drained before the next one."""
+        return self._buffer.full
+
+    def write(self, scalars: list[Tensor]) -> None:
+        """Add the row of the step just completed: the scalars of ``metrics.ON_DEVICE``."""
+        self._buffer.write(scalars, self._progress.clock.seconds)
+
+    def drain(self) -> Refusal | None:
+        """Copy the rows since the last drain to the host; returns their first refused update.
+
+        The rows get the controls in force now, so drain before a control changes.
+        """
+        scalars, elapsed = self._buffer.drain()
+        if not len(scalars):
+            return None
+        progress, controls = self._progress, self._progress.controls
+        rows = np.empty((len(scalars), len(METRICS)), np.float32)
+        rows[:, : len(ON_DEVICE)] = scalars
+        rows[:, len(ON_DEVICE) : -1] = (controls.k, controls.l, controls.lr_d, controls.lr_g)
+        rows[:, -1] = elapsed
+        steps = np.arange(progress.step - len(rows) + 1, progress.step + 1)
+        number_refusals(rows, self._checked)
+        progress.scalars = dict(zip(METRICS, rows[-1].tolist(), strict=True))
+        kept = steps % self._every == 0
+        self.history.append(rows[kept])
+        self._directory.rows(steps[kept], progress.branch, rows[kept])
+        return first_refusal(steps, rows, self._checked)
+
+
+LOOK_BACK = 2048
+"""Rows before a refused update that are searched for the start of the trouble."""
 FAR = 100.0
 TIMES = 10.0
-"""A loss or gradient is far off where it is above FAR and above so many times what it was."""
+"""A loss or gradient is far off if it is above ``FAR`` and above ``TIMES`` its usual size."""
 
 _COLUMNS = {"D": list(METRICS).index("refused_d"), "G": list(METRICS).index("refused_g")}
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The first refused update of some rows, and how many steps had one."""
+    """The first refused update among some rows; ``steps`` counts the steps that had one."""
 
     step: int
     network: str
@@ -126,19 +124,21 @@ class Refusal:
             "once, the weights have grown too far"
         )
 
-    def told(self, back: Remedy | None) -> str:
-        """The message, with what is left then: ``back``, or a new start."""
+    def advice(self, back: Remedy | None) -> str:
+        """The message, and the way out: the remedy ``back``, or a new start."""
         if back is None:
             return f"{self.message} and only a new start helps."
         return f"{self.message}: then {back.press} goes {back.does}."
 
 
 def onset(history: HistoryView, step: int) -> int:
-    """The step from which on losses or gradients were far off until an update was refused at
-    ``step``; that step itself where they were not."""
+    """The step at which losses or gradients went far off before an update was refused at ``step``.
+
+    ``step`` itself where they were not far off.
+    """
     first = step
     for metric in ("d_loss", "g_loss", "grad_norm_d", "grad_norm_g"):
-        steps, values = history.newest(metric, LOOKED_BACK)
+        steps, values = history.newest(metric, LOOK_BACK)
         steps, sizes = steps[steps < step], np.abs(values[steps < step])
         finite = sizes[np.isfinite(sizes)]
         if not len(finite):
@@ -149,10 +149,10 @@ def onset(history: HistoryView, step: int) -> int:
     return first
 
 
-def number(rows: NDArray[np.float32], names: Mapping[str, Sequence[str]]) -> None:
-    """Turn the device's backward counts into 1 + the place of the first tensor, in place.
+def number_refusals(rows: NDArray[np.float32], names: Mapping[str, Sequence[str]]) -> None:
+    """Turn the device's backward counts into 1 + the place of the first bad tensor, in place.
 
-    ``rows`` has the columns of ``METRICS``; ``names`` gives, for D and G, what was looked at.
+    ``rows`` has the columns of ``METRICS``; ``names`` lists the checked tensors of D and G.
     """
     for network, column in _COLUMNS.items():
         refused = rows[:, column] > 0
@@ -167,7 +167,7 @@ def first_refusal(
     if not len(bad):
         return None
     first = bad[0]
-    # D moves first in an iteration.
+    # D is updated before G.
     network = "D" if rows[first, _COLUMNS["D"]] > 0 else "G"
     tensor = names[network][int(rows[first, _COLUMNS[network]]) - 1]
     return Refusal(int(steps[first]), network, tensor, len(bad))

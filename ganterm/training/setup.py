@@ -1,4 +1,4 @@
-"""From a launch to all that a trainer needs: device, data, networks, and last the run directory."""
+"""Setting a run up: device, data, networks, examiner, checkpoint, and last the run directory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from ganterm.core.history import History
 from ganterm.core.metrics import METRICS
 from ganterm.core.snapshot import RunInfo
 from ganterm.core.text import clean
-from ganterm.data.load import loaded, parted
-from ganterm.data.source import Dataset, Progress, Remark
-from ganterm.diagnosis.rule import Traits
+from ganterm.data.load import load_dataset, split_held_out
+from ganterm.data.source import Dataset, ProgressCallback, Remark
 from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.rundir import find, reader
@@ -35,7 +34,7 @@ from ganterm.training.checkpoints import contents, manifest
 from ganterm.training.checkpoints.resume import Beginning, from_checkpoint
 from ganterm.training.device import (
     DEFAULT_THREADS,
-    check_room,
+    check_memory,
     describe,
     free_memory,
     resolve_device,
@@ -44,11 +43,12 @@ from ganterm.training.device import (
 )
 from ganterm.training.examiner import Examiner
 from ganterm.training.game import Game
-from ganterm.training.graphs import Replayer, rehearse, replaying
+from ganterm.training.graphs import Replayer, captured_game, rehearse
 from ganterm.training.passes import Forwards
+from ganterm.training.run import RunParts
 from ganterm.training.sampler import Sampler
 from ganterm.training.stream import batches_for
-from ganterm.training.subject import seen_by, subject_of, traits_of
+from ganterm.training.subject import features_for, subject_of, traits_of
 
 _FAULTS = (
     RuntimeError,
@@ -59,40 +59,31 @@ _FAULTS = (
     AssertionError,
     MemoryError,
 )
-"""What diagnosis may fail by; not what ends a start on purpose."""
+"""Errors of diagnosis that leave a run without it. UserError and a stop end the start instead."""
 
 
 @dataclass(frozen=True)
-class Setup:
-    """A run that is ready for the first iteration of this sitting.
+class Setup(RunParts):
+    """A run that is ready for its first iteration, with the game that makes its iterations.
 
-    ``replayer`` plays the game where it is to be played from graphs. ``skipped`` and ``remarks``:
-    what is to be said of the data. ``facts``: what every checkpoint of it says, as fields of
-    ``RunState``. ``device_note``: why the device is not the one to be expected, "" where it is.
+    ``replayer`` is there where the game runs from CUDA graphs. ``skipped`` names files that were
+    left out and ``remarks`` say what is odd about the data. ``device_note`` says why the device is
+    not the expected one, "" where it is.
     """
 
     preset: Preset
-    device: torch.device
     game: Game
     replayer: Replayer | None
-    sampler: Sampler
-    directory: RunDirectory
-    info: RunInfo
     skipped: tuple[str, ...]
     remarks: tuple[Remark, ...]
-    examiner: Examiner
-    traits: Traits
-    beginning: Beginning
-    facts: dict[str, Any]
     device_note: str
 
 
-def set_up(launch: Launch, tell: Progress) -> Setup:
-    """Load and build everything; the run directory is made, or written into where there is one,
-    once nothing else can go wrong.
+def set_up(launch: Launch, tell: ProgressCallback) -> Setup:
+    """Load and build everything. The run directory is made or changed last, when the rest is sound.
 
-    UserError where the device, the data or the run directory cannot be had, and where a checkpoint
-    cannot be used or the run is live. Call it in the thread that trains: the number of torch
+    UserError where the device, the data or the run directory cannot be used, where a checkpoint is
+    unusable, and where the run is live. Call it in the thread that trains: the number of torch
     threads belongs to the calling thread.
     """
     if not launch.checkpoint:
@@ -110,119 +101,193 @@ def set_up(launch: Launch, tell: Progress) -> Setup:
         raise
 
 
-def _set_up(launch: Launch, tell: Progress, lock: RunLock | None) -> Setup:
+def _set_up(launch: Launch, tell: ProgressCallback, lock: RunLock | None) -> Setup:
+    device, preset = _settle_device(launch)
+    preset, whole = _load_data(launch, preset, tell)
+    parts = split_held_out(whole, preset.data.held_out)
+    seeds = _Seeds.of(preset.run.seed)
+    game, sampler = _build_game(preset, parts[0], device, seeds, tell)
+    examiner = _make_examiner(preset, game, whole, parts, seeds.exams, tell)
+    traits = traits_of(game.generator, game.discriminator, parts[0], preset.discriminator.d_kind)
+    beginning = _find_beginning(launch, preset, whole, game, sampler, examiner, lock, tell)
+    replayer = None
+    if preset.run.cuda_graphs:
+        controls, deterministic = beginning.controls, preset.run.deterministic
+        replayer = captured_game(game, controls, deterministic, tell)
+    run_id = find.about(launch.runs_dir / launch.run_name).id if lock else str(uuid.uuid4())
+    info = _run_info(launch, preset, whole, game, sampler, beginning, run_id)
+    facts = {
+        "format": FORMAT,
+        "run": run_id,
+        "threads": preset.run.threads,
+        "device": str(device),
+        "versions": contents.versions(device),
+        "preset": contents.checksum(preset.toml()),
+    }
+    room = contents.size(game, sampler)
+    directory = _open_directory(launch, preset, whole, device, beginning, run_id, room, lock, tell)
+    return Setup(
+        options=preset.run,
+        device=device,
+        directory=directory,
+        info=info,
+        beginning=beginning,
+        examiner=examiner,
+        traits=traits,
+        sampler=sampler,
+        networks=game,
+        contents=contents.GameContents(game, sampler),
+        checked={network: game.checked_names(network) for network in "DG"},
+        broken=game.batches.broken,
+        facts=facts,
+        preset=preset,
+        game=game,
+        replayer=replayer,
+        skipped=whole.skipped,
+        remarks=(*whole.remarks, *_keep_manifest(directory.folder, whole)),
+        device_note=why_not_accelerated(launch.device, device),
+    )
+
+
+class _Seeds(NamedTuple):
+    """Seeds of independent random streams, so that watching a run draws nothing from training."""
+
+    init: int
+    batches: int
+    noise: int
+    views: int
+    exams: int
+
+    @classmethod
+    def of(cls, seed: int) -> _Seeds:
+        """The seeds that follow from a preset's seed."""
+        states = np.random.SeedSequence(seed).generate_state(5, np.uint64) >> 1
+        return cls(*(int(state) for state in states))
+
+
+def _settle_device(launch: Launch) -> tuple[torch.device, Preset]:
+    """Choose the device and set torch up; returns it and the preset with its thread count."""
     device = resolve_device(launch.device)
     threads = launch.preset.run.threads or DEFAULT_THREADS
     run = launch.preset.run.model_copy(update={"threads": threads})
-    preset = launch.preset.model_copy(update={"run": run})
     settle(device, threads, run.deterministic)
-    preset, whole = _data(launch, preset, tell)
-    dataset, held_out = parted(whole, preset.data.held_out)
+    return device, launch.preset.model_copy(update={"run": run})
+
+
+def _build_game(
+    preset: Preset, dataset: Dataset, device: torch.device, seeds: _Seeds, tell: ProgressCallback
+) -> tuple[Game, Sampler]:
+    """Build the networks, after checking that they fit into memory, and what trains them."""
     tell("building the networks", None)
-    # Streams of their own, so that looking at samples draws nothing from the training.
-    seeds = np.random.SeedSequence(run.seed).generate_state(5, np.uint64) >> 1
-    init_seed, batch_seed, noise_seed, view_seed, exam_seed = (int(seed) for seed in seeds)
+    run, pack, batch_size = preset.run, preset.discriminator.pack, preset.data.batch_size
     latent = _latent(preset, dataset)
     with torch.device("meta"):
         planned = build(preset, dataset.shape, latent.labels)
-    pixels = math.prod(dataset.shape[1:])
-    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, pixels, device)
-    torch.manual_seed(init_seed)
+    check_memory(planned, latent, batch_size, pack, math.prod(dataset.shape[1:]), device)
+    torch.manual_seed(seeds.init)
     generator, discriminator = build(preset, dataset.shape, latent.labels)
     labelled = bool(latent.labels) and not latent.codes
-    forwards = Forwards(run.precision, run.compile)
     game = Game(
         generator.to(device),
         discriminator.to(device),
         preset.optimizer,
-        batches_for(dataset, labelled, preset.data.batch_size, device, batch_seed),
+        batches_for(dataset, labelled, batch_size, device, seeds.batches),
         latent,
-        torch.Generator(device).manual_seed(noise_seed),
-        preset.discriminator.pack,
-        forwards,
+        torch.Generator(device).manual_seed(seeds.noise),
+        pack,
+        Forwards(run.precision, run.compile),
     )
     rehearse(game, run, preset.controls, tell)
     total = None if dataset.stream is None else len(dataset.stream)
-    sampler = Sampler(dataset, latent, device, view_seed, total)
-    examiner = _examiner(preset, game, whole, (dataset, held_out), exam_seed, tell)
-    traits = traits_of(generator, discriminator, dataset, preset.discriminator.d_kind)
-    about = _about(launch, preset, whole, device)
-    path = launch.runs_dir / launch.run_name
+    return game, Sampler(dataset, latent, device, seeds.views, total)
+
+
+def _find_beginning(
+    launch: Launch,
+    preset: Preset,
+    whole: Dataset,
+    game: Game,
+    sampler: Sampler,
+    examiner: Examiner,
+    lock: RunLock | None,
+    tell: ProgressCallback,
+) -> Beginning:
+    """Where the sitting begins; a run that is resumed is brought to its checkpoint."""
+    run = preset.run
     if lock is None:
         history = History(tuple(METRICS), run.record_every, run.record_every)
-        beginning = Beginning(preset.controls, history)
-    else:
-        tell("reading the checkpoint", None)
-        beginning = _go_on(path, launch, preset, whole, device, game, sampler)
-        examiner.recall(reader.read_diagnosis(path, beginning.step))
-    replayer = None
-    if run.cuda_graphs:
-        replayer = replaying(game, beginning.controls, run.deterministic, tell)
-    id_ = find.about(path).id if lock else str(uuid.uuid4())
-    info = RunInfo(
+        return Beginning(preset.controls, history)
+    tell("reading the checkpoint", None)
+    path, name = launch.runs_dir / launch.run_name, _parsed(launch.checkpoint)
+    differs = manifest.differences(path, find.about(path).data, whole)
+    beginning = from_checkpoint(path, name, preset, game.device, game, sampler, differs)
+    examiner.recall(reader.read_diagnosis(path, beginning.step))
+    return beginning
+
+
+def _run_info(
+    launch: Launch,
+    preset: Preset,
+    whole: Dataset,
+    game: Game,
+    sampler: Sampler,
+    beginning: Beginning,
+    run_id: str,
+) -> RunInfo:
+    run = preset.run
+    return RunInfo(
         name=launch.run_name,
         preset=launch.preset_name,
         title=preset.title,
         data=preset.data.name,
         samples=whole.count,
         shape=whole.shape,
-        device=describe(device, threads),
-        threads=threads,
+        device=describe(game.device, run.threads),
+        threads=run.threads,
         seed=run.seed,
         batch_size=preset.data.batch_size,
         steps=launch.steps,
-        directory=str(path),
+        directory=str(launch.runs_dir / launch.run_name),
         parameters_g=game.weights_g.flat.numel(),
         parameters_d=game.weights_d.flat.numel(),
         views=sampler.views,
         diagnose_every=run.diagnose_every if run.diagnosis else 0,
         events_before=len(beginning.events),
-        id=id_,
+        id=run_id,
     )
-    facts = {
-        "format": FORMAT,
-        "run": id_,
-        "threads": threads,
-        "device": str(device),
-        "versions": contents.versions(device),
-        "preset": contents.checksum(preset.toml()),
-    }
+
+
+def _open_directory(
+    launch: Launch,
+    preset: Preset,
+    whole: Dataset,
+    device: torch.device,
+    beginning: Beginning,
+    run_id: str,
+    room: int,
+    lock: RunLock | None,
+    tell: ProgressCallback,
+) -> RunDirectory:
+    """Make the run directory, or open that of a resumed run; ``room`` is a checkpoint's size."""
+    about = _about(launch, preset, whole, device)
     if lock is None:
         tell("making the run directory", None)
-        about |= {"id": id_, "created": now(), "parent": None}
-        room = contents.size(game, sampler)
-        directory = RunDirectory.create(
-            launch.runs_dir, launch.run_name, preset.toml(), about, room
-        )
-    else:
-        if beginning.discards:
-            _point(path, launch.checkpoint)
-        directory = RunDirectory.reopen(path, lock)
-        directory.update(**about, branch=beginning.branch, step=None, ended=None)
-    return Setup(
-        preset,
-        device,
-        game,
-        replayer,
-        sampler,
-        directory,
-        info,
-        whole.skipped,
-        (*whole.remarks, *_keep_files(directory.folder, whole)),
-        examiner,
-        traits,
-        beginning,
-        facts,
-        why_not_accelerated(launch.device, device),
-    )
+        about |= {"id": run_id, "created": now(), "parent": None}
+        return RunDirectory.create(launch.runs_dir, launch.run_name, preset.toml(), about, room)
+    path = launch.runs_dir / launch.run_name
+    if beginning.discards:
+        _point_latest(path, launch.checkpoint)
+    directory = RunDirectory.reopen(path, lock)
+    directory.update(**about, branch=beginning.branch, step=None, ended=None)
+    return directory
 
 
-def _data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Dataset]:
-    """The data set, and the preset with nothing left open of how it was loaded.
+def _load_data(launch: Launch, preset: Preset, tell: ProgressCallback) -> tuple[Preset, Dataset]:
+    """Load the data set; returns the preset with every option of the loading settled.
 
-    A run that goes on says where its pictures are, where that is another place than before.
+    A resumed run gets a remark where its pictures have moved.
     """
-    whole = loaded(preset.data, launch.data_dir, tell)
+    whole = load_dataset(preset.data, launch.data_dir, tell)
     if not launch.checkpoint:
         settled = whole.options or preset.data
         return preset.model_copy(update={"data": settled}), whole
@@ -233,8 +298,8 @@ def _data(launch: Launch, preset: Preset, tell: Progress) -> tuple[Preset, Datas
     return preset, whole
 
 
-def _keep_files(run: Folder, whole: Dataset) -> tuple[Remark, ...]:
-    """Keep in the run directory which files there are; what is to be said of that."""
+def _keep_manifest(run: Folder, whole: Dataset) -> tuple[Remark, ...]:
+    """Write the list of the data's files into the run directory; a remark where that fails."""
     if whole.files is None:
         return ()
     try:
@@ -242,17 +307,17 @@ def _keep_files(run: Folder, whole: Dataset) -> tuple[Remark, ...]:
             return ()
         manifest.write(run, whole.files)
     except OSError as error:
-        told = f"which files it is trained on could not be kept: {clean(in_words(error))}"
-        return (Remark("kept", told),)
+        text = f"which files it is trained on could not be kept: {clean(in_words(error))}"
+        return (Remark("kept", text),)
     return ()
 
 
 def build(
     preset: Preset, shape: tuple[int, ...], labels: int
 ) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """G and D for samples of ``shape``; UserError where they cannot make or judge such samples.
+    """G and D for samples of ``shape`` (channels, ...); UserError where they do not fit it.
 
-    Built on the CPU, so that a seed means the same first weights on every device.
+    They are built on the CPU, so that a seed gives the same first weights on every device.
     """
     packed = (preset.discriminator.pack * shape[0], *shape[1:])
     try:
@@ -264,7 +329,7 @@ def build(
 
 
 def _latent(preset: Preset, dataset: Dataset) -> Latent:
-    """What G starts from; UserError where the data have no labels that it should be told."""
+    """What G starts from; UserError where it needs labels that the data do not have."""
     g = preset.generator
     codes = g.codes if g.conditional != "none" else 0
     labels = codes
@@ -278,21 +343,21 @@ def _latent(preset: Preset, dataset: Dataset) -> Latent:
     return Latent(g.latent_dim, g.latent, labels, bool(codes))
 
 
-def _examiner(
+def _make_examiner(
     preset: Preset,
     game: Game,
     whole: Dataset,
     parts: tuple[Dataset, Dataset | None],
     seed: int,
-    tell: Progress,
+    tell: ProgressCallback,
 ) -> Examiner:
-    """Who examines this run, on the training part; where diagnosis is off, with nothing to do."""
+    """The examiner of this run; one without exams where diagnosis is off or fails."""
     run = preset.run
     if not run.diagnosis:
         return Examiner(game, None, 0, run.diagnose_every, seed, "diagnosis is off")
     try:
-        # Of the whole set, so that what is kept of it for the next run has the whole set's name.
-        features, judge, note = seen_by(whole, run.classifier, game.device, tell)
+        # Trained on the whole set, because the cached classifier is named after the whole set.
+        features, judge, note = features_for(whole, run.classifier, game.device, tell)
         subject = subject_of(
             *parts,
             game.device,
@@ -313,31 +378,16 @@ def _examiner(
     return Examiner(game, subject, run.diagnosis, run.diagnose_every, seed, note)
 
 
-def _go_on(
-    path: Path,
-    launch: Launch,
-    preset: Preset,
-    dataset: Dataset,
-    device: torch.device,
-    game: Game,
-    sampler: Sampler,
-) -> Beginning:
-    """The networks and all else brought to where the checkpoint of ``launch`` was taken."""
-    differs = manifest.differences(path, find.about(path).data, dataset)
-    name = _named(launch.checkpoint)
-    return from_checkpoint(path, name, preset, device, game, sampler, differs)
-
-
-def _point(path: Path, checkpoint_name: str) -> None:
-    """From now on the newest branch goes on from that checkpoint."""
+def _point_latest(path: Path, checkpoint_name: str) -> None:
+    """Have LATEST name the checkpoint that the newest branch begins at."""
     try:
         with Folder.at(path) as directory, directory.folder("checkpoints") as folder:
-            point(folder, _named(checkpoint_name))
+            point(folder, _parsed(checkpoint_name))
     except OSError as error:
         raise UserError(clean(in_words(error), 400)) from None
 
 
-def _named(checkpoint_name: str) -> CheckpointName:
+def _parsed(checkpoint_name: str) -> CheckpointName:
     name = CheckpointName.parse(checkpoint_name)
     assert name is not None
     return name
@@ -346,7 +396,7 @@ def _named(checkpoint_name: str) -> CheckpointName:
 def _about(
     launch: Launch, preset: Preset, dataset: Dataset, device: torch.device
 ) -> dict[str, Any]:
-    """What run.json says of a run and of its newest sitting."""
+    """The entries of run.json about a run and its newest sitting."""
     return {
         "name": launch.run_name,
         "preset": launch.preset_name,
@@ -368,7 +418,7 @@ def _about(
 
 
 def _places(launch: Launch, preset: Preset) -> dict[str, str | None]:
-    """Where the data lie: absolute, and seen from the run directory, which may move with them."""
+    """The folder of the data: absolute, and relative to the run, which may move with it."""
     named = preset.data.folder if preset.data.name == "folder" else ""
     folder = launch.data_dir or (Path(named) if named else None)
     if folder is None:
@@ -377,7 +427,7 @@ def _places(launch: Launch, preset: Preset) -> dict[str, str | None]:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        # JSON has no way to write such a name.
+        # JSON cannot hold a name that is not valid Unicode.
         return {"folder": None}
     run = (launch.runs_dir / launch.run_name).absolute()
     return {"folder": str(path), "from_run": os.path.relpath(path, run)}

@@ -23,15 +23,15 @@ from ganterm.system.signals import ENDING
 from ganterm.training.batches import Batches, Position, RealBatches, SourceFault
 
 REPLACEMENTS = 100
-"""Samples tried in place of one that broke; so many in a row mean that the data are gone."""
+"""Samples tried in place of an unreadable one; if all of them fail, the data are gone."""
 SILENT_SECONDS = 300
-"""Without a batch, after which whoever should read one is taken to hang, as on a dead network."""
+"""Seconds without a batch after which a worker is taken to hang, as on a dead network drive."""
 
 
 def batches_for(
     dataset: Dataset, labels_needed: bool, batch_size: int, device: torch.device, seed: int
 ) -> RealBatches:
-    """Where the training gets its batches of ``dataset``: from the device, or from a stream."""
+    """The batches of a data set: from memory on the device, or streamed."""
     if dataset.stream is not None:
         return StreamBatches(dataset.stream, labels_needed, batch_size, device, seed)
     labels = dataset.labels if labels_needed else None
@@ -39,12 +39,12 @@ def batches_for(
 
 
 class StreamBatches:
-    """The same shuffled epochs as ``Batches``, of samples that are read when they are due.
+    """The same shuffled epochs as ``Batches``, of samples that worker processes read ahead.
 
-    The order follows from the seed alone, whatever the device and the number of ``workers`` (None:
-    a core each, at most 8; 0: read in the calling thread). A sample that breaks is replaced by the
-    next one that does not, and ``broken`` counts how often, by its line "name: cause". Workers
-    start with the first batch, and anew after a SourceFault.
+    The order depends on the seed alone, not on the device or the number of ``workers`` (None: one a
+    core, at most 8; 0: read in the calling thread). An unreadable sample is replaced by the next
+    readable one and counted in ``broken``, by a line "name: cause". Workers start with the first
+    batch, and again after a SourceFault.
     """
 
     def __init__(
@@ -60,28 +60,28 @@ class StreamBatches:
         self.broken: Counter[str] = Counter()
         self._device = device
         self._labels = torch.tensor(stream.labels, device=device) if labels_needed else None
-        # Workers read ahead: this follows what was really drawn.
+        # Workers read ahead of training; this follows the batches that were really drawn.
         self._numbers = Batches(
             torch.arange(len(stream)), None, batch_size, torch.device("cpu"), seed
         )
         count = min(8, _cores()) if workers is None else workers
         self._loader: DataLoader[Any] = DataLoader(
-            # All that a loader asks of a map-style set is its length and its items.
+            # A loader only calls the length and the items of a map-style data set.
             cast("MapStyle[_Read]", _Replacing(stream)),
             batch_sampler=_Ahead(self._numbers),
             num_workers=count,
             timeout=SILENT_SECONDS if count else 0,
-            collate_fn=_joined,
+            collate_fn=_join,
             pin_memory=device.type == "cuda",
             multiprocessing_context=_context() if count else None,
-            # It seeds workers that draw nothing; without it, it would draw from torch's own.
+            # A loader draws a seed for its workers; by default from the generator of training.
             generator=torch.Generator(),
         )
         self._coming: Iterator[_Joined] | None = None
         self._prepared: deque[tuple[Tensor, Tensor]] = deque()
 
     def prepare(self, count: int) -> None:
-        """Have the next so many batches at hand; SourceFault where they cannot be had."""
+        """Read the next ``count`` batches ahead; SourceFault where that fails."""
         while len(self._prepared) < count:
             self._prepared.append(self._read())
 
@@ -96,7 +96,7 @@ class StreamBatches:
         return batch, labels.to(self._device, non_blocking=True)
 
     def _read(self) -> tuple[Tensor, Tensor]:
-        """One more batch of those that workers read ahead, uint8, and its labels."""
+        """The next batch from the workers, uint8, and its labels."""
         try:
             if self._coming is None:
                 with _sheltered():
@@ -126,34 +126,34 @@ class StreamBatches:
 
     @property
     def generator(self) -> torch.Generator:
-        """What shuffles."""
+        """The generator that shuffles."""
         return self._numbers.generator
 
     @property
     def position(self) -> Position:
-        """Behind the newest batch that was drawn, whatever the workers have read ahead."""
+        """The position after the newest drawn batch, whatever the workers have read ahead."""
         return self._numbers.position
 
     def check(self, at: int) -> None:
-        """ValueError where so many samples of an epoch are never drawn."""
+        """ValueError where ``at`` is no number of samples that an epoch can stand at."""
         self._numbers.check(at)
 
     def go_to(self, position: Position) -> None:
-        """Go on from there; workers begin anew."""
+        """Continue from a position; workers are restarted."""
         self.close()
         self._numbers.go_to(position)
 
     def close(self) -> None:
         """End the workers."""
-        # torch ends them when their iterator goes; it has no public call for it.
+        # torch ends the workers with their iterator; there is no public call.
         self._coming = None
         self._prepared.clear()
 
 
 class _Read(NamedTuple):
-    """A sample with its label, and the lines of those that broke before it.
+    """A sample with its label, and the lines of unreadable ones before it.
 
-    None: all did, or the source is ``away``, for a cause.
+    ``sample`` is None where none could be read; ``away`` says why the whole source is out of reach.
     """
 
     sample: Tensor | None
@@ -163,7 +163,7 @@ class _Read(NamedTuple):
 
 
 class _Joined(NamedTuple):
-    """A batch of samples, uint8, their labels, int64, and what broke; empty: nothing to read."""
+    """A batch of samples, uint8, with labels, int64, and lines of unreadable ones; may be empty."""
 
     samples: Tensor
     labels: Tensor
@@ -172,7 +172,7 @@ class _Joined(NamedTuple):
 
 
 class _Replacing:
-    """A stream whose broken samples are replaced, which depends on the files alone."""
+    """A stream that replaces unreadable samples; the replacement depends on the files alone."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -186,7 +186,7 @@ class _Replacing:
             try:
                 sample, label = self._stream[(index + ahead) % len(self._stream)]
             except SourceAway as error:
-                # What broke before may only have been the first to be missed.
+                # Earlier failures may have had the same cause, so they are not counted.
                 return _Read(None, -1, [], str(error))
             except BrokenSample as error:
                 broken.append(str(error))
@@ -195,8 +195,8 @@ class _Replacing:
         return _Read(None, -1, broken)
 
 
-def _joined(items: Sequence[_Read]) -> _Joined:
-    """Runs in a worker; an error is told as data, since one that is raised loses its words."""
+def _join(items: Sequence[_Read]) -> _Joined:
+    """Join samples, in a worker. Errors are returned as data: a raised one loses its message."""
     samples = [item.sample for item in items if item.sample is not None]
     broken = [line for item in items for line in item.broken]
     if len(samples) < len(items):
@@ -206,7 +206,7 @@ def _joined(items: Sequence[_Read]) -> _Joined:
 
 
 class _Ahead:
-    """The numbers of the samples, a list a batch, for ever, from where ``numbers`` are."""
+    """Endless lists of sample numbers, one a batch, from the present position of ``numbers``."""
 
     def __init__(self, numbers: Batches) -> None:
         self._numbers = numbers
@@ -220,17 +220,17 @@ class _Ahead:
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system tells; torch warns of more workers."""
+    """The cores that this process may use; torch warns of more workers."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _context() -> multiprocessing.context.BaseContext:
-    """How workers start: forked from a clean server process, or spawned where there is none.
+    """How workers start: forked from a clean server process, or else spawned.
 
     A fork of this process, with its threads (screen, trainer) and perhaps a GPU, could hang. The
-    server imports torch once for all workers; it ends with this process.
+    server imports torch once for all workers and ends with this process.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -241,19 +241,19 @@ def _context() -> multiprocessing.context.BaseContext:
 
 @contextmanager
 def _sheltered() -> Iterator[None]:
-    """What starts within hears none of the signals that reach the whole group: Ctrl+C, a lost
-    terminal, a scheduler's warning.
+    """Keep signals to the whole group away from processes that start inside.
 
-    The trainer alone says when reading ends; it ends a worker that hangs by SIGTERM. What starts
-    within imports nothing from the current folder either.
+    Such signals are Ctrl+C, a lost terminal and a scheduler's warning. Only the trainer ends the
+    reading, and it ends a hanging worker by SIGTERM. The processes import nothing from the current
+    folder.
     """
     safe = os.environ.get(search_path.VARIABLE)
-    # Python starts these processes itself, by a command line that nobody can add to.
+    # Python builds the command line of these processes itself; options cannot be added to it.
     os.environ[search_path.VARIABLE] = "1"
     unheard = {*ENDING, signal.SIGHUP} - {signal.SIGTERM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
     try:
-        # Its start lets SIGINT through again.
+        # Starting the tracker unblocks SIGINT.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, unheard)
         yield

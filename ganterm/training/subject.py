@@ -1,16 +1,17 @@
-"""What diagnosis has to know of a run before it begins: samples to compare with, and traits."""
+"""What diagnosis knows of a run before it starts: samples to compare with, and traits."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis.classifier import classifier
+from ganterm.data.source import Dataset, ProgressCallback
+from ganterm.diagnosis.classifier import obtain
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.classifier.model import Classifier
-from ganterm.diagnosis.exam import LOOKED_AT, Features, Subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Features, Subject
 from ganterm.diagnosis.rule import Traits
+from ganterm.training.torch_internals import BatchNorm
 
 _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
     nn.Tanh: (-1.0, 1.0),
@@ -18,24 +19,24 @@ _BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
     nn.Hardtanh: (-1.0, 1.0),
     nn.ReLU: (0.0, float("inf")),
 }
-
+"""The range of a network's output by the kind of its last layer."""
 
 GOOD_ENOUGH = 0.9
-"""Share of held-out reals that a classifier must get right for modes to be counted by it."""
+"""Least accuracy on held-out reals, 0..1, for a classifier to count modes."""
 
 
-def seen_by(
-    dataset: Dataset, wanted: bool, device: torch.device, tell: Progress
+def features_for(
+    dataset: Dataset, wanted: bool, device: torch.device, tell: ProgressCallback
 ) -> tuple[Features, Classifier | None, str]:
-    """What gives samples their features, what tells modes apart if anything, and a note on it.
+    """The features of samples, a classifier that tells modes apart (or None), and a note about it.
 
-    ``wanted``: whether a classifier is to be trained where the labels allow it.
+    ``wanted``: whether to train a classifier where the labels allow it.
     """
     note = "run.classifier is false: modes are not told apart"
     judge: Classifier | None = None
     if wanted:
-        judge = classifier.trained(dataset, device, tell)
-        note = classifier.unlearnable(dataset) or ""
+        judge = obtain.classifier_for(dataset, device, tell)
+        note = obtain.obstacle(dataset) or ""
     if judge is None:
         return FixedFeatures(dataset.shape, device), None, note
     note = f"classifier right on {judge.accuracy:.1%} of {judge.held_out:,} held-out reals"
@@ -54,12 +55,12 @@ def subject_of(
     labelled: bool = False,
     pack: int = 1,
 ) -> Subject:
-    """What the exams compare with; the samples are chosen by ``seed``.
+    """The data that exams compare fakes with; ``seed`` chooses the samples.
 
-    ``labelled``: the networks are told the data's labels; ``pack``: samples D judges at once.
+    ``labelled``: the networks take the data's labels. ``pack``: samples that D sees as one.
     """
     random = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * LOOKED_AT]
+    order = torch.randperm(len(dataset.samples), generator=random)[: 2 * EXAM_SAMPLES]
     parts = order.tensor_split(2)
     chosen, others = (_normalised(dataset.samples[part]).to(device) for part in parts)
     spared = held_out if labelled else None
@@ -87,8 +88,8 @@ def subject_of(
 def traits_of(
     generator: nn.Module, discriminator: nn.Module, dataset: Dataset, d_kind: str
 ) -> Traits:
-    """What known traps depend on, read off the networks themselves."""
-    # The shells keep labels' layers behind the body, and D's score in a head of its own.
+    """The properties of networks and data that known traps depend on."""
+    # The shells put the layers for labels after the body, and D's score into a head.
     last_g = _last(getattr(generator, "body", generator))
     last_d = _last(getattr(discriminator, "head", discriminator))
     uneven = [
@@ -104,10 +105,7 @@ def traits_of(
     return Traits(
         plane=plane,
         d_kind=d_kind,
-        d_batch_norm=any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm)
-            for module in discriminator.modules()
-        ),
+        d_batch_norm=any(isinstance(module, BatchNorm) for module in discriminator.modules()),
         d_sigmoid=isinstance(last_d, nn.Sigmoid),
         data_range=(low, high),
         g_range=next((_BOUNDS[kind] for kind in _BOUNDS if isinstance(last_g, kind)), None),
@@ -116,7 +114,7 @@ def traits_of(
 
 
 def _last(module: nn.Module) -> nn.Module:
-    """The last layer, in the order of definition, that computes something."""
+    """The last layer that computes something, in the order of definition."""
     shaping = (nn.Unflatten, nn.Flatten, nn.Identity)
     leaves = [leaf for leaf in module.modules() if not any(leaf.children())]
     return next((leaf for leaf in reversed(leaves) if not isinstance(leaf, shaping)), module)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-import orjson
 import psutil
 import pytest
 
@@ -26,18 +26,11 @@ from ganterm.session.client import RemoteSession
 from ganterm.session.local import LocalSession
 from tests.conftest import TINY, Train
 from tests.helpers.aged import age
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM, TRAINER_FAILS, Terminal, assert_restored
 
 SETS = [part for text in TINY for part in ("--set", text)]
 TRAIN = ["--preset", "mnist_mlp", *SETS]
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +39,7 @@ def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def events(run: Path, kind: str) -> list[dict[str, Any]]:
     lines = (run / "events.jsonl").read_bytes().splitlines()
-    return [event for line in lines if (event := orjson.loads(line))["kind"] == kind]
+    return [event for line in lines if (event := msgspec.json.decode(line))["kind"] == kind]
 
 
 def goes_on(run: Path, steps: int = 3) -> None:
@@ -56,7 +49,7 @@ def goes_on(run: Path, steps: int = 3) -> None:
 
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
     told = ganterm(folder, "runs", "--json").stdout.splitlines()
-    return {run["name"]: run for run in map(orjson.loads, told)}
+    return {run["name"]: run for run in map(msgspec.json.decode, told)}
 
 
 def wait_for_detaches(run: Path, count: int) -> None:
@@ -130,7 +123,7 @@ def test_a_headless_run_is_attached_to_left_and_stopped(tmp_path: Path, ended: l
 
     done = ganterm(tmp_path, "stop", "a")
     assert done.returncode == 0 and "saved in" in done.stdout
-    assert host.wait(30) == 0
+    assert host.wait(DEADLINE) == 0
     state = listed(tmp_path)["a"]
     assert state["state"] == "stopped" and find.newest(run).step == state["step"]
     assert pointers() == []
@@ -163,7 +156,7 @@ def test_a_run_in_the_background(tmp_path: Path, ended: list[int]) -> None:
     session.start()
     host.send_signal(signal.SIGSTOP)
     host.send_signal(signal.SIGKILL)
-    assert session.ended.wait(30)
+    assert session.ended.wait(DEADLINE)
     assert session.link.state == "ended" and session.snapshot.state == "failed"
     assert "crashed" in session.snapshot.failure.message
     state = listed(tmp_path)["night"]
@@ -365,7 +358,7 @@ def test_a_dashboard_left_training_outlives_its_terminal(tmp_path: Path, ended: 
     terminal.press("q")
     terminal.until(lambda t: "leave it training" in t.text)
     terminal.press("l")
-    assert terminal.wait(120) == 0
+    assert terminal.wait(DEADLINE) == 0
     assert "ganterm stop a" in terminal.text
     ended.append(pointed("a").pid)
     terminal.hang_up()
@@ -396,7 +389,7 @@ def test_a_launch_reaches_the_host_process_as_it_is(tmp_path: Path) -> None:
     for name in presets.names():
         known, preset = presets.load(name, ["lr_g=1.2345678901234567e-4"])
         launch = Launch(known, preset, "cpu", 7, tmp_path, tmp_path, "x", ("collapse",), ("a", "b"))
-        assert Launch.unpacked(launch.packed()) == launch
+        assert Launch.from_json(launch.to_json()) == launch
 
 
 @pytest.mark.parametrize("kills", ["yes", "no"])

@@ -24,6 +24,7 @@ from ganterm.cli.commands import cli
 from ganterm.core.metrics import METRICS
 from ganterm.launch import resumption
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM
 
 SMALL = [part for override in TINY for part in ("--set", override)]
@@ -37,7 +38,7 @@ def ganterm(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
     )
 
@@ -74,7 +75,7 @@ def test_metrics_come_at_least_once_a_second(tmp_path: Path) -> None:
                 break
     process.send_signal(signal.SIGTERM)
     rest = json_lines(process.stdout.read())
-    assert process.wait(30) == 143
+    assert process.wait(DEADLINE) == 143
     assert rest[-1]["state"] == "stopped"
     gaps = [b - a for a, b in itertools.pairwise(times)]
     assert sorted(gaps)[len(gaps) // 2] < 2, "a shared machine may be late, not by a whole second"
@@ -106,7 +107,7 @@ def test_signals_save_headless(tmp_path: Path, number: signal.Signals, code: int
             break
     process.send_signal(number)
     process.stdout.read()
-    assert process.wait(30) == code
+    assert process.wait(DEADLINE) == code
     checkpoints = tmp_path / "runs" / "r" / "checkpoints"
     assert (checkpoints / (checkpoints / "LATEST").read_text().strip() / "MANIFEST.json").exists()
     assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text())["state"] == "stopped"
@@ -122,7 +123,7 @@ def test_a_hang_up_ends_neither_the_run_nor_what_is_written_into_a_pipe(tmp_path
         next(reports)
     process.send_signal(signal.SIGTERM)
     assert "stopped at step" in process.stdout.read()
-    assert process.wait(30) == 143
+    assert process.wait(DEADLINE) == 143
 
 
 def test_a_run_is_readable_after_sigkill(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ BAD = [
     (["--preset", "mnist_mlp", "--set", "k=2", "--set", "controls.k=3"], "set more than once"),
     (["--preset", "mnist_mlp", "--seed", "2", "--set", "run.seed=3"], "set more than once"),
     (["--preset", "mnist_mlp", "--seed", "2", "--set", "run={seed=3}"], "set more than once"),
-    (["--preset", "mnist_mlp", "--stop-on", "none", "--stop-on", "collapse"], "it stands alone"),
+    (["--preset", "mnist_mlp", "--stop-on", "none", "--stop-on", "collapse"], "cannot be combined"),
     (["--preset", "mnist_mlp", "--run", "x" * 300], "too long"),
     (["--preset", "mnist_mlp", "--runs-dir", ""], "a path is needed"),
     (["--preset", "mnist_mlp", "--on-alarm", " "], "a command is needed"),
@@ -325,28 +326,39 @@ def test_a_pipe_or_a_descriptor_that_is_closed_or_full(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("program", "handler"),
-    [
-        ("/usr/bin/ganterm", "Handlers.SIG_DFL"),
-        ("/x/ganterm/__main__.py", "Handlers.SIG_DFL"),
-        ("/usr/bin/pytest", "default_int_handler"),
-    ],
-)
-def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_loaded(
-    program: str, handler: str
-) -> None:
+def handlers_of_ctrl_c(start: str) -> list[str]:
+    """What handles SIGINT before, while and after the commands are loaded by ``start``."""
     # As an interactive shell starts it: one in the background would have it ignore Ctrl+C.
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"import sys; sys.argv = [{program!r}]; import ganterm\n"
-        "print(repr(signal.getsignal(signal.SIGINT)))\n"
-        "from ganterm import interrupts; interrupts.take()\n"
-        "print(repr(signal.getsignal(signal.SIGINT)))"
+        "import signal, sys, types\n"
+        "def show(): print(repr(signal.getsignal(signal.SIGINT)))\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import ganterm; show()\n"
+        "class Loading:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ganterm.cli.commands': show()\n"
+        "sys.meta_path.insert(0, Loading())\n"
+        f"{start}"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    loading, running = done.stdout.splitlines()
-    assert handler in loading and "default_int_handler" in running
+    return done.stdout.splitlines()
+
+
+def test_ctrl_c_ends_the_program_without_a_traceback_while_it_is_loaded() -> None:
+    before, loading, running = handlers_of_ctrl_c(
+        "import ganterm.__main__ as script\n"
+        "import ganterm.cli\n"
+        "script.gc.enable = lambda: setattr(ganterm.cli.commands, 'main', show)\n"
+        "script.main()"
+    )
+    assert "default_int_handler" in before
+    assert loading == "<Handlers.SIG_DFL: 0>"
+    assert "default_int_handler" in running
+
+
+def test_another_program_that_imports_ganterm_keeps_its_handlers() -> None:
+    before, loading, after = handlers_of_ctrl_c("import ganterm.cli.commands; show()")
+    assert all("default_int_handler" in handler for handler in (before, loading, after))
 
 
 def test_presets_are_listed_and_shown() -> None:
@@ -402,13 +414,13 @@ def test_a_bench_that_is_ended_leaves_no_program_behind(tmp_path: Path) -> None:
     command = [*GANTERM, "bench", "--preset", "ring8", "--rounds", "100"]
     bench = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
     started: list[psutil.Process] = []
-    patience = time.monotonic() + 120
+    patience = time.monotonic() + DEADLINE
     while len(started) < 5 and time.monotonic() < patience:
         time.sleep(0.1)
         started = psutil.Process(bench.pid).children()
     time.sleep(2)
     bench.terminate()
-    assert bench.wait(120) == 143
+    assert bench.wait(DEADLINE) == 143
     assert len(started) == 5 and not any(program.is_running() for program in started)
 
 
@@ -445,7 +457,7 @@ def test_a_reader_that_leaves_does_not_cost_the_run(tmp_path: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     # The end of what was to be printed is lost, and the exit code says so.
-    assert process.wait(120) == 1
+    assert process.wait(DEADLINE) == 1
     assert b"Broken pipe" in process.stderr.read()
     run = tmp_path / "runs" / "r"
     assert json.loads((run / "run.json").read_text())["state"] == "finished"

@@ -15,6 +15,7 @@ from PIL import Image
 import ganterm
 from ganterm import search_path
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import Terminal
 
 PACKAGE = Path(ganterm.__file__).parent
@@ -83,7 +84,7 @@ def imported(folder: Path) -> str:
 
 def run(folder: Path, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(
-        [*program(), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+        [*program(), *arguments], cwd=folder, capture_output=True, text=True, timeout=DEADLINE
     )
     assert imported(folder) == ""
     assert done.returncode == code, done.stderr
@@ -163,7 +164,8 @@ def test_from_a_checkout_a_child_finds_us_behind_all_others(
 
 STARTS = {
     "bench/turns.py": "programs under measurement, by search_path.python",
-    "session/detach.py": "the host, by search_path.python; and loginctl",
+    "bench/workers.py": "workers of a bench, with PYTHONSAFEPATH set",
+    "cli/background.py": "the host, by search_path.python; and loginctl",
     "training/hook.py": "the command that the user gave",
     "training/stream.py": "workers, within _sheltered",
 }

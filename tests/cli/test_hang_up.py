@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from ganterm.dashboard.terminal.line import MOST_WAITING, Line
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import (
     GANTERM,
     TRAINER_FAILS,
@@ -50,13 +50,6 @@ def step_now(folder: Path, run: str = "r") -> int:
 
 def has_reached(folder: Path, step: int, _: Terminal) -> bool:
     return step_now(folder) >= step
-
-
-def await_that(condition: Callable[[], Any], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def open_terminals(pid: int) -> list[str]:
@@ -89,15 +82,15 @@ def test_training_survives_its_terminal(start: Start, tmp_path: Path, controllin
     terminal = start(controlling=controlling)
     terminal.until(running)
     terminal.hang_up()
-    await_that(lambda: detached(tmp_path))
+    until(lambda: detached(tmp_path))
     assert detached(tmp_path)[0] in (("SIGHUP", "EIO", "EOF") if controlling else ("EIO", "EOF"))
     log = tmp_path / "runs" / "r" / "host.log"
-    await_that(lambda: log.exists() and "training goes on" in log.read_text())
+    until(lambda: log.exists() and "training goes on" in log.read_text())
     before = step_now(tmp_path)
-    await_that(lambda: step_now(tmp_path) > before + 100)
+    until(lambda: step_now(tmp_path) > before + 100)
     assert open_terminals(terminal.process.pid) == []
     terminal.signal(signal.SIGTERM)
-    assert terminal.process.wait(timeout=30) == 143
+    assert terminal.process.wait(DEADLINE) == 143
     assert events(tmp_path)[-1]["reason"] == "SIGTERM"
     assert_no_step_lost(tmp_path)
 
@@ -111,7 +104,7 @@ def test_a_sighup_alone_gives_the_terminal_back_and_ctrl_c_ends_the_run(
     terminal.until(lambda t: b"\x1b[?1004l" in t.raw)
     assert_restored(terminal)
     before = step_now(tmp_path)
-    await_that(lambda: step_now(tmp_path) > before + 100)
+    until(lambda: step_now(tmp_path) > before + 100)
     assert detached(tmp_path) == ["SIGHUP"]
     terminal.press("\x03")
     assert terminal.wait() == 130
@@ -127,14 +120,14 @@ def test_without_its_terminal_a_resting_run_takes_no_processor(
     terminal.press(" ")
     terminal.until(lambda t: "paused" in t.text)
     terminal.hang_up()
-    await_that(lambda: detached(tmp_path))
-    await_that(lambda: open_terminals(terminal.process.pid) == [])
+    until(lambda: detached(tmp_path))
+    until(lambda: open_terminals(terminal.process.pid) == [])
     time.sleep(0.5)
     before = cpu_seconds(terminal.process.pid)
     time.sleep(2)
     assert cpu_seconds(terminal.process.pid) - before < 0.5
     terminal.signal(signal.SIGTERM)
-    assert terminal.process.wait(timeout=30) == 143
+    assert terminal.process.wait(DEADLINE) == 143
 
 
 def test_headless_training_survives_its_terminal_too(start: Start, tmp_path: Path) -> None:
@@ -142,7 +135,7 @@ def test_headless_training_survives_its_terminal_too(start: Start, tmp_path: Pat
     terminal.until(lambda t: (tmp_path / "runs" / "r" / "metrics.jsonl").exists())
     terminal.until(lambda t: step_now(tmp_path) > 50)
     terminal.hang_up()
-    assert terminal.process.wait(timeout=120) == 0
+    assert terminal.process.wait(DEADLINE) == 0
     assert steps_logged(tmp_path) == list(range(1, 3001))
     log = (tmp_path / "runs" / "r" / "host.log").read_text()
     assert "training goes on" in log
@@ -157,7 +150,7 @@ def hang_up_at_a_random_moment(start: Start, folder: Path, chance: random.Random
     while time.monotonic() < end:
         terminal.read(end - time.monotonic())
     terminal.hang_up()
-    assert terminal.process.wait(timeout=120) == 0
+    assert terminal.process.wait(DEADLINE) == 0
     assert steps_logged(folder) == list(range(1, 1501))
     found = events(folder)
     assert [event["state"] for event in found if event["kind"] == "stop"] == ["finished"]
@@ -194,7 +187,7 @@ def harm_a_client(folder: Path, chance: random.Random) -> None:
         terminal.hang_up()
     else:
         terminal.signal(way)
-    terminal.process.wait(timeout=60)
+    terminal.process.wait(DEADLINE)
     assert_no_orphans(terminal)
     terminal.close()
 
@@ -302,7 +295,7 @@ def test_a_stalled_terminal_holds_up_neither_save_nor_exit_and_is_restored(
     terminal.until(running)
     time.sleep(3)  # Nobody reads.
     terminal.signal(signal.SIGTERM)
-    assert terminal.process.wait(timeout=30) == 143
+    assert terminal.process.wait(DEADLINE) == 143
     terminal.read(0.5)
     assert_restored(terminal)
     assert events(tmp_path)[-1]["reason"] == "SIGTERM"
@@ -456,7 +449,7 @@ def test_frames_that_nobody_reads_are_dropped_whole() -> None:
     for _ in range(2_000):
         line.offer(frame)
     assert line._waiting and sum(map(len, line._waiting)) <= MOST_WAITING
-    await_that(lambda: line.stalled and line.behind)
+    until(lambda: line.stalled and line.behind)
     read = b""
     while not caught_up.is_set() or read.count(b"(") > read.count(b")"):
         # All may have been read before the line says that it has caught up.

@@ -23,6 +23,7 @@ from ganterm.session.address import Pointer, pointers
 from ganterm.session.client import RemoteSession
 from tests.conftest import TINY
 from tests.dashboard.test_terminal import manifest
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM, Start, Terminal, assert_restored, events, running
 
 SMALL = [part for text in TINY for part in ("--set", text)]
@@ -86,13 +87,6 @@ def trains(folder: Path) -> Callable[[Terminal], bool]:
     return lambda _: steps(folder) > before + 5
 
 
-def until(condition: Callable[[], object], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def kinds(folder: Path) -> list[str]:
     return [event["kind"] for event in events(folder)]
 
@@ -150,7 +144,7 @@ def test_a_job_in_the_background_trains_unseen_and_comes_to_the_foreground(
     shell.press("q")
     shell.until(lambda t: "End this run?" in t.text)
     shell.press("s")
-    shell.until(lambda t: "all of it in" in t.text)
+    shell.until(lambda t: b"all of it in" in t.raw[seen:])
     assert shell.say(MODES) == shell.modes
     assert shell.say("jobs -p") == ""
     assert_restored_modes(shell)
@@ -229,7 +223,7 @@ def test_a_run_that_is_left_gives_the_shell_back_and_trains_on_bit_for_bit(
     left.press(" ")
     left.until(lambda t: "paused" in t.text)
     leave(left)
-    assert left.wait(120) == 0
+    assert left.wait(DEADLINE) == 0
     assert_restored(left)
     for told in ("handing the training over", "ganterm attach r", "ganterm stop r"):
         assert told in left.text
@@ -242,14 +236,14 @@ def test_a_run_that_is_left_gives_the_shell_back_and_trains_on_bit_for_bit(
     session.start()
     assert session.snapshot.state == "paused"
     session.submit(Unpause())
-    assert session.ended.wait(120)
+    assert session.ended.wait(DEADLINE)
     session.close()
     assert events(tmp_path)[-1]["state"] == "finished"
     assert {event["branch"] for event in events(tmp_path)} == {0}
     (resume,) = [event for event in events(tmp_path) if event["kind"] == "resume"]
     assert not resume["discards"] and not resume["differs"] and resume["from_step"] == paused_at
     alone = start(*goal, "--headless", "--run", "alone")
-    assert alone.wait(120) == 0
+    assert alone.wait(DEADLINE) == 0
     assert manifest(tmp_path, "r")["sha256"] == manifest(tmp_path, "alone")["sha256"]
 
 
@@ -259,7 +253,7 @@ def test_a_run_that_is_left_while_it_loads_trains_in_the_background(
     terminal = start()
     terminal.until(lambda t: "importing torch" in t.text)
     leave(terminal)
-    assert terminal.wait(120) == 0
+    assert terminal.wait(DEADLINE) == 0
     assert "training in the background" in terminal.text
     (pointer,) = pointers()
     until(trains_now(tmp_path))
@@ -297,10 +291,10 @@ def test_a_run_that_cannot_be_saved_trains_on_as_a_job_of_the_shell(
 
 
 NO_HOST = """
-from ganterm.session import detach
+from ganterm.cli import background
 def start(launch, doing):
     raise OSError(12, "Cannot allocate memory")
-detach.start = start
+background.start = start
 from ganterm.cli.commands import main
 main()
 """
@@ -311,8 +305,8 @@ def test_a_run_whose_host_does_not_start_trains_on_here(tmp_path: Path) -> None:
     try:
         terminal.until(running)
         leave(terminal)
-        terminal.until(lambda t: "Cannot allocate memory" in t.text, 90)
-        terminal.until(lambda _: "resume" in kinds(tmp_path), 90)
+        terminal.until(lambda t: "Cannot allocate memory" in t.text)
+        terminal.until(lambda _: "resume" in kinds(tmp_path))
         terminal.until(trains(tmp_path))
         terminal.press("\x03")
         assert terminal.wait() == 130
@@ -373,7 +367,7 @@ def test_what_whoever_starts_us_ignores_stays_ignored(tmp_path: Path) -> None:
     begun(process)
     process.send_signal(signal.SIGTERM)
     process.stdout.read()
-    assert process.wait(60) == 143
+    assert process.wait(DEADLINE) == 143
 
 
 def test_a_host_saves_at_a_warning_and_keeps_what_is_ignored(tmp_path: Path, hosts: None) -> None:

@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ganterm.cli import streams
 from ganterm.cli.streams import Output
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM, events
 
 SMALL = [part for override in TINY for part in ("--set", override)]
@@ -174,13 +174,6 @@ def lines(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def until(condition: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_a_log_that_may_grow_no_more_is_told_in_it_once_it_may(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as out:
@@ -198,7 +191,7 @@ def test_a_log_that_may_grow_no_more_is_told_in_it_once_it_may(tmp_path: Path) -
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (-1, -1))
         until(lambda: "could not be written to stdout: File too large" in log.read_text())
         process.terminate()
-        assert process.wait(60) == 143
+        assert process.wait(DEADLINE) == 143
     finally:
         process.kill()
         process.wait()
@@ -240,7 +233,7 @@ def test_whatever_ends_the_main_thread_the_run_is_saved_and_nothing_aborts(
 def test_where_no_log_can_be_opened_the_null_device_takes_its_place(tmp_path: Path) -> None:
     (tmp_path / streams.LOG).mkdir()
     program = (
-        "from ganterm import streams\n"
+        "from ganterm.cli import streams\n"
         f"assert streams.turn_away({str(tmp_path)!r}, all_of_them=True) == 'a folder, not a file'\n"
         "print('lost')"
     )

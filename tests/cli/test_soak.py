@@ -20,7 +20,8 @@ from ganterm.cli import runs
 from ganterm.rundir import find
 from ganterm.session import address, wire
 from ganterm.session.client import RemoteSession
-from tests.cli.test_attach import pointed, until
+from tests.cli.test_attach import pointed
+from tests.helpers.deadlines import until
 from tests.helpers.terminal import GANTERM, Terminal, running
 
 MINUTES = float(os.environ.get("GANTERM_SOAK_MINUTES", "30"))
@@ -126,8 +127,8 @@ def test_a_run_that_is_watched_for_long_holds_on_to_nothing(
 ) -> None:
     began = time.monotonic()
     looks: dict[str, list[Look]] = {name: [] for name in pair}
-    deaf = address.connected(pointed("watched"))
-    deaf.sendall(wire.line(wire.Hello(wire.PROTOCOL)) + wire.line(wire.Watch(10.0)))
+    deaf = address.connect_to(pointed("watched"))
+    deaf.sendall(wire.frame(wire.Hello(wire.PROTOCOL)) + wire.frame(wire.Watch(10.0)))
     onlooker = RemoteSession(pointed("watched"), readonly=True)
     onlooker.start()
     onlooker.watch(4.0)

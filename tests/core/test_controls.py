@@ -82,33 +82,3 @@ def test_controls_are_frozen_and_complete() -> None:
     assert list(controls.table()) == list(KNOBS)
     assert controls.with_("k", 3).k == 3
     assert controls.k == 1
-
-
-def test_what_the_loss_does_not_use_is_known() -> None:
-    assert not Controls().in_use("clip")
-    assert Controls(loss="wgan").in_use("clip")
-    assert Controls(loss="wgan_gp").in_use("penalty_weight")
-    assert Controls(loss="hinge").in_use("k")
-
-
-def test_a_run_keeps_its_kind_of_d() -> None:
-    scores, errors = Controls(), Controls(loss="began")
-    assert "began" not in scores.choices("loss") and "hinge" in scores.choices("loss")
-    assert errors.choices("loss") == ("ebgan", "began")
-    assert scores.choices("k") == ()
-    with pytest.raises(ControlError, match="needs another D, an autoencoder; this run can have"):
-        scores.with_("loss", "ebgan")
-    with pytest.raises(ControlError, match="needs another D, one that gives scores"):
-        errors.with_("loss", "hinge")
-    assert errors.with_("loss", "ebgan").loss == "ebgan"
-    knob = KNOBS["loss"]
-    assert knob.nudge("began", 1, errors.choices("loss")) == "ebgan"
-
-
-def test_controls_that_nothing_reads_are_known_as_such() -> None:
-    assert not Controls().in_use("r_every")
-    assert Controls(r2=0.1).in_use("r_every")
-    assert not Controls().in_use("noise_steps")
-    assert not Controls().in_use("gamma") and Controls(loss="began").in_use("gamma")
-    assert Controls(loss="lsgan").in_use("label_noise")
-    assert not Controls(loss="hinge").in_use("label_noise")

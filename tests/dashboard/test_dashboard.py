@@ -56,6 +56,7 @@ from ganterm.dashboard.screens.cockpit import CockpitScreen
 from ganterm.dashboard.screens.help import HelpScreen
 from ganterm.dashboard.screens.prompt import PromptScreen
 from ganterm.dashboard.screens.quit import QuitScreen
+from ganterm.losses import choices_of, controls_with
 from ganterm.session.board import Board
 
 SIZES = [(80, 24), (120, 36), (200, 60)]
@@ -113,7 +114,7 @@ def obey(board: Board) -> None:
     """Do with set commands what a trainer does."""
     for command in board.commands:
         assert isinstance(command, SetControl)
-        controls = board.snapshot.controls.with_(command.name, command.value)
+        controls = controls_with(board.snapshot.controls, command.name, command.value)
         board.snapshot = replace(board.snapshot, controls=controls)
     board.commands.clear()
 
@@ -134,7 +135,7 @@ async def test_every_control_key_asks_for_the_next_value(
     async with shown(board) as (_, pilot):
         await pilot.press(key)
     controls = board.snapshot.controls
-    expected = KNOBS[name].nudge(controls.value(name), direction, controls.choices(name))
+    expected = KNOBS[name].nudge(controls.value(name), direction, choices_of(controls, name))
     assert list(board.commands) == [SetControl(name, expected, "key")]
 
 

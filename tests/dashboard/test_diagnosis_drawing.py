@@ -24,6 +24,7 @@ from ganterm.core.findings import (
 from ganterm.core.history import Envelope
 from ganterm.core.snapshot import RunInfo
 from ganterm.dashboard import palette
+from ganterm.dashboard.demo_findings import COLLAPSE, RANGE, diagnosis, modes, trail
 from ganterm.dashboard.draw.bars import bar, draw_modes, upright
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -43,7 +44,6 @@ from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.panels.readings import ReadingsPanel
 from ganterm.dashboard.panels.scores import ScoresPanel
 from tests.dashboard.test_dashboard import running
-from tests.helpers.diagnosed import COLLAPSE, RANGE, diagnosis, modes, trail
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
 NO_COLOR = Glyphs(unicode=True, pictures="ascii")
@@ -131,7 +131,7 @@ def test_the_lost_are_named_as_far_as_there_is_room() -> None:
 
 def test_modes_are_missing_only_beyond_what_samples_of_the_data_leave_out() -> None:
     assert modes(9, 10).missing == 1
-    # Of 1,000 modes, 4,000 samples of the data leave out some 18.
+    # 4,000 samples of the data miss about 18 of 1,000 modes.
     assert modes(975, 1000).missing == 0
     assert modes(900, 1000).missing == 100
     none = replace(modes(0, 8), samples=0)

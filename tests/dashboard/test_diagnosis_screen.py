@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 from textual.widgets import OptionList
 
 from ganterm.core.controls import Controls
-from ganterm.core.events import AlarmEvent
+from ganterm.core.events import AlarmEvent, AlarmState
 from ganterm.core.findings import Alarm, Diagnosis, Outlook, Remedy
 from ganterm.core.snapshot import Pause, Sample, SetControl, View
 from ganterm.dashboard import palette
 from ganterm.dashboard.app import Dashboard
+from ganterm.dashboard.demo_findings import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
 from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.looks import LOOKS
@@ -27,8 +28,7 @@ from ganterm.dashboard.panels.modes import ModesPanel
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.dashboard.screens.alarms import AlarmsScreen
 from ganterm.session.board import Board
-from tests.dashboard.test_dashboard import SIZES, notices, running, screen_text, shown
-from tests.helpers.diagnosed import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
+from tests.dashboard.test_dashboard import SIZES, TIME, notices, running, screen_text, shown
 
 ASCII = Glyphs(unicode=False, pictures="ascii")
 ALL = (RANGE, COLLAPSE, OVERPOWERING)
@@ -45,11 +45,9 @@ def diagnosed(found: Diagnosis | None = None, every: int = 250, **known: Any) ->
     return board
 
 
-def event(alarm: Alarm, state: Literal["raised", "cleared"], step: int) -> AlarmEvent:
+def event(alarm: Alarm, state: AlarmState, step: int) -> AlarmEvent:
     """As the trainer logs it."""
-    about = {k: getattr(alarm, k) for k in ("name", "severity", "title", "message", "since")}
-    remedies = tuple(remedy._asdict() for remedy in alarm.remedies)
-    return AlarmEvent(step=step, evidence=alarm.evidence, remedies=remedies, state=state, **about)
+    return AlarmEvent.of(alarm, state).placed(step, 0, TIME)
 
 
 @pytest.mark.parametrize("size", SIZES)

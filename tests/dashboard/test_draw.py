@@ -13,7 +13,7 @@ from ganterm.core.history import Envelope
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw import picture
 from ganterm.dashboard.draw.cells import Cells, padded
-from ganterm.dashboard.draw.chart import Chart, Line, Plotter, plot_columns
+from ganterm.dashboard.draw.chart import Chart, ChartLine, Plotter, plot_columns
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import clock, measured, short, size, tick
 from ganterm.dashboard.draw.picture import draw_picture, fit, mosaic, resized
@@ -44,7 +44,7 @@ def envelope(*lines: np.ndarray) -> Envelope:
 
 def chart_of(*lines: np.ndarray, letters: str = "DG", **more: Any) -> Chart:
     told = [
-        Line(letter, letter, palette.D, float(line[-1]))
+        ChartLine(letter, letter, palette.D, float(line[-1]))
         for letter, line in zip(letters, lines, strict=False)
     ]
     return Chart(more.pop("title", "t"), told, envelope(*lines), **more)
@@ -73,7 +73,7 @@ def test_a_spike_reaches_the_top_of_the_band() -> None:
     low, high = values.astype(np.float32), values.astype(np.float32).copy()
     high[30] = 1.0
     band = Envelope(low[None], high[None], low[None], 1, 60, 60)
-    one = Line("D", "D", palette.D, 0.0)
+    one = ChartLine("D", "D", palette.D, 0.0)
     rows = text(drawn(Chart("t", [one], band, (0.0, 1.0)), 38, 8))
     column = 6 + 15
     assert all(dots(row[column]) for row in rows[1:7])
@@ -172,7 +172,7 @@ def test_every_dot_is_where_a_loop_over_dots_puts_it(
             # The last column has a value, so that the letter at a line's end is beside the plot.
             series[:-1][random.random(2 * columns - 1) < 0.1] = np.nan
         bands.append((low, high, mean))
-        lines.append(Line(letter, letter, color, 0.0))
+        lines.append(ChartLine(letter, letter, color, 0.0))
     top = 4 * rows - 1
     for one, (low, high, _) in zip(lines, bands, strict=True):
         layers.append((_dots_by_hand(low, high, top), palette.BANDS[one.color]))
@@ -363,6 +363,6 @@ def test_pairs_fit_with_a_word_below_each(columns: int, rows: int) -> None:
     drawn = text(cells.strips())
     shown = sum(row.count("4.20") for row in drawn)
     assert shown == min(24, pairs.count) >= 1
-    # Of an odd height, the middle row has half of either picture.
+    # If the height is odd, the middle row has half of each picture.
     tall = pairs.dots // 2 if pairs.stacked else -(-pairs.dots // 2)
     assert sum(row.count("@") for row in drawn) == shown * pairs.dots * tall

@@ -31,8 +31,9 @@ from ganterm.dashboard.terminal.capabilities import choose_colors, choose_glyphs
 from ganterm.dashboard.terminal.line import MOST_SIZE, Line
 from ganterm.dashboard.terminal.terminal_app import Plain
 from ganterm.session.board import Board
-from tests.cli.test_hang_up import await_that, memory_mb, step_now
+from tests.cli.test_hang_up import memory_mb, step_now
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM, Start, Terminal, assert_restored, events, running
 
 QUADRANTS = Glyphs(pictures="quadrant")
@@ -313,21 +314,21 @@ def test_within_tmux(tmp_path: Path, runtime: Path) -> None:
 
     told("new-session", "-d", "-s", "r", "-x", "120", "-y", "36", in_multiplexer(tmp_path))
     try:
-        await_that(lambda: "Samples raw" in screen() and "▀" in screen())
+        until(lambda: "Samples raw" in screen() and "▀" in screen())
         told("resize-window", "-t", "r", "-x", "80", "-y", "24")
-        await_that(lambda: len(screen().splitlines()) == 24 and "z zoom" not in screen())
+        until(lambda: len(screen().splitlines()) == 24 and "z zoom" not in screen())
         told("send-keys", "-t", "r", "K")
-        await_that(lambda: re.search(r"k 2|1 → 2", screen()))
+        until(lambda: re.search(r"k 2|1 → 2", screen()))
         # A client comes and goes, as after a dropped connection.
         client = Terminal([*tmux, "attach", "-t", "r"], tmp_path)
         client.until(lambda t: "Samples raw" in t.text)
         client.close()
         step = step_now(tmp_path)
-        await_that(lambda: step_now(tmp_path) > step)
+        until(lambda: step_now(tmp_path) > step)
         told("send-keys", "-t", "r", "q")
-        await_that(lambda: "End this run?" in screen())
+        until(lambda: "End this run?" in screen())
         told("send-keys", "-t", "r", "s")
-        await_that(lambda: events(tmp_path)[-1]["kind"] == "stop")
+        until(lambda: events(tmp_path)[-1]["kind"] == "stop")
     finally:
         subprocess.run([*tmux, "kill-server"], capture_output=True, check=False)
 
@@ -344,13 +345,13 @@ def test_within_screen(tmp_path: Path, runtime: Path, monkeypatch: pytest.Monkey
         terminal.until(lambda t: re.search(r"k 2|1 → 2", t.text))
         terminal.hang_up()
         step = step_now(tmp_path)
-        await_that(lambda: step_now(tmp_path) > step)
+        until(lambda: step_now(tmp_path) > step)
         again = Terminal(["screen", "-U", "-r", "r"], tmp_path, columns=90, rows=28)
         again.until(lambda t: "Samples raw" in t.text)
         again.press("q")
         again.until(lambda t: "End this run?" in t.text)
         again.press("s")
-        await_that(lambda: events(tmp_path)[-1]["kind"] == "stop")
+        until(lambda: events(tmp_path)[-1]["kind"] == "stop")
         again.wait()
         again.close()
     finally:
@@ -372,7 +373,7 @@ def test_every_terminal_at_every_size(
     known = {} if no_color is None else {"NO_COLOR": no_color}
     terminal = start("--steps", "3000", TERM=term, COLORTERM=colorterm, **known)
     report_size(terminal.slave, *size)
-    end = time.monotonic() + 60
+    end = time.monotonic() + DEADLINE
     while b"running" not in terminal.raw and b"finished" not in terminal.raw:
         assert time.monotonic() < end
         terminal.read_raw(0.1)

@@ -59,12 +59,18 @@ def shown(screen: pyte.Screen) -> list[list[tuple[object, ...]]]:
     ]
 
 
+def fresh(style: Style) -> Style:
+    """A copy that forgets the colour system that the style was rendered for first."""
+    copy = style.copy()
+    copy._ansi = None
+    return copy
+
+
 def composed(cells: Cells, row: int, column: int, system: ColorSystem) -> str:
     """The grid as Rich writes it, every segment with all of its style."""
     return "".join(
         f"\x1b[{row + y + 1};{column + 1}H"
-        # A copy: Rich keeps what it made of a style for the system that it met first.
-        + "".join((s.style or Style()).copy().render(s.text, color_system=system) for s in strip)
+        + "".join(fresh(s.style or Style()).render(s.text, color_system=system) for s in strip)
         for y, strip in enumerate(cells.strips())
     )
 

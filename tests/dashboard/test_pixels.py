@@ -29,6 +29,7 @@ from ganterm.dashboard.terminal import kitty, sixel
 from ganterm.dashboard.terminal.capabilities import choose_glyphs
 from ganterm.dashboard.terminal.graphics import QUESTION, Answers, Graphics, in_pixels
 from ganterm.dashboard.terminal.line import Line
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import Terminal, assert_restored
 
 Pixels = NDArray[np.uint8]
@@ -309,7 +310,7 @@ def show(tmp_path: Path) -> Iterator[Show]:
         terminal.close()
 
 
-def until(terminal: Terminal, condition: Callable[[bytes], Any], seconds: float = 60) -> None:
+def until(terminal: Terminal, condition: Callable[[bytes], Any], seconds: float = DEADLINE) -> None:
     """Read on until what was sent meets a condition."""
     end = time.monotonic() + seconds
     while not condition(terminal.raw):
@@ -329,7 +330,7 @@ def leave(terminal: Terminal) -> None:
     terminal.press("q")
     until(terminal, lambda sent: b"End this run?" in sent)
     terminal.press("l")
-    end = time.monotonic() + 30
+    end = time.monotonic() + DEADLINE
     while terminal.process.poll() is None:
         assert time.monotonic() < end
         terminal.read_raw(0.1)

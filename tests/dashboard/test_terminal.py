@@ -11,6 +11,8 @@ import pytest
 
 from ganterm import presets
 from ganterm.core.controls import KNOBS, Controls
+from ganterm.losses import choices_of
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM, Start, Terminal, assert_restored, events, running
 
 
@@ -27,7 +29,7 @@ def test_a_session_from_first_paint_to_a_clean_exit(start: Start, tmp_path: Path
     terminal.until(running)
     terminal.press("KK")
     terminal.until(lambda t: "k 3" in t.text)
-    before = str(KNOBS["loss"].nudge("non_saturating", -1, Controls().choices("loss")))
+    before = str(KNOBS["loss"].nudge("non_saturating", -1, choices_of(Controls(), "loss")))
     terminal.press("o")
     terminal.until(lambda t: before in t.text)
     terminal.press(":lr_g 1e-4\r")
@@ -110,13 +112,13 @@ def test_dashboard_and_headless_reach_identical_weights(start: Start, tmp_path: 
     watched.press("q")
     assert watched.wait() == 0
     alone = start("--steps", "60", "--seed", "5", "--headless", "--run", "alone")
-    assert alone.wait(60) == 0
+    assert alone.wait(DEADLINE) == 0
     assert manifest(tmp_path, "r")["sha256"] == manifest(tmp_path, "alone")["sha256"]
 
 
 def test_headless_on_a_terminal_shows_a_bar(start: Start) -> None:
     terminal = start("--steps", "30", "--headless", columns=120)
-    assert terminal.wait(60) == 0
+    assert terminal.wait(DEADLINE) == 0
     assert "step 30" in terminal.text
     assert "finished at step 30" in terminal.text
 
@@ -132,7 +134,7 @@ def test_a_mistake_found_behind_the_first_screen_restores_it_and_exits_2(
     start: Start, tmp_path: Path, arguments: list[str], told: str
 ) -> None:
     terminal = start(*arguments)
-    assert terminal.wait(60) == 2
+    assert terminal.wait(DEADLINE) == 2
     assert_restored(terminal)
     after = terminal.raw[terminal.raw.rindex(b"\x1b[?1049l") :]
     assert told.encode() in after
@@ -186,3 +188,20 @@ def test_a_failure_on_the_way_gives_the_bars_terminal_back(start: Start, tmp_pat
     terminal = start("--headless", columns=120)
     assert terminal.wait() == 2
     assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
+
+
+@pytest.mark.parametrize(("keys", "dialog"), [("1:", "tab completes"), ("1?", "esc closes")])
+def test_keys_that_come_together_are_obeyed_in_their_order(
+    keys: str, dialog: str, tmp_path: Path
+) -> None:
+    terminal = Terminal([*GANTERM, "demo"], tmp_path, 120, 36)
+    try:
+        terminal.until(lambda t: "2 diagnosis" in t.text)
+        terminal.press("2")
+        terminal.until(lambda t: "1 overview" in t.text)
+        terminal.press(keys)
+        terminal.until(lambda t: dialog in t.text)
+        terminal.press("\x1b")
+        terminal.until(lambda t: dialog not in t.text and "2 diagnosis" in t.text)
+    finally:
+        terminal.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganterm.dashboard.welcome import HEADINGS, Choice, Doing, Welcome
+from ganterm.dashboard.welcome import HEADINGS, Choice, Doing, WelcomeApp
 
 CHOICES = {
     "train": Choice("mnist_mlp", "MLP GAN on MNIST digits", "Recognisable digits.", "1 min"),
@@ -13,7 +13,7 @@ CHOICES = {
 }
 
 
-def text(app: Welcome) -> str:
+def text(app: WelcomeApp) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
@@ -22,7 +22,7 @@ def text(app: Welcome) -> str:
 async def test_each_kind_stands_under_its_heading_live_runs_first(
     there: list[Doing], size: tuple[int, int]
 ) -> None:
-    app = Welcome([CHOICES[doing] for doing in there])
+    app = WelcomeApp([CHOICES[doing] for doing in there])
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         shown = text(app)
@@ -38,7 +38,7 @@ async def test_each_kind_stands_under_its_heading_live_runs_first(
 async def test_enter_leaves_with_the_choice_and_no_heading_can_be_chosen(
     downs: int, chosen: str
 ) -> None:
-    app = Welcome(list(CHOICES.values()))
+    app = WelcomeApp(list(CHOICES.values()))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*["down"] * downs)
         await pilot.pause()
@@ -49,7 +49,7 @@ async def test_enter_leaves_with_the_choice_and_no_heading_can_be_chosen(
 
 async def test_what_is_too_long_is_cut_and_takes_one_row() -> None:
     long = Choice("name" * 20, "title " * 20, "about", "123,456,789", "resume", "/runs/long")
-    app = Welcome([long, CHOICES["train"]])
+    app = WelcomeApp([long, CHOICES["train"]])
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         rows = [row for row in text(app).splitlines() if "title" in row or "namename" in row]

@@ -15,13 +15,14 @@ from PIL import Image
 
 from ganterm import presets
 from ganterm.core.errors import UserError
-from ganterm.data.load import loaded
+from ganterm.data.load import load_dataset
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset
 from ganterm.launch import Launch
 from ganterm.session.local import LocalSession
 from ganterm.training.batches import Batches, SourceFault
 from ganterm.training.stream import StreamBatches, batches_for
+from tests.helpers.deadlines import DEADLINE
 
 CPU = torch.device("cpu")
 SIDE = 64
@@ -37,7 +38,7 @@ def load(folder: Path, side: int = 8, **more: object) -> Dataset:
     options = DataSection.model_validate(
         {"name": "folder", "folder": str(folder), "side": side, **more}
     )
-    return loaded(options, None, quiet)
+    return load_dataset(options, None, quiet)
 
 
 def picture(value: int, size: tuple[int, int] = (2, 2), form: str = "PNG") -> bytes:
@@ -74,7 +75,7 @@ def lanczos(length: int, side: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("width", "height"), [(41, 23), (22, 37), (5, 6)])
 def test_the_middle_square_is_resized_smoothly(tmp_path: Path, width: int, height: int) -> None:
-    # Of middling values: between its passes PIL clips what rings out of 0..255.
+    # The values stay away from 0 and 255, where PIL clips between its two passes.
     pixels = np.random.default_rng(0).integers(80, 176, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     cut = min(width, height)
@@ -189,7 +190,7 @@ def test_pictures_stand_as_the_camera_meant_them(
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    data = loaded(DataSection(name="folder", side=16), tmp_path, quiet)
+    data = load_dataset(DataSection(name="folder", side=16), tmp_path, quiet)
     expected = np.rot90(pixels, turns).transpose(2, 0, 1)
     assert np.array_equal(data.samples[0].numpy(), expected)
 
@@ -250,8 +251,8 @@ def test_without_pictures_the_folder_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         load(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"data\.folder=PATH"):
-        loaded(DataSection(name="folder"), None, quiet)
-    assert len(loaded(DataSection(name="folder"), tmp_path, quiet).samples) == 1
+        load_dataset(DataSection(name="folder"), None, quiet)
+    assert len(load_dataset(DataSection(name="folder"), tmp_path, quiet).samples) == 1
 
 
 def test_sub_folders_are_classes_that_take_turns(tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_scanning_is_told_and_can_be_left(tmp_path: Path) -> None:
     fill(tmp_path, 70)
     told: list[tuple[str, float | None]] = []
     options = DataSection(name="folder", folder=str(tmp_path), side=8)
-    loaded(options, None, lambda *args: told.append(args))
+    load_dataset(options, None, lambda *args: told.append(args))
     assert told[0] == ("listing pictures", None)
     shares = [share for doing, share in told if doing == "checking 70 pictures"]
     assert shares == [0, pytest.approx(64 / 70), 1]
@@ -299,7 +300,7 @@ def test_scanning_is_told_and_can_be_left(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loaded(options, None, stop)
+        load_dataset(options, None, stop)
 
 
 @pytest.fixture
@@ -469,7 +470,7 @@ def test_a_preset_trains_on_a_streamed_folder(classes: Path, tmp_path: Path) -> 
     )
     session = LocalSession(Launch(known, preset, "cpu", 3, None, tmp_path / "runs", "run"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     last = session.snapshot
     assert last.state == "finished", last.failure
     assert last.step == 3

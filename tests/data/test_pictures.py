@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ganterm.core.errors import UserError
-from ganterm.data import container, folder, image
-from ganterm.data.image import Look
-from ganterm.data.load import loaded
+from ganterm.data import container, folder, picture_file
+from ganterm.data.load import load_dataset
 from ganterm.data.options import DataSection
+from ganterm.data.picture_file import PictureOptions
 from ganterm.data.source import BrokenSample, Dataset
 from tests.data.test_folder import chunk, fill, quiet
 
@@ -29,7 +29,7 @@ COLOURS = np.kron(RANDOM.integers(0, 256, (4, 4, 3)), np.ones((4, 4, 1))).astype
 
 def load(root: Path, side: int = 16, **more: Any) -> Dataset:
     values = {"name": "folder", "folder": str(root), "side": side, "batch_size": 2, **more}
-    return loaded(DataSection.model_validate(values), None, quiet)
+    return load_dataset(DataSection.model_validate(values), None, quiet)
 
 
 def saved(form: str, pixels: np.ndarray = COLOURS, **options: Any) -> bytes:
@@ -109,9 +109,9 @@ def test_no_damage_is_more_than_a_broken_sample(form: str, data: st.DataObject) 
     end = data.draw(st.integers(0, len(content)))
     file = Path(os.environ["XDG_RUNTIME_DIR"], "damaged.png").resolve()
     file.write_bytes(content[:end])
-    with image.warned(2):
+    with picture_file.warned(2):
         try:
-            found = image.read(file.parent, file.name, Look(8))
+            found = picture_file.read(file.parent, file.name, PictureOptions(8))
         except BrokenSample as error:
             assert str(error)
         else:
@@ -302,7 +302,7 @@ def test_a_picture_that_would_take_for_ever_is_refused(
         monkeypatch.setattr(container, "MOST_SCANS", 3)
     elif what == "slow":
         content = b"P5\n16 16\n4095\n" + bytes(512)
-        monkeypatch.setattr(image, "MOST_SLOW_PIXELS", 200)
+        monkeypatch.setattr(picture_file, "MOST_SLOW_PIXELS", 200)
     else:
         tag, count = (273, 70_000) if what == "parts" else (65_000, 1 << 30)
         entry = tag.to_bytes(2, "little") + b"\4\0" + count.to_bytes(4, "little") + bytes(4)

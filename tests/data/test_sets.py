@@ -23,7 +23,7 @@ from torchvision import datasets
 
 from ganterm.core.errors import UserError
 from ganterm.data import DATASETS
-from ganterm.data.load import loaded
+from ganterm.data.load import load_dataset
 from ganterm.data.options import DataSection
 
 RANDOM = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def write_emnist(raw: Path, images: np.ndarray, labels: np.ndarray) -> None:
 def test_emnist_stands_upright_and_counts_from_a(tmp_path: Path) -> None:
     images = RANDOM.integers(0, 256, (6, 28, 28))
     write_emnist(tmp_path / "EMNIST" / "raw", images, np.array([1, 26, 3, 3, 1, 2]))
-    data = loaded(DataSection(name="emnist"), tmp_path, quiet)
+    data = load_dataset(DataSection(name="emnist"), tmp_path, quiet)
     assert data.classes[0] == "a" and len(data.classes) == 26
     assert data.labels is not None and data.labels.tolist() == [0, 25, 2, 2, 0, 1]
     assert np.array_equal(data.samples[:, 0].numpy(), images.transpose(0, 2, 1))
@@ -136,13 +136,13 @@ def test_a_server_that_talks_nonsense_is_told(
 
 
 def test_a_limit_lets_go_of_the_rest() -> None:
-    few = loaded(DataSection(name="mnist10k", limit=10), None, quiet)
+    few = load_dataset(DataSection(name="mnist10k", limit=10), None, quiet)
     assert few.samples.untyped_storage().nbytes() == 10 * 784
 
 
 def test_a_thousand_classes_are_not_all_listed() -> None:
     with pytest.raises(UserError) as caught:
-        loaded(DataSection(name="stacked_mnist10k", classes=["frog"]), None, quiet)
+        load_dataset(DataSection(name="stacked_mnist10k", classes=["frog"]), None, quiet)
     assert len(str(caught.value)) < 300
 
 
@@ -153,7 +153,7 @@ def test_kmnist_reads_its_own_folder(tmp_path: Path) -> None:
     for prefix in ("train", "t10k"):
         (raw / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images))
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.arange(5)))
-    data = loaded(DataSection(name="kmnist", classes=["tsu"]), tmp_path, quiet)
+    data = load_dataset(DataSection(name="kmnist", classes=["tsu"]), tmp_path, quiet)
     assert np.array_equal(data.samples.numpy(), images[3:4, None])
     assert data.classes == ("tsu",)
 
@@ -184,10 +184,10 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.nda
 
 def test_cifar10_and_one_kind_of_it(cifar: tuple[Path, np.ndarray]) -> None:
     folder, pictures = cifar
-    data = loaded(DataSection(name="cifar10"), folder.parent, quiet)
+    data = load_dataset(DataSection(name="cifar10"), folder.parent, quiet)
     assert np.array_equal(data.samples.numpy(), pictures)
     assert data.labels is not None and data.labels.tolist()[:4] == [0, 6, 6, 9]
-    of_one = loaded(DataSection(name="cifar10", classes=["kind6"]), folder.parent, quiet)
+    of_one = load_dataset(DataSection(name="cifar10", classes=["kind6"]), folder.parent, quiet)
     assert np.array_equal(of_one.samples.numpy(), pictures[[1, 2, 5, 6, 9, 10, 13, 14, 17, 18]])
     assert of_one.labels is not None and of_one.labels.unique().tolist() == [0]
 
@@ -243,7 +243,7 @@ def svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndar
 
 def test_svhn_has_ten_digits_of_which_0_is_0(svhn: tuple[Path, np.ndarray]) -> None:
     root, pictures = svhn
-    data = loaded(DataSection(name="svhn"), root, quiet)
+    data = load_dataset(DataSection(name="svhn"), root, quiet)
     assert np.array_equal(data.samples.numpy(), pictures)
     assert data.labels is not None and data.labels.tolist() == [0, 1, 2, 9, 0]
 
@@ -281,8 +281,8 @@ def test_what_cannot_be_fetched_is_told_with_its_cause(
 
 
 def test_stacks_are_three_digits_and_their_number() -> None:
-    digits = loaded(DataSection(name="mnist10k"), None, quiet)
-    stacks = loaded(DataSection(name="stacked_mnist10k", limit=500), None, quiet)
+    digits = load_dataset(DataSection(name="mnist10k"), None, quiet)
+    stacks = load_dataset(DataSection(name="stacked_mnist10k", limit=500), None, quiet)
     assert stacks.samples.shape == (500, 3, 28, 28) and len(stacks.classes) == 1000
     assert stacks.labels is not None and digits.labels is not None
     known = {
@@ -295,17 +295,17 @@ def test_stacks_are_three_digits_and_their_number() -> None:
             label // 10 % 10,
             label % 10,
         ]
-    whole = loaded(DataSection(name="stacked_mnist10k"), None, quiet)
+    whole = load_dataset(DataSection(name="stacked_mnist10k"), None, quiet)
     assert whole.labels is not None
     assert len(whole.labels.unique()) == 1000 and len(whole.samples) == 128_000
 
 
 @pytest.mark.parametrize("name", ["spiral", "moons", "swiss_roll", "grid25", "ring8_wide"])
 def test_points_lie_in_the_plane_the_same_every_time(name: str) -> None:
-    data = loaded(DataSection(name=name), None, quiet)
+    data = load_dataset(DataSection(name=name), None, quiet)
     assert data.samples.dtype == torch.float32
     assert 0.6 < data.samples.abs().max() < 1.15
-    assert loaded(DataSection(name=name), None, quiet).sha256 == data.sha256
+    assert load_dataset(DataSection(name=name), None, quiet).sha256 == data.sha256
     if data.labels is not None:
         counts = torch.bincount(data.labels).float()
         assert (counts / counts.mean() - 1).abs().max() < 0.2
@@ -313,7 +313,7 @@ def test_points_lie_in_the_plane_the_same_every_time(name: str) -> None:
 
 def test_curves_are_the_curves_they_are_named_after() -> None:
     def points(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        data = loaded(DataSection(name=name), None, quiet)
+        data = load_dataset(DataSection(name=name), None, quiet)
         labels = data.labels if data.labels is not None else torch.zeros(len(data.samples))
         return data.samples.double(), labels.double()
 
@@ -334,26 +334,26 @@ def test_curves_are_the_curves_they_are_named_after() -> None:
 
 
 def test_grid25_is_25_modes_and_ring8_wide_the_public_one_scaled() -> None:
-    grid = loaded(DataSection(name="grid25"), None, quiet)
+    grid = load_dataset(DataSection(name="grid25"), None, quiet)
     assert grid.modes is not None and grid.labels is not None and grid.sigma == 0.05 / 4
     assert sorted(set(grid.modes.flatten().tolist())) == [-1, -0.5, 0, 0.5, 1]
     away = grid.samples - grid.modes[grid.labels]
     assert away.std().item() == pytest.approx(0.0125, rel=0.02)
-    wide = loaded(DataSection(name="ring8_wide"), None, quiet)
+    wide = load_dataset(DataSection(name="ring8_wide"), None, quiet)
     assert len(wide.samples) == 3200 and wide.sigma == pytest.approx(0.5 / 15)
     assert wide.modes is not None
     assert wide.modes.norm(dim=1).tolist() == pytest.approx([10 / 15] * 8)
 
 
 def test_classes_by_name_or_number_and_a_subset() -> None:
-    digits = loaded(DataSection(name="mnist10k"), None, quiet)
-    some = loaded(DataSection(name="mnist10k", classes=["7", 3], limit=1500), None, quiet)
+    digits = load_dataset(DataSection(name="mnist10k"), None, quiet)
+    some = load_dataset(DataSection(name="mnist10k", classes=["7", 3], limit=1500), None, quiet)
     assert some.classes == ("3", "7") and len(some.samples) == 1500
     assert digits.labels is not None and some.labels is not None
     wanted = (digits.labels == 3) | (digits.labels == 7)
     assert torch.equal(some.samples, digits.samples[wanted][:1500])
     assert torch.equal(some.labels, (digits.labels[wanted][:1500] == 7).long())
-    ring = loaded(DataSection(name="ring8", classes=["mode 2", 5]), None, quiet)
+    ring = load_dataset(DataSection(name="ring8", classes=["mode 2", 5]), None, quiet)
     assert ring.modes is not None and len(ring.modes) == 2
     away = (ring.samples - ring.modes[ring.labels]).norm(dim=1)
     assert away.max() < 0.1, "labels and modes are counted anew together"
@@ -372,6 +372,6 @@ def test_classes_by_name_or_number_and_a_subset() -> None:
 )
 def test_what_the_data_do_not_have_is_told(options: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError) as caught:
-        loaded(DataSection(**options), None, quiet)
+        load_dataset(DataSection(**options), None, quiet)
     assert told in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ganterm.core.errors import UserError
 from ganterm.data import digits
-from ganterm.data.load import loaded
+from ganterm.data.load import load_dataset
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset
-from ganterm.diagnosis.classifier import classifier, fitting, network
-from ganterm.diagnosis.classifier.classifier import SHIPPED, packed, trained, unlearnable
+from ganterm.diagnosis.classifier import network, obtain, recipe
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.classifier.model import Classifier
+from ganterm.diagnosis.classifier.obtain import SHIPPED, classifier_for, obstacle, packed
 
 CPU = torch.device("cpu")
 TOLD: list[str] = []
@@ -37,7 +37,7 @@ def _nothing_told_yet() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "LOOKS", 4_000)
+    monkeypatch.setattr(recipe, "LOOKS", 4_000)
 
 
 def bars(count: int = 400, shape: tuple[int, ...] = (1, 12, 12), classes: int = 3) -> Dataset:
@@ -53,11 +53,11 @@ def bars(count: int = 400, shape: tuple[int, ...] = (1, 12, 12), classes: int = 
 
 def of(name: str, limit: int = 0, classes: Sequence[str | int] = ()) -> Dataset:
     options = DataSection(name=name, limit=limit, classes=list(classes))
-    return loaded(options, None, lambda what, share: None)
+    return load_dataset(options, None, lambda what, share: None)
 
 
 def made(dataset: Dataset, cache: Path) -> Classifier:
-    found = trained(dataset, CPU, tell, cache)
+    found = classifier_for(dataset, CPU, tell, cache)
     assert found is not None
     return found
 
@@ -73,7 +73,7 @@ def test_the_shipped_one_is_right_on_digits_it_has_not_seen(tmp_path: Path) -> N
     judge = made(of("mnist10k"), tmp_path)
     assert TOLD == [] and not list(tmp_path.iterdir())
     pictures, labels = digits.unpack()
-    training, held_out = fitting.split(len(pictures))
+    training, held_out = recipe.split(len(pictures))
     assert not set(training.tolist()) & set(held_out.tolist())
     assert len(training) + len(held_out) == len(pictures)
     batch = torch.from_numpy(pictures[held_out.numpy()]).unsqueeze(1) / 127.5 - 1
@@ -109,9 +109,9 @@ def test_digits_that_are_not_mnists_are_learnt_anew(tmp_path: Path, quick: None)
 def test_a_damaged_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "damaged"
     damaged.write_bytes(SHIPPED.read_bytes()[:-1])
-    monkeypatch.setattr(classifier, "SHIPPED", damaged)
+    monkeypatch.setattr(obtain, "SHIPPED", damaged)
     with pytest.raises(UserError, match="install ganterm again"):
-        trained(of("mnist10k"), CPU, tell, tmp_path)
+        classifier_for(of("mnist10k"), CPU, tell, tmp_path)
 
 
 def test_other_digits_like_them_get_the_shipped_one_measured_on_them(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_pictures_of_any_size_are_learnt(
     dataset = bars(shape=shape)
     judge = made(dataset, tmp_path)
     assert judge.accuracy > 0.9 and judge.held_out == 200
-    logits, features = judge.see(dataset.samples[:7])
+    logits, features = judge.output(dataset.samples[:7])
     assert logits.shape == (7, 3) and features.shape == (7, network.FEATURES)
 
 
@@ -146,7 +146,7 @@ def test_samples_are_judged_alike_in_any_parts_and_as_bytes_or_floats(tmp_path: 
     apart = torch.cat([each.confidence for each in alone])
     assert torch.allclose(whole.confidence[250:260], apart, atol=1e-4)
     assert whole.labels.dtype == torch.int64 and whole.confidence.dtype == torch.float32
-    logits, _ = judge.see(samples)
+    logits, _ = judge.output(samples)
     chances = logits.double().exp() / logits.double().exp().sum(dim=1, keepdim=True)
     assert torch.allclose(chances.amax(dim=1).float(), whole.confidence, atol=1e-5)
     assert not logits.requires_grad
@@ -306,9 +306,9 @@ def test_a_folder_that_cannot_be_written_to_is_done_without(quick: None, tmp_pat
 def test_where_there_is_nothing_to_learn_it_says_why(
     dataset: Dataset, why: str, tmp_path: Path
 ) -> None:
-    assert trained(dataset, CPU, tell, tmp_path) is None
-    assert why in str(unlearnable(dataset))
-    assert unlearnable(bars(300)) is None
+    assert classifier_for(dataset, CPU, tell, tmp_path) is None
+    assert why in str(obstacle(dataset))
+    assert obstacle(bars(300)) is None
 
 
 def test_the_digits_of_a_stack_are_read_one_by_one(tmp_path: Path) -> None:
@@ -325,9 +325,9 @@ def test_the_digits_of_a_stack_are_read_one_by_one(tmp_path: Path) -> None:
     joint = channels[0].confidence * channels[1].confidence * channels[2].confidence
     assert torch.allclose(confidence, joint, atol=1e-5)
     assert (modes == labels).double().mean() > 0.9
-    logits, features = judge.see(samples)
+    logits, features = judge.output(samples)
     assert logits.shape == (200, 3, 10) and features.shape == (200, 3 * network.FEATURES)
-    assert torch.allclose(features[:, :64], single.see(samples[:, :1]).features, atol=1e-4)
+    assert torch.allclose(features[:, :64], single.output(samples[:, :1]).features, atol=1e-4)
 
 
 def test_kept_stacks_are_read_as_all_others_are(tmp_path: Path) -> None:
@@ -340,9 +340,9 @@ def test_kept_stacks_are_read_as_all_others_are(tmp_path: Path) -> None:
 
 def test_each_mode_counts_and_parts_are_spread_over_the_whole_set() -> None:
     for count in (300, 1_000, 10_000, 60_000):
-        training, held_out = fitting.split(count)
+        training, held_out = recipe.split(count)
         both = torch.cat([training, held_out])
-        assert len(both.unique()) == len(both) <= fitting.MOST_SAMPLES
+        assert len(both.unique()) == len(both) <= recipe.MOST_SAMPLES
         assert 200 <= len(held_out) <= 2_000
         # Classes that take turns, as a folder's do, are all held out alike.
         turns = torch.bincount(held_out % 10, minlength=10)

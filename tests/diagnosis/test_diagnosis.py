@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ganterm.diagnosis.exams.diversity import mean_distances, relative_diversity
 from ganterm.diagnosis.norms import first_nonfinite, norms
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.ranking import auc
 
 scores = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=20)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ganterm.core.controls import Controls
+from ganterm.diagnosis.alarms.oscillation import oscillation
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.clouds import cloud, distances, neighbours, once
-from ganterm.diagnosis.exam import LOOKED_AT, Exam, Look, Subject
+from ganterm.diagnosis.clouds import cloud, distances, neighbour_distances, once_per_subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, Subject
 from ganterm.diagnosis.exams.duplicates import Duplicates, close_pairs, closeness, support
 from ganterm.diagnosis.exams.frechet import (
     ByClassifier,
@@ -26,12 +27,16 @@ from ganterm.diagnosis.exams.frechet import (
     moments,
 )
 from ganterm.diagnosis.exams.manifold import Covering, expected_coverage, manifold
-from ganterm.diagnosis.exams.memory import Memory, copied, looked_at, to_others
-from ganterm.diagnosis.exams.nearest import Near
-from ganterm.diagnosis.exams.oscillation import hopping, oscillation
-from ganterm.diagnosis.exams.spectrum import Checkerboard, line_spectrum
+from ganterm.diagnosis.exams.memory import (
+    Memory,
+    distances_to_others,
+    pictures_to_compare,
+    share_of_copies,
+)
+from ganterm.diagnosis.exams.spectrum import CheckerboardStrength, line_spectrum
 from ganterm.diagnosis.exams.values import Range, values
-from ganterm.diagnosis.exams.vendi import Vendi, alike, known, relative_vendi, vendi_score
+from ganterm.diagnosis.exams.vendi import Vendi, alike, reference, relative_vendi, vendi_score
+from ganterm.diagnosis.nearest import Near
 
 EXAMS: list[Exam] = [
     Vendi(),
@@ -40,7 +45,7 @@ EXAMS: list[Exam] = [
     Memory(),
     ByClassifier(),
     ByRandomNetwork(),
-    Checkerboard(),
+    CheckerboardStrength(),
     Range(),
 ]
 
@@ -74,11 +79,11 @@ def subject_of(samples: Tensor, judged: bool = False) -> Subject:
     return Subject(reals, others, data, features)
 
 
-def look_at(subject: Subject, make: Callable[[int], Tensor]) -> Look:
+def look_at(subject: Subject, make: Callable[[int], Tensor]) -> ExamContext:
     def judge(samples: Tensor, labels: Tensor | None) -> Tensor:
         return samples.flatten(1).mean(dim=1)
 
-    return Look(
+    return ExamContext(
         subject,
         7,
         Controls(),
@@ -100,12 +105,12 @@ def read(exam: Exam, subject: Subject, make: Callable[[int], Tensor]) -> dict[st
 
 @pytest.fixture(scope="module")
 def data() -> Subject:
-    return subject_of(pictures(2 * LOOKED_AT), judged=True)
+    return subject_of(pictures(2 * EXAM_SAMPLES), judged=True)
 
 
 # What there is to be looked at in bad cases.
 
-HALVES = torch.rand(2 * LOOKED_AT, 2, generator=seeded(3)) - 0.5
+HALVES = torch.rand(2 * EXAM_SAMPLES, 2, generator=seeded(3)) - 0.5
 BAD: dict[str, Callable[[int], Tensor]] = {
     "black": lambda count: -torch.ones(count, 1, 16, 16),
     "one picture": lambda count: pictures(1, 9).expand(count, -1, -1, -1),
@@ -115,7 +120,7 @@ BAD: dict[str, Callable[[int], Tensor]] = {
     "two only": lambda count: pictures(2, 9),
 }
 FEW: dict[str, Tensor] = {
-    "many": pictures(2 * LOOKED_AT),
+    "many": pictures(2 * EXAM_SAMPLES),
     "alike": pictures(1).repeat(40, 1, 1, 1),
     "six": pictures(6),
     "one each": pictures(2),
@@ -151,7 +156,7 @@ def test_no_exam_stumbles_over_bad_points(exam: Exam, fakes: Tensor, reals: Tens
 def test_every_measure_is_read_and_finite_where_the_fakes_are_as_the_data(
     exam: Exam, data: Subject
 ) -> None:
-    for subject in (data, subject_of(pictures(2 * LOOKED_AT))):
+    for subject in (data, subject_of(pictures(2 * EXAM_SAMPLES))):
         if exam.fits(subject):
             found = read(exam, subject, lambda count: pictures(count, 5))
             assert found.keys() == exam.measures.keys()
@@ -167,14 +172,14 @@ def test_distances_are_those_of_all_pairs_far_from_0_too() -> None:
 
 def test_the_nearest_neighbour_is_not_the_point_itself() -> None:
     line = torch.tensor([[0.0], [1.0], [3.0], [7.0]], dtype=torch.float64)
-    assert neighbours(line).tolist() == pytest.approx([1, 1, 2, 4])
-    assert neighbours(line, 2).tolist() == pytest.approx([3, 2, 3, 6])
+    assert neighbour_distances(line).tolist() == pytest.approx([1, 1, 2, 4])
+    assert neighbour_distances(line, 2).tolist() == pytest.approx([3, 2, 3, 6])
 
 
 def test_a_subject_is_asked_once_and_not_kept_alive() -> None:
     asked = []
 
-    @once
+    @once_per_subject
     def ask(subject: Subject) -> int:
         asked.append(len(subject.reals))
         return len(asked)
@@ -204,13 +209,13 @@ def test_vendi_is_exp_of_the_entropy_of_the_kernels_eigenvalues() -> None:
 
 def test_vendi_is_relative_to_the_reals_and_to_their_width() -> None:
     reals = cloud(pictures(64))
-    told = known(reals)
+    told = reference(reals)
     assert told is not None and 1 < told.score < 64
     assert relative_vendi(reals, told) == pytest.approx(100)
     assert relative_vendi(reals[:1].expand(64, -1), told) == pytest.approx(100 / told.score)
     assert relative_vendi(0.3 * reals, told) < 60
     assert math.isnan(relative_vendi(reals[:63], told))
-    assert known(reals[:1].expand(64, -1)) is None
+    assert reference(reals[:1].expand(64, -1)) is None
 
 
 # Near-duplicates.
@@ -236,8 +241,8 @@ def test_reals_are_hardly_ever_near_duplicates_and_their_copies_are_passed_over(
     others = torch.randn(512, 8, generator=seeded(2), dtype=torch.float64)
     assert close_pairs(others, told.within)[1] < 0.03
     assert told.pairs == (torch.pdist(reals) < told.within).sum()
-    copied = closeness(torch.cat([reals, reals[:200]]))
-    assert copied.within == pytest.approx(told.within, rel=0.3)
+    share_of_copies = closeness(torch.cat([reals, reals[:200]]))
+    assert share_of_copies.within == pytest.approx(told.within, rel=0.3)
     assert closeness(reals[:1].expand(9, -1)) is None
     assert closeness(reals[:1]) is None
 
@@ -266,7 +271,7 @@ def test_manifold_is_what_the_definitions_say() -> None:
     density = sum((row <= reach).sum() for row in between) / (k * 30)
     coverage = np.mean([column.min() <= far for column, far in zip(between.T, reach, strict=True)])
     points = torch.from_numpy(reals)
-    found = manifold(torch.from_numpy(fakes), points, neighbours(points, k), k)
+    found = manifold(torch.from_numpy(fakes), points, neighbour_distances(points, k), k)
     assert found == pytest.approx((precision, recall, density, coverage))
 
 
@@ -278,7 +283,7 @@ def test_the_same_distribution_has_density_1_and_the_expected_coverage(
     for seed in range(60):
         both = torch.randn(fakes + reals, 5, generator=seeded(seed), dtype=torch.float64)
         ours, theirs = both.split([fakes, reals])
-        found.append(manifold(ours, theirs, neighbours(theirs, 5)))
+        found.append(manifold(ours, theirs, neighbour_distances(theirs, 5)))
     coverage = np.mean([one.coverage for one in found])
     assert coverage == pytest.approx(expected_coverage(fakes, reals), abs=0.01)
     assert np.mean([one.density for one in found]) == pytest.approx(1, abs=0.03)
@@ -286,7 +291,7 @@ def test_the_same_distribution_has_density_1_and_the_expected_coverage(
 
 
 def test_a_collapse_keeps_precision_and_loses_recall_and_coverage(data: Subject) -> None:
-    one = data.reals[:1] + 0.01 * pictures(LOOKED_AT, 3)
+    one = data.reals[:1] + 0.01 * pictures(EXAM_SAMPLES, 3)
     found = read(Covering(), data, lambda count: one[:count])
     assert found["precision"] > 95
     assert found["recall"] < 5 and found["coverage"] < 10
@@ -315,27 +320,28 @@ def test_copies_are_found_and_new_pictures_are_not(data: Subject) -> None:
 
 def test_a_copy_of_a_picture_that_is_there_twice_is_one() -> None:
     places, none = torch.zeros(3, dtype=torch.int64), torch.zeros(3)
-    assert copied(Near(places, none, none)) == 1
+    assert share_of_copies(Near(places, none, none)) == 1
     assert (
-        copied(Near(places, torch.tensor([1.0, 1.0, 1.0]), torch.tensor([4.0, 2.0, 1.0]))) == 1 / 3
+        share_of_copies(Near(places, torch.tensor([1.0, 1.0, 1.0]), torch.tensor([4.0, 2.0, 1.0])))
+        == 1 / 3
     )
-    assert math.isnan(copied(Near(places, none, none + math.inf)))
+    assert math.isnan(share_of_copies(Near(places, none, none + math.inf)))
     own = Near(places, torch.tensor([0.0, 2.0, 0.0]), torch.tensor([5.0, 3.0, 0.0]))
-    assert to_others(own).tolist() == [5, 2, 0]
+    assert distances_to_others(own).tolist() == [5, 2, 0]
 
 
 def test_a_bounded_part_of_large_data_is_looked_at_from_all_over_them() -> None:
     many = torch.arange(100_000, dtype=torch.int32).view(-1, 1).expand(-1, 784)
-    part = looked_at(many, torch.device("cpu"))
+    part = pictures_to_compare(many, torch.device("cpu"))
     assert 5_000 < len(part) < 11_000 and part[-1, 0] > 99_000
-    assert len(looked_at(many[:10_000], torch.device("cpu"))) == 10_000
+    assert len(pictures_to_compare(many[:10_000], torch.device("cpu"))) == 10_000
 
 
 # Frechet and kernel distances.
 
 
 def test_frechet_distance_of_gaussians_on_axes_is_the_closed_form() -> None:
-    """Of covariances that commute: |m1 - m2|^2 + the sum of (s1 - s2)^2."""
+    """If the covariances commute, it is |m1 - m2|^2 + the sum of (s1 - s2)^2."""
     spread = torch.randn(400, 3, generator=seeded(0), dtype=torch.float64)
     spread = spread - spread.mean(dim=0)
     # Made exactly white, so that the moments are known.
@@ -393,7 +399,7 @@ def test_kernel_distance_of_the_same_distribution_is_0_in_the_mean() -> None:
 
 @pytest.mark.parametrize(("exam", "name"), [(ByClassifier(), "cfid"), (ByRandomNetwork(), "rfid")])
 def test_fakes_as_good_as_the_data_come_to_the_floor(exam: Exam, name: str) -> None:
-    subject = subject_of(pictures(2 * LOOKED_AT), judged=name == "cfid")
+    subject = subject_of(pictures(2 * EXAM_SAMPLES), judged=name == "cfid")
     assert exam.fits(subject)
     found = read(exam, subject, lambda count: pictures(count, 5))
     assert found[name] == pytest.approx(found[f"{name}_floor"], rel=0.5)
@@ -449,7 +455,7 @@ def test_a_pattern_over_pictures_is_found(side: int, period: int, across: bool) 
 
     def told(strength: float) -> float:
         made = 0.7 * pictures(128, 5, side) + strength * wave
-        return read(Checkerboard(), subject, lambda count: made[:count])["checkerboard"]
+        return read(CheckerboardStrength(), subject, lambda count: made[:count])["checkerboard"]
 
     assert told(0) < 2
     assert 5 < told(0.15) < told(0.3)
@@ -461,7 +467,7 @@ def test_smooth_and_noisy_pictures_are_no_checkerboard() -> None:
     blurred = nn.functional.avg_pool2d(fakes, 3, 1, 1)
     noisy = fakes + 0.3 * torch.randn(fakes.shape, generator=seeded(1))
     for made in (fakes, blurred, noisy, 0.2 * fakes):
-        found = read(Checkerboard(), subject_of(reals), first_of(made))
+        found = read(CheckerboardStrength(), subject_of(reals), first_of(made))
         assert found["checkerboard"] < 2
 
 
@@ -473,7 +479,7 @@ def test_an_uneven_transposed_convolution_shows_and_a_resize_does_not(data: Subj
     even = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 1, 3, padding=1))
     with torch.no_grad():
         shown = [net(1 + 0.3 * coarse).tanh() for net in (uneven, even)]
-    found = [read(Checkerboard(), data, first_of(made))["checkerboard"] for made in shown]
+    found = [read(CheckerboardStrength(), data, first_of(made))["checkerboard"] for made in shown]
     assert found[0] > 100 * found[1]
 
 
@@ -530,27 +536,3 @@ def test_what_cannot_swing_does_not() -> None:
     holed[::50] = np.inf
     assert oscillation(holed) > 0.7
     assert oscillation(swing(8).astype(np.float32) * np.float32(1e38)) > 0.9
-
-
-@given(st.integers(2, 12), st.sampled_from([100, 512, 5000]), st.integers(0, 9))
-def test_chance_is_no_hopping(modes: int, samples: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    likely = random.dirichlet(np.ones(modes))
-    shares = random.multinomial(samples, likely, size=60) / samples
-    assert hopping(shares, samples) < 0.02
-
-
-def test_hopping_is_what_moves_from_mode_to_mode() -> None:
-    one, other = np.eye(2)
-    assert hopping(np.array([one, other] * 5), 512) == pytest.approx(1, abs=0.04)
-    assert hopping(np.array([one] * 5), 512) == 0
-    half = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]] * 10)
-    noisy = np.random.default_rng(0).multinomial(512, half) / 512
-    assert hopping(noisy, 512) == pytest.approx(0.5, abs=0.03)
-
-
-def test_rounds_without_a_sample_on_any_mode_say_nothing() -> None:
-    one, none = np.eye(3)[0], np.zeros(3)
-    assert hopping(np.array([one, none, one, none]), 512) == 0
-    assert math.isnan(hopping(np.array([one, none]), 512))
-    assert math.isnan(hopping(np.empty((0, 3)), 512))

@@ -19,15 +19,15 @@ from ganterm import presets
 from ganterm.core.controls import Controls
 from ganterm.core.findings import Diagnosis
 from ganterm.core.registry import gathered
-from ganterm.data.load import SPARE, parted
+from ganterm.data.load import SPARE, split_held_out
 from ganterm.data.source import Dataset
 from ganterm.diagnosis import exams as room
-from ganterm.diagnosis.anatomy import described, grouped, layers_of
+from ganterm.diagnosis.anatomy import layer_groups, layer_title, layers_of
 from ganterm.diagnosis.classifier.features import FixedFeatures
+from ganterm.diagnosis.dead_units import UnitActivity
 from ganterm.diagnosis.exam import Exam
-from ganterm.diagnosis.exams.dead import Units
 from ganterm.diagnosis.exams.layers import MOST, SAMPLES, Layers, ratio
-from ganterm.diagnosis.exams.scores import BINS, Verdicts, held_out_gap, histograms, sign_rate
+from ganterm.diagnosis.exams.scores import BINS, ScoreExam, held_out_gap, histograms, sign_rate
 from ganterm.diagnosis.exams.surface import SIDE, DecisionSurface, extent_of, grid
 from ganterm.diagnosis.exams.updates import UpdateRatios, update_ratio
 from ganterm.launch import Launch
@@ -44,6 +44,7 @@ from ganterm.training.examiner import Examiner
 from ganterm.training.game import Game
 from ganterm.training.setup import set_up
 from ganterm.training.subject import subject_of
+from tests.helpers.deadlines import DEADLINE
 from tests.training.test_zoo import generated
 
 CPU = torch.device("cpu")
@@ -193,13 +194,13 @@ def test_histograms_leave_out_what_is_no_number() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_verdicts_are_those_of_the_networks_in_evaluation_mode(loss: str) -> None:
-    run = Run(Verdicts(), held_out=dataset(30), d=fitting(loss))
+    run = Run(ScoreExam(), held_out=dataset(30), d=fitting(loss))
     found = run.found(Controls(loss=loss))
     game, subject = run.game, run.examiner._subject
     judges = game.discriminator.eval()
     with torch.no_grad():
-        real = game.judge(subject.reals, None)
-        held_out = game.judge(subject.held_out, None)
+        real = game.score(subject.reals, None)
+        held_out = game.score(subject.held_out, None)
     judges.train()
     assert found.scores.real.sum() == len(subject.reals) == 30
     assert found.scores.held_out.sum() == len(held_out) == 30
@@ -216,14 +217,14 @@ def test_d_error_is_the_share_on_the_wrong_side() -> None:
         game.discriminator.head.bias.data.fill_(1.0)
 
     # All scores are 1: reals are right and fakes wrong, or all as good as the other.
-    assert Run(Verdicts(), change=linear).value("d_error") == 50
-    assert Run(Verdicts(), change=linear).value("sign_rate") == 1
-    assert Run(Verdicts(), change=linear).value("d_error", controls=Controls(loss="wgan")) == 50
-    assert Run(Verdicts(), change=linear).value("sign_rate", controls=Controls(loss="ragan")) == 0
+    assert Run(ScoreExam(), change=linear).value("d_error") == 50
+    assert Run(ScoreExam(), change=linear).value("sign_rate") == 1
+    assert Run(ScoreExam(), change=linear).value("d_error", controls=Controls(loss="wgan")) == 50
+    assert Run(ScoreExam(), change=linear).value("sign_rate", controls=Controls(loss="ragan")) == 0
 
 
 def test_scores_that_are_no_numbers_are_readings_that_are_none() -> None:
-    found = Run(Verdicts(), held_out=dataset(30), change=overwritten(math.nan)).found()
+    found = Run(ScoreExam(), held_out=dataset(30), change=overwritten(math.nan)).found()
     assert found.scores is None
     assert all(math.isnan(reading.value) for reading in found.readings.values())
     assert len(found.readings) == 3
@@ -247,7 +248,7 @@ def conditional(kind: str, *exams: Exam, **options: Any) -> Run:
 
 @pytest.mark.parametrize("kind", CONDITIONAL)
 def test_verdicts_of_a_d_with_labels(kind: str) -> None:
-    run = conditional(kind, Verdicts(), held_out=dataset(30))
+    run = conditional(kind, ScoreExam(), held_out=dataset(30))
     subject = run.examiner._subject
     assert (subject.real_labels is None) == (kind == "infogan")
     if subject.real_labels is not None:
@@ -262,7 +263,7 @@ def test_verdicts_of_a_d_with_labels(kind: str) -> None:
 
 
 def test_packs_are_judged_as_one() -> None:
-    run = Run(Verdicts(), pack=4, batch=8)
+    run = Run(ScoreExam(), pack=4, batch=8)
     found = run.found()
     assert found.scores.real.sum() == len(run.examiner._subject.reals) // 4
     assert found.scores.fake.sum() == 64
@@ -273,9 +274,9 @@ def test_packs_are_judged_as_one() -> None:
 
 def test_what_is_held_out_is_always_the_same_and_never_trained_on() -> None:
     whole = dataset(SPARE * 10)
-    kept, held_out = parted(whole, 10)
+    kept, held_out = split_held_out(whole, 10)
     assert held_out is not None and len(held_out.samples) == 10 and len(kept.samples) == 190
-    again = parted(whole, 10)[1]
+    again = split_held_out(whole, 10)[1]
     assert torch.equal(held_out.samples, again.samples)
     assert not torch.equal(held_out.samples, whole.samples[:10])
     everything = torch.cat([kept.samples, held_out.samples]).flatten(1).tolist()
@@ -297,7 +298,7 @@ def test_what_is_held_out_is_always_the_same_and_never_trained_on() -> None:
     ids=["small", "none wanted", "points", "stream"],
 )
 def test_nothing_is_held_out_where_it_is_missed_or_needless(whole: Dataset, count: int) -> None:
-    assert parted(whole, count) == (whole, None)
+    assert split_held_out(whole, count) == (whole, None)
 
 
 def test_a_run_trains_on_the_rest_and_names_the_whole(launch: Callable[..., Launch]) -> None:
@@ -444,8 +445,8 @@ def test_gradients_are_those_that_an_update_would_take(
     controls = Controls(loss=loss, penalty_weight=3, pull_away=0.5)
     found = run.found(controls)
     monkeypatch.setattr(game.batches, "next", lambda: (subject.reals, None))
-    turn = game.turn(controls)
-    updates = {"D": partial(game._update_d, turn, False), "G": partial(game._update_g, turn)}
+    plan = game.plan(controls)
+    updates = {"D": partial(game._update_d, plan, False), "G": partial(game._update_g, plan)}
     for name, update in updates.items():
         # The exam made one lot of fakes for both, drawn first.
         game.noise.manual_seed(2)
@@ -508,7 +509,7 @@ def test_a_d_that_learns_nothing_makes_the_ratio_infinite_or_none() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_samples_are_looked_at_all_the_same(count: int) -> None:
-    run = Run(Layers(), Verdicts(), UpdateRatios(), data=dataset(count), batch=2)
+    run = Run(Layers(), ScoreExam(), UpdateRatios(), data=dataset(count), batch=2)
     assert len(run.found().layers) == 5
 
 
@@ -533,7 +534,7 @@ def test_layers_are_named_readably() -> None:
         nn.PReLU(),
     )
     parts = layers_of(network)
-    assert [described(network, name) for name in parts] == [
+    assert [layer_title(network, name) for name in parts] == [
         "0 Conv2d 3x8 4x4",
         "1 BatchNorm2d 8",
         "2 Linear 8x2",
@@ -545,11 +546,11 @@ def test_layers_are_named_readably() -> None:
 
 def test_many_layers_are_told_in_groups() -> None:
     names = [f"body.{block}.{layer}" for block in range(9) for layer in ("one", "two", "three")]
-    groups = grouped([*names, "head"], 24)
+    groups = layer_groups([*names, "head"], 24)
     assert list(groups) == [*(f"body.{block}" for block in range(9)), "head"]
     assert groups["body.3"] == names[9:12]
-    assert grouped(names[:24], 24) == {name: [name] for name in names[:24]}
-    flat = grouped([str(number) for number in range(50)], 24)
+    assert layer_groups(names[:24], 24) == {name: [name] for name in names[:24]}
+    flat = layer_groups([str(number) for number in range(50)], 24)
     assert len(flat) == 17 and flat["0 .. 2"] == ["0", "1", "2"] and flat["48 .. 49"]
     deep = nn.Sequential(*(nn.Linear(3, 3) for _ in range(49)), nn.Linear(3, 2))
     found = Run(Layers(), data=dataset(plane=True), networks=(deep, Line(2, 1))).found()
@@ -562,8 +563,8 @@ def test_many_layers_are_told_in_groups() -> None:
 # Dead units
 
 
-def counted(network: nn.Module, *shown: Tensor) -> Units:
-    with torch.no_grad(), Units(network) as units:
+def counted(network: nn.Module, *shown: Tensor) -> UnitActivity:
+    with torch.no_grad(), UnitActivity(network) as units:
         for samples in shown:
             network(samples)
     assert not any(module._forward_hooks for module in network.modules())
@@ -632,7 +633,7 @@ def test_activations_that_are_functions_count_and_the_losses_do_not() -> None:
 
     network = Blocks()
     network.one.bias.data, network.two.bias.data = torch.tensor([99.0, -99]), torch.full((3,), -1e4)
-    with torch.no_grad(), Units(network) as units:
+    with torch.no_grad(), UnitActivity(network) as units:
         network(torch.ones(4, 2)).relu()
     assert units.dead(["one"]) == 0.5
     assert units.dead(["two"]) == 1.0
@@ -641,7 +642,7 @@ def test_activations_that_are_functions_count_and_the_losses_do_not() -> None:
 
 def test_hooks_are_gone_after_a_forward_that_failed() -> None:
     network = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(5, 1))
-    with pytest.raises(RuntimeError), Units(network):
+    with pytest.raises(RuntimeError), UnitActivity(network):
         network(torch.ones(1, 2))
     assert not any(module._forward_hooks for module in network.modules())
     assert not any(module._forward_pre_hooks for module in network.modules())
@@ -708,7 +709,7 @@ def test_a_round_of_exams_leaves_nothing_behind(loss: str, kind: str) -> None:
             d=fitting(loss),
         )
     for _ in range(2):
-        run.game.play(controls)
+        run.game.train_step(controls)
     before = state(run)
     first = run.found(controls, 2)
     run.found(controls, 3)
@@ -738,7 +739,7 @@ def test_weights_are_the_same_with_and_without_diagnosis(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every exam after every step of 30, against none, in real runs."""
-    monkeypatch.setattr(setup, "loaded", generated)
+    monkeypatch.setattr(setup, "load_dataset", generated)
     ended = {}
     for share in (0, 1):
         overrides = [
@@ -753,7 +754,7 @@ def test_weights_are_the_same_with_and_without_diagnosis(
         launch = Launch(known, loaded, "cpu", 30, None, tmp_path, f"run{share}")
         session = LocalSession(launch)
         session.start()
-        assert session.ended.wait(300)
+        assert session.ended.wait(DEADLINE)
         last = session.snapshot
         assert last.state == "finished", last.failure
         folder = Path(last.info.directory)

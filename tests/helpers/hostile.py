@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import orjson
+import msgspec
 
 from ganterm import presets
 from ganterm.rundir.lock import RunLock
@@ -16,7 +16,7 @@ from ganterm.session import wire
 from ganterm.session.address import Door, Pointer
 
 ID = "01234567-89ab-cdef-0123-456789abcdef"
-WELCOME = wire.line(wire.Welcome(wire.PROTOCOL, ID, 1, "me"))
+WELCOME = wire.frame(wire.Greeting(wire.PROTOCOL, ID, 1, "me"))
 
 Says = Callable[[socket.socket], None]
 
@@ -29,7 +29,7 @@ def run_directory(runs: Path, name: str = "bad") -> Path:
     (run / "preset.toml").write_text(preset.toml())
     about = {"format": 1, "id": ID, "preset": "mnist_mlp", "device": "cpu", "state": "running"}
     (run / "run.json").write_bytes(
-        orjson.dumps({**about, "data": {"name": "mnist10k", "sha256": "0" * 64}})
+        msgspec.json.encode({**about, "data": {"name": "mnist10k", "sha256": "0" * 64}})
     )
     return run
 

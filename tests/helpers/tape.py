@@ -68,7 +68,7 @@ class Tape(TorchDispatchMode):
 
 
 def _address(generator: torch.Generator) -> int:
-    """Of the generator itself, of which each operation is given another Python object."""
+    """The address of the generator itself; each operation gets another Python object for it."""
     address: int = generator._cdata  # type: ignore[attr-defined]
     return address
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import pyte
 
+from tests.helpers.deadlines import DEADLINE
+
 GANTERM = [sys.executable, "-m", "ganterm"]
 OF_A_TERMINAL = {"NO_COLOR", "TERM", "COLORTERM", "TMUX", "STY"}
 """What the environment says of the terminal in which the tests are run, which this is none of."""
@@ -104,7 +106,7 @@ class Terminal:
         if select.select([self.master], [], [], 0)[0]:
             self._take(os.read(self.master, count))
 
-    def until(self, condition: Callable[[Terminal], Any], seconds: float = 60) -> None:
+    def until(self, condition: Callable[[Terminal], Any], seconds: float = DEADLINE) -> None:
         """Read until the condition holds; fails with the screen where it never does."""
         end = time.monotonic() + seconds
         while not condition(self):
@@ -130,10 +132,13 @@ class Terminal:
             os.close(handle)
         self.master = self.slave = -1
 
-    def wait(self, seconds: float = 30) -> int:
-        """Read until the program has ended; returns its exit code."""
+    def wait(self, seconds: float = DEADLINE) -> int:
+        """Read until the program has ended and nothing is left to read; returns its exit code."""
         self.until(lambda _: self.process.poll() is not None, seconds)
-        self.read(0.2)
+        before = -1
+        while before != len(self.raw):
+            before = len(self.raw)
+            self.read(0.2)
         return self.process.returncode
 
     def close(self) -> None:

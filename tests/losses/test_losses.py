@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from ganterm.core.controls import Controls
-from ganterm.losses import LOSSES
+from ganterm import losses
+from ganterm.core.controls import KNOBS, LOSS_NAMES, ControlError, Controls
+from ganterm.core.registry import gathered
+from ganterm.losses import LOSSES, choices_of, controls_with, in_use
 from ganterm.losses.autoencoder import pull_away
-from ganterm.losses.loss import Loss, Play
+from ganterm.losses.loss import Loss, LossContext
 from ganterm.losses.wasserstein import WassersteinGP
 
 R = np.array([2.0, -0.5, 0.3, -4.0])
@@ -65,8 +67,8 @@ BALANCE = 0.3
 CODE = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0], [-1.0, 0.5]])
 
 
-def play(controls: Controls | None = None, balance: float = BALANCE) -> Play:
-    return Play(
+def play(controls: Controls | None = None, balance: float = BALANCE) -> LossContext:
+    return LossContext(
         controls or Controls(margin=MARGIN, pull_away=0.1),
         torch.Generator().manual_seed(5),
         torch.tensor(balance, dtype=torch.float64),
@@ -207,8 +209,8 @@ class Norm3(nn.Module):
         return 1.5 * x.square().sum(dim=1)
 
 
-def seeded(seed: int) -> Play:
-    return Play(Controls(), torch.Generator().manual_seed(seed))
+def seeded(seed: int) -> LossContext:
+    return LossContext(Controls(), torch.Generator().manual_seed(seed))
 
 
 @given(st.integers(2, 6), st.integers(1, 5))
@@ -270,19 +272,19 @@ def test_a_dead_critic_does_not_break_the_penalty() -> None:
 def test_began_moves_its_balance_and_holds_it_between_0_and_1() -> None:
     real, fake = torch.tensor([-2.0, -4.0]), torch.tensor([-1.0, -0.6])
     controls = Controls(gamma=0.5, balance_rate=0.1)
-    state = Play(controls, balance=torch.tensor(0.2))
-    measure = LOSSES["began"].settle(real, fake, state)
+    state = LossContext(controls, balance=torch.tensor(0.2))
+    measure = LOSSES["began"].after_update(real, fake, state)
     # L(real) = 3, L(fake) = 0.8: k <- 0.2 + 0.1 (0.5 * 3 - 0.8), M = 3 + |1.5 - 0.8|.
     assert state.balance is not None and measure is not None
     assert state.balance.item() == pytest.approx(0.27)
     assert measure.item() == pytest.approx(3.7)
     for _ in range(20):
-        LOSSES["began"].settle(real, fake, state)
+        LOSSES["began"].after_update(real, fake, state)
     assert state.balance.item() == 1
     for _ in range(40):
-        LOSSES["began"].settle(fake, real, state)
+        LOSSES["began"].after_update(fake, real, state)
     assert state.balance.item() == 0
-    LOSSES["began"].settle(real, fake * float("nan"), state)
+    LOSSES["began"].after_update(real, fake * float("nan"), state)
     assert state.balance.item() == 0, "a batch that went wrong moves nothing"
 
 
@@ -291,8 +293,52 @@ def test_pull_away_is_1_for_equal_codes_and_0_for_orthogonal_ones() -> None:
     assert pull_away(torch.eye(3)).item() == pytest.approx(0)
 
 
-def test_every_loss_says_what_it_is() -> None:
-    assert [loss.rank for loss in LOSSES.values()] == list(range(len(LOSSES)))
-    for name, loss in LOSSES.items():
-        assert isinstance(loss, Loss) and loss.name == name
-        assert loss.title and loss.help.endswith(".") and loss.accuracy_help
+def test_what_the_loss_does_not_use_is_known() -> None:
+    assert not in_use(Controls(), "clip")
+    assert in_use(Controls(loss="wgan"), "clip")
+    assert in_use(Controls(loss="wgan_gp"), "penalty_weight")
+    assert in_use(Controls(loss="hinge"), "k")
+
+
+def test_a_run_keeps_its_kind_of_d() -> None:
+    scores, errors = Controls(), Controls(loss="began")
+    assert "began" not in choices_of(scores, "loss") and "hinge" in choices_of(scores, "loss")
+    assert choices_of(errors, "loss") == ("ebgan", "began")
+    assert choices_of(scores, "k") == ()
+    with pytest.raises(ControlError, match="needs another D, an autoencoder; this run can have"):
+        controls_with(scores, "loss", "ebgan")
+    with pytest.raises(ControlError, match="needs another D, one that gives scores"):
+        controls_with(errors, "loss", "hinge")
+    assert controls_with(errors, "loss", "ebgan").loss == "ebgan"
+    knob = KNOBS["loss"]
+    assert knob.nudge("began", 1, choices_of(errors, "loss")) == "ebgan"
+
+
+def test_controls_that_nothing_reads_are_known_as_such() -> None:
+    assert not in_use(Controls(), "r_every")
+    assert in_use(Controls(r2=0.1), "r_every")
+    assert not in_use(Controls(), "noise_steps")
+    assert not in_use(Controls(), "gamma") and in_use(Controls(loss="began"), "gamma")
+    assert in_use(Controls(loss="lsgan"), "label_noise")
+    assert not in_use(Controls(loss="hinge"), "label_noise")
+
+
+def test_every_loss_is_in_the_order_of_the_keys() -> None:
+    objects = {loss.name for loss in gathered(losses, "LOSSES")}
+    for name in objects - set(LOSS_NAMES):
+        pytest.fail(
+            f"loss '{name}' cannot be chosen: add it to LOSS_NAMES in ganterm/core/controls.py, "
+            "where the keys o and O should reach it"
+        )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_says_what_it_is(name: str) -> None:
+    loss = LOSSES[name]
+    assert isinstance(loss, Loss) and loss.name == name
+    for attribute in ("title", "help", "accuracy_help"):
+        text = getattr(loss, attribute, "")
+        assert text, f"loss '{name}': set `{attribute}` in its class in ganterm/losses/"
+    assert loss.help.endswith("."), f"loss '{name}': end its `help` with a full stop"
+    unknown = loss.uses - set(KNOBS)
+    assert not unknown, f"loss '{name}': `uses` names controls that core/controls.py does not have"

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from ganterm.networks import DISCRIMINATORS, GENERATORS
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions
-from ganterm.training.optim import BufferGuard, Weights, flattened
+from ganterm.training.optim import BufferGuard, Weights
+from ganterm.training.torch_internals import flatten
 
 Options = dict[str, Any]
 Case = tuple[str, Options, tuple[int, ...]]
@@ -159,7 +160,7 @@ def test_a_linear_output_has_no_bounds(family: str) -> None:
 def test_a_discriminator_gives_one_score_a_sample(case: Case) -> None:
     net, samples = built(case, "D")
     judged = net(samples)
-    scores = judged.scores if isinstance(judged, Judged) else judged
+    scores = judged.scores if isinstance(judged, DiscriminatorOutput) else judged
     assert scores.shape == (3,)
     assert scores.std() > 0
 
@@ -168,7 +169,7 @@ def test_a_discriminator_gives_one_score_a_sample(case: Case) -> None:
 def test_the_gradient_reaches_every_parameter(case: Case, kind: str) -> None:
     net, batch = built(case, kind)
     out = nudged(net)(batch)
-    out = out.scores if isinstance(out, Judged) else out
+    out = out.scores if isinstance(out, DiscriminatorOutput) else out
     names, parameters = zip(*net.named_parameters(), strict=True)
     # Not the plain mean: a batch norm's would be its shift alone.
     total = (out * torch.randn_like(out)).sum()
@@ -192,7 +193,7 @@ def test_a_copy_and_a_saved_state_are_the_same_network(case: Case, kind: str) ->
 
     def told(module: nn.Module) -> Tensor:
         out = module(batch)
-        return out.scores if isinstance(out, Judged) else out
+        return out.scores if isinstance(out, DiscriminatorOutput) else out
 
     copied = copy.deepcopy(net)
     assert torch.equal(told(copied), told(net))
@@ -211,7 +212,7 @@ def test_it_trains_with_its_weights_and_buffers_laid_flat(case: Case, kind: str)
 
     def total() -> Tensor:
         out = net(batch)
-        return (out.scores if isinstance(out, Judged) else out).square().mean()
+        return (out.scores if isinstance(out, DiscriminatorOutput) else out).square().mean()
 
     losses = []
     for _ in range(2):
@@ -219,13 +220,13 @@ def test_it_trains_with_its_weights_and_buffers_laid_flat(case: Case, kind: str)
         losses.append(loss)
         with torch.no_grad():
             # Far enough that any network's output changes, too near to blow up.
-            step = flattened(weights.gradients(loss))
+            step = flatten(weights.gradients(loss))
             weights.flat.sub_(0.01 * step / step.norm())
     assert losses[0] != losses[1]
     whole = weights.flat.untyped_storage().data_ptr()
     assert {p.untyped_storage().data_ptr() for p in net.parameters()} == {whole}
     assert float_buffers(net, unlike=before) or not written
-    guard.put_back_where(torch.tensor(1.0))
+    guard.restore_where(torch.tensor(1.0))
     assert not float_buffers(net, unlike=before)
 
 
@@ -238,7 +239,7 @@ def test_gs_batch_norm_and_ds_spectral_norm_share_one_guard() -> None:
     gradients = weights.gradients(d(g(torch.randn(3, 100))).mean())
     assert all(gradient.any() for gradient in gradients)
     assert float_buffers(d, unlike=before)
-    guard.put_back_where(torch.tensor(1.0))
+    guard.restore_where(torch.tensor(1.0))
     assert not float_buffers(d, unlike=before)
 
 
@@ -423,7 +424,7 @@ def test_an_auxiliary_head_tells_the_label(case: Case, conditional: str) -> None
     family, options, shape = case
     net = discriminator(family, shape, CLASSES, conditional=conditional, auxiliary=True, **options)
     judged = net(torch.randn(3, *shape), torch.tensor([0, 4, 2]))
-    assert isinstance(judged, Judged)
+    assert isinstance(judged, DiscriminatorOutput)
     assert judged.scores.shape == (3,)
     assert judged.logits.shape == (3, CLASSES)
 

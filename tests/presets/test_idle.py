@@ -20,6 +20,7 @@ from ganterm.system.toml import parse_toml
 from ganterm.training.optim import GuardedOptimizer, Weights
 from tests.conftest import Train
 from tests.dashboard.test_dashboard import screen_text
+from tests.helpers.deadlines import DEADLINE
 from tests.training.test_resume import folder_of, resumed, same, saved
 from tests.training.test_trainer import events
 
@@ -112,7 +113,7 @@ async def test_it_is_seen_on_a_small_screen(launch: Callable[..., Launch]) -> No
                 break
         assert "label_smoothing = 0.1 has no effect" in screen_text(app)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 # --- optimizers of their own ---------------------------------------------------------------------

@@ -22,11 +22,11 @@ from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.training import device
 from ganterm.training.batches import Latent
-from ganterm.training.device import check_room
+from ganterm.training.device import check_memory
 from ganterm.training.setup import build
 
 SECONDS = 2.0
-"""Of processor time, the most that one may take."""
+"""Most processor time for one preset."""
 MEGABYTES = 500
 CPU = torch.device("cpu")
 
@@ -138,7 +138,7 @@ def built(preset: Preset) -> bool:
     """Do with a preset what a start does, as far as the networks, the data's shape being known."""
     Launch("x", preset, "cpu", 1, None, Path("nowhere"), "r")
     planned, latent, pixels = plan(preset)
-    check_room(planned, latent, preset.data.batch_size, preset.discriminator.pack, pixels, CPU)
+    check_memory(planned, latent, preset.data.batch_size, preset.discriminator.pack, pixels, CPU)
     small = sum(p.numel() for network in planned for p in network.parameters()) < 1_000_000
     if small:
         build(preset, shape_of(preset), latent.labels)
@@ -213,10 +213,10 @@ def test_what_just_fits_is_taken_and_a_byte_less_is_refused(
     weights = sum(p.numel() for network in planned for p in network.parameters())
     needed = device._bytes(weights, device._largest(*planned, latent, batch, pack))
     monkeypatch.setattr(device, "_free", lambda device: needed)
-    check_room(planned, latent, batch, pack, pixels, CPU)
+    check_memory(planned, latent, batch, pack, pixels, CPU)
     monkeypatch.setattr(device, "_free", lambda device: needed - 1)
     with pytest.raises(UserError, match="GiB of memory"):
-        check_room(planned, latent, batch, pack, pixels, CPU)
+        check_memory(planned, latent, batch, pack, pixels, CPU)
 
 
 @pytest.mark.parametrize("name", presets.names())

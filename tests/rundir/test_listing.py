@@ -8,12 +8,11 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 import psutil
 import pytest
 
@@ -27,6 +26,7 @@ from ganterm.session.address import Door, pointers
 from ganterm.session.local import LocalSession
 from ganterm.system.files import Folder
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM
 
 ID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -49,17 +49,9 @@ def ganterm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
     )
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def laid_out(folder: Path, name: str, **about: Any) -> Path:
@@ -149,14 +141,14 @@ def test_a_run_that_is_broken_is_a_line_in_the_list(
     folder = tmp_path / "runs"
     laid_out(folder, "good")
     broken(laid_out(folder, "bad"))
-    states = {run.name: run for run in runs.listed(folder)}
+    states = {run.name: run for run in runs.all_runs(folder)}
     assert states["good"].state == "finished" and states["good"].problem == ""
     assert states["bad"].state == "unreadable"
     assert "run.json" in states["bad"].problem and states["bad"].problem.isprintable()
     _, *rows = runs.lines(list(states.values()))
     (row,) = [row for row in rows if row.startswith("bad")]
     assert states["bad"].problem in row and len(rows) == 2
-    tables = [json.loads(orjson.dumps(run.table())) for run in states.values()]
+    tables = [json.loads(msgspec.json.encode(run.table())) for run in states.values()]
     assert {table["name"]: bool(table["problem"]) for table in tables} == {
         "good": False,
         "bad": True,
@@ -195,7 +187,7 @@ def test_a_run_that_the_file_system_does_not_show_is_a_line_in_the_list(
 
     monkeypatch.setattr(Path, "lstat", closed_lstat)
     monkeypatch.setattr(Folder, "read", closed_read)
-    found = {run.name: run for run in runs.listed(folder)}
+    found = {run.name: run for run in runs.all_runs(folder)}
     assert found["bad"].state == "unreadable" and os.strerror(number) in found["bad"].problem
     assert found["good"].state == "stopped"
     with pytest.raises(UserError, match=os.strerror(number)):
@@ -234,7 +226,7 @@ def test_a_folder_of_runs_that_cannot_be_read_is_one_error(
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"--runs-dir .*: cannot be read: Input/output error"):
-        runs.listed(tmp_path)
+        runs.all_runs(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         find.find("x", tmp_path)
 
@@ -247,7 +239,7 @@ def test_what_is_no_row_leads_to_no_step(content: bytes | None, tmp_path: Path) 
         os.mkfifo(run / "history" / "step.i8")
     else:
         (run / "history" / "step.i8").write_bytes(content)
-    (found,) = runs.listed(tmp_path)
+    (found,) = runs.all_runs(tmp_path)
     assert (found.state, found.step) == ("crashed", 0)
 
 
@@ -255,12 +247,12 @@ def test_a_pointer_to_what_is_no_run_is_a_line_too(tmp_path: Path) -> None:
     for n, directory in enumerate((tmp_path / "gone", tmp_path / ("x" * 300), tmp_path / "loop")):
         door = Door.open(f"{n}{ID[1:]}", tmp_path)
         door.pointer.file.write_bytes(
-            orjson.dumps(
-                {**orjson.loads(door.pointer.file.read_bytes()), "directory": str(directory)}
+            msgspec.json.encode(
+                {**msgspec.json.decode(door.pointer.file.read_bytes()), "directory": str(directory)}
             )
         )
     (tmp_path / "loop").symlink_to("loop")
-    found = runs.listed(tmp_path)
+    found = runs.all_runs(tmp_path)
     assert len(found) == 3 and {run.state for run in found} == {"unreadable"}
     assert len(list(runs.lines(found))) == 4
 
@@ -292,7 +284,7 @@ def resting(launch: Callable[..., Launch]) -> Iterator[LocalSession]:
     until(lambda: find.newest(Path(session.snapshot.info.directory)) is not None)
     yield session
     session.stop("the test is over")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 def test_a_live_run_is_not_resumed_but_said_to_live(resting: LocalSession, tmp_path: Path) -> None:
@@ -320,10 +312,11 @@ def test_a_live_run_is_not_resumed_but_said_to_live(resting: LocalSession, tmp_p
 
 def test_a_process_is_called_what_it_is(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "600"])
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING)
     assert "runs, but does not answer; `kill -TERM" in peers.silence(process.pid)
     process.send_signal(signal.SIGSTOP)
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
-    assert f"`kill -CONT {process.pid}` has it go on" in peers.silence(process.pid)
+    assert f"`kill -CONT {process.pid}` continues it" in peers.silence(process.pid)
     assert peers.is_stopped(process.pid)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -350,7 +343,7 @@ def test_stop_says_in_which_state_a_process_is_that_does_not_obey(tmp_path: Path
         host.send_signal(signal.SIGCONT)
         done = ganterm(tmp_path, "stop")
         assert done.returncode == 0 and "a stopped at step" in done.stdout
-        assert host.wait(30) == 0
+        assert host.wait(DEADLINE) == 0
         again = ganterm(tmp_path, "stop", "a")
         assert again.returncode == 2 and "is not live: stopped at step" in again.stderr
         none = ganterm(tmp_path, "stop")

@@ -21,6 +21,7 @@ from ganterm.launch import Launch
 from ganterm.rundir import lock
 from ganterm.rundir.lock import Holder, RunLock, holder, is_live
 from ganterm.session.local import LocalSession
+from tests.helpers.deadlines import DEADLINE
 
 needs_proc = pytest.mark.skipif(
     not lock._LOCKS.exists(), reason="this system does not tell who holds a lock"
@@ -254,7 +255,7 @@ def test_a_run_trains_without_locks_and_says_so(
     has_no_locks(monkeypatch)
     session = LocalSession(launch(steps=3))
     session.start()
-    assert session.ended.wait(60) and session.snapshot.state == "finished"
+    assert session.ended.wait(DEADLINE) and session.snapshot.state == "finished"
     (note,) = [event for event in session.events() if isinstance(event, NoteEvent)]
     assert "no locks" in note.text
     assert not is_live(Path(session.snapshot.info.directory))

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,11 @@ from ganterm.rundir.directory import RunDirectory
 from ganterm.session.local import LocalSession
 from ganterm.system.files import Folder
 from ganterm.training.checkpoints import schedule
+from tests.helpers.deadlines import DEADLINE, until
 from tests.rundir.test_rundir import make, some_rows
 from tests.training.test_resume import resumed
 
 Make = Callable[..., Launch]
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -51,7 +44,7 @@ def training(launch: Make) -> LocalSession:
 def stopped(session: LocalSession) -> Path:
     """Stop a run; where it says that it is."""
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     return Path(session.snapshot.info.directory)
 
 
@@ -158,7 +151,7 @@ def test_a_disk_that_has_room_again_in_time_takes_the_last_save(
     assert "No space left" in alarm.message and f"they lie in {second}" in alarm.message
     assert find.newest(second) is not None, "a kill would lose nothing now"
     disk.full = False
-    assert training.ended.wait(60)
+    assert training.ended.wait(DEADLINE)
     assert training.snapshot.failure is None and training.snapshot.state == "stopped"
     assert find.newest(run) is not None and not second.exists()
     assert goes_on(run)
@@ -201,7 +194,7 @@ def test_a_picture_that_cannot_be_written_holds_nothing_up(
     directory.sample(Sample(1, images=np.zeros((4, 8, 8, 1), np.uint8)), 0)
     directory.rows(np.arange(1, 21), 0, some_rows(20))
     directory.event(NoteEvent(step=20, text="later"))
-    assert directory.settled().wait(30)
+    assert directory.settled().wait(DEADLINE)
     assert len((directory.path / "metrics.jsonl").read_text().splitlines()) == 21
     assert (directory.path / "history" / "step.i8").stat().st_size == 20 * 8
     assert "later" in (directory.path / "events.jsonl").read_text()
@@ -252,13 +245,13 @@ def test_a_run_that_breaks_before_its_first_step_leaves_its_name_free(
         patch.setattr(Training, "loop", broken)
         session = LocalSession(launch(steps=2))
         session.start()
-        assert session.ended.wait(60)
+        assert session.ended.wait(DEADLINE)
     failure = session.snapshot.failure
     assert failure is not None and "no such kernel" in failure.message
     assert list((tmp_path / "runs").iterdir()) == []
     again = LocalSession(launch(steps=2))
     again.start()
-    assert again.ended.wait(60) and again.snapshot.state == "finished"
+    assert again.ended.wait(DEADLINE) and again.snapshot.state == "finished"
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])

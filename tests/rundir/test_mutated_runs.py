@@ -97,9 +97,9 @@ MUTATIONS: list[Mutation] = [
 
 def looked_at(run: Path) -> str:
     """Do what `runs`, `attach` and `resume` do before a process is reached or torch is loaded."""
-    told = list(runs.lines(runs.listed(run.parent)))
+    told = list(runs.lines(runs.all_runs(run.parent)))
     assert len(told) == 1 + os.path.lexists(run / "run.json") and not harm("\n".join(told), 2000)
-    told_json = [found.table() for found in runs.listed(run.parent)]
+    told_json = [found.table() for found in runs.all_runs(run.parent)]
     assert json.loads(json.dumps(told_json)) == told_json
     try:
         follower = Follower(run)
@@ -214,11 +214,11 @@ def test_a_run_by_a_link_and_by_a_path_is_found_and_others_are_not(
     (tmp_path / "runs" / "linked").symlink_to(trained)
     assert find.find("linked", tmp_path / "runs") == tmp_path / "runs" / "linked"
     assert find.find(str(trained), tmp_path) == trained
-    (found,) = runs.listed(tmp_path / "runs")
+    (found,) = runs.all_runs(tmp_path / "runs")
     assert found.directory == str(trained)
     (tmp_path / "runs" / "nowhere").symlink_to(tmp_path / "gone")
     (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs" / "loop")
     for name in ("nowhere", "loop", "..", "", "gone"):
         with pytest.raises(UserError):
             find.find(name, tmp_path / "runs")
-    assert len(runs.listed(tmp_path / "runs")) == 1
+    assert len(runs.all_runs(tmp_path / "runs")) == 1

@@ -113,7 +113,7 @@ def test_the_readers_refuse_what_is_no_file_of_ours(
     spoil(run / file, kind, outside)
     before = content_of(outside)
     began = time.thread_time()
-    told = list(runs.lines(runs.listed(run.parent)))
+    told = list(runs.lines(runs.all_runs(run.parent)))
     refusals = look(run)
     assert time.thread_time() - began < SECONDS
     assert len(told) == 2

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,8 +48,9 @@ from ganterm.session import bounds, wire
 from ganterm.session import client as client_module
 from ganterm.session.client import RemoteSession
 from tests.dashboard.test_dashboard import notices, running, screen_text
+from tests.helpers.deadlines import until
+from tests.helpers.frames import content, framed, packed, table
 from tests.helpers.hostile import WELCOME, run_directory, trainer
-from tests.session.test_server import until
 
 HUGE = 1 << 40
 F4, I8, U1 = np.float32, np.int64, np.uint8
@@ -161,29 +163,30 @@ def test_a_diagnosis_that_cannot_be_is_refused_by_the_name_of_its_field(name: st
 
 
 def test_counts_are_bounded_before_anything_is_made_of_them() -> None:
-    table = orjson.loads(wire.line(wire.Found(diagnosis())))
-    table["diagnosis"]["layers"] *= 1 << 16
+    message = table(content(wire.DiagnosisUpdate(diagnosis())))
+    message["diagnosis"]["layers"] *= 1 << 16
     with pytest.raises(wire.WireError, match="diagnosis: layers: more than 65,536"):
-        wire.told(orjson.dumps(table))
+        wire.server_message(packed(message))
 
 
 PARTS = {
-    "News": wire.line(wire.News(snapshot())),
-    "Found": wire.line(wire.Found(diagnosis())),
-    "Pictures": wire.line(wire.Picture(PICTURES)),
-    "Cloud": wire.line(wire.Picture(CLOUD)),
+    "snapshot": content(wire.SnapshotUpdate(snapshot())),
+    "diagnosis": content(wire.DiagnosisUpdate(diagnosis())),
+    "pictures": content(wire.SampleUpdate(PICTURES)),
+    "cloud": content(wire.SampleUpdate(CLOUD)),
 }
 ODD = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(-(2**63), 2**63),
+    st.integers(-(2**63), 2**64 - 1),
     st.floats(),
+    st.just(b"bytes"),
     st.sampled_from(["nan", "inf", "-inf", "", "\x1b[2J", "x" * 4000, [], {}, [0], [[0] * 9], -1]),
 )
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to all that is in some JSON."""
+    """The paths to all that is in a message."""
     inner = value.items() if isinstance(value, dict) else enumerate(value)
     found = [path] if path else []
     if isinstance(value, dict | list):
@@ -195,26 +198,25 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @settings(max_examples=150)
 @given(part=st.sampled_from(sorted(PARTS)), data=st.data())
 def test_what_is_taken_of_a_mutated_message_can_be_drawn(part: str, data: st.DataObject) -> None:
-    table = orjson.loads(PARTS[part])
+    message = table(PARTS[part])
     for _ in range(data.draw(st.integers(1, 3))):
-        *path, last = data.draw(st.sampled_from([p for p in places(table) if p != ("is",)]))
-        place = table
+        *path, last = data.draw(st.sampled_from([p for p in places(message) if p != ("type",)]))
+        place = message
         for key in path:
             place = place[key]
-        odd = data.draw(ODD)
-        odd = str(odd) if isinstance(odd, float) and not np.isfinite(odd) else odd
+        odd = deepcopy(data.draw(ODD))
         place[last] = place[last] * 3 if isinstance(place[last], list) and odd is None else odd
     shown = snapshot()
     try:
-        match wire.told(orjson.dumps(table)):
-            case wire.News(news):
+        match wire.server_message(packed(message)):
+            case wire.SnapshotUpdate(news):
                 bounds.check_snapshot(news)
                 scalars = {**shown.scalars, **news.scalars}
                 shown = replace(news, scalars=scalars, diagnosis=diagnosis(), sample=PICTURES)
-            case wire.Found(found):
+            case wire.DiagnosisUpdate(found):
                 bounds.check_diagnosis(found)
                 shown = replace(shown, diagnosis=found, sample=CLOUD)
-            case wire.Picture(sample):
+            case wire.SampleUpdate(sample):
                 bounds.check_sample(sample)
                 shown = replace(shown, diagnosis=diagnosis(), sample=sample)
     except wire.WireError as error:
@@ -253,13 +255,20 @@ def started(run: Path, sent: bytes) -> str:
 @pytest.mark.parametrize(
     ("sent", "why"),
     [
-        (b"\x00\xff\n", "not JSON"),
-        (b"[" * 100_000 + b"\n", "not JSON"),
-        (b'{"is":"News","snapshot":{"step":"1"}}\n', "step: not a whole number"),
-        (wire.line(wire.News(replace(snapshot(), progress=7.0))), "progress: not from 0 to 1"),
-        (wire.line(wire.Picture(SAMPLES["images"][1])), "images: not 1 to"),
-        (wire.line(wire.Welcome(99, "", 1, "me")), "protocol 99"),
-        (b'{"is":"News","snap', "does not answer"),
+        (framed(b"\x00\xff"), "not msgpack"),
+        (framed(b"\x91" * 100_000), "not msgpack"),
+        (
+            framed(packed({"type": "SnapshotUpdate", "snapshot": {"step": "1"}})),
+            "snapshot.step: Expected",
+        ),
+        (b"\xff" * 10, "bytes; 33,554,432 are allowed"),
+        (
+            wire.frame(wire.SnapshotUpdate(replace(snapshot(), progress=7.0))),
+            "progress: not from 0 to 1",
+        ),
+        (wire.frame(wire.SampleUpdate(SAMPLES["images"][1])), "images: not 1 to"),
+        (wire.frame(wire.Greeting(99, "", 1, "me")), "protocol 99"),
+        (wire.frame(wire.SnapshotUpdate(snapshot()))[:30], "does not answer"),
         (b"", "does not answer"),
     ],
 )
@@ -271,9 +280,21 @@ def test_a_watcher_that_cannot_begin_says_why(
     assert why in told and "\n" not in told
 
 
-def test_a_line_without_an_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "LONGEST_TOLD", 1 << 16)
-    assert "does not end" in started(run_directory(tmp_path), b"x" * (1 << 22))
+def test_a_message_that_is_too_long_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "LONGEST_SERVER_MESSAGE", 1 << 16)
+    assert "65,536 are allowed" in started(run_directory(tmp_path), framed(b"x" * (1 << 22)))
+
+
+def test_a_watcher_of_another_protocol_is_told_so_in_one_line(tmp_path: Path) -> None:
+    """A newer watcher by the pointer, an older one by the answer to its line of JSON."""
+    run = run_directory(tmp_path)
+    with trainer(run, lambda connection: None) as pointer:
+        other = msgspec.structs.replace(pointer, protocol=1)
+        with pytest.raises(UserError, match="speaks protocol 1, this ganterm 2; attach") as failed:
+            RemoteSession(other).start()
+    assert "\n" not in str(failed.value)
 
 
 def test_a_flood_is_read_no_faster_than_a_screen_can_bear(
@@ -283,8 +304,8 @@ def test_a_flood_is_read_no_faster_than_a_screen_can_bear(
     sent = [0]
 
     def says(connection: socket.socket) -> None:
-        connection.sendall(WELCOME + wire.line(wire.News(snapshot())))
-        flood = wire.line(wire.Answer(1, 1, "x" * 3900))
+        connection.sendall(WELCOME + wire.frame(wire.SnapshotUpdate(snapshot())))
+        flood = wire.frame(wire.Answer(1, 1, "x" * 3900))
         while True:
             connection.sendall(flood)
             sent[0] += 1
@@ -303,10 +324,10 @@ def test_a_flood_is_read_no_faster_than_a_screen_can_bear(
 
 
 async def test_a_dashboard_stays_and_names_what_its_trainer_says_wrong(tmp_path: Path) -> None:
-    bad = wire.line(wire.News(replace(snapshot(), step=-7)))
+    bad = wire.frame(wire.SnapshotUpdate(replace(snapshot(), step=-7)))
 
     def says(connection: socket.socket) -> None:
-        connection.sendall(WELCOME + wire.line(wire.News(snapshot())))
+        connection.sendall(WELCOME + wire.frame(wire.SnapshotUpdate(snapshot())))
         time.sleep(0.3)
         connection.sendall(bad)
 
@@ -332,7 +353,7 @@ def test_the_newest_of_a_flood_of_events_are_kept(
 ) -> None:
     monkeypatch.setattr(follow, "MOST_EVENTS", 1000)
     run = run_directory(tmp_path)
-    lines = [orjson.dumps(NoteEvent(step=n, text="x").table()) + b"\n" for n in range(3000)]
+    lines = [msgspec.json.encode(NoteEvent(step=n, text="x").table()) + b"\n" for n in range(3000)]
     (run / "events.jsonl").write_bytes(b"y" * (reader.LONGEST_LINE + 5) + b"\n")
     with (run / "events.jsonl").open("ab") as file:
         file.write(b"".join(lines))
@@ -375,7 +396,7 @@ def test_a_hole_in_place_of_the_steps_is_told_and_not_read(tmp_path: Path) -> No
         file.truncate(40 << 30)
 
     def says(connection: socket.socket) -> None:
-        connection.sendall(WELCOME + wire.line(wire.News(snapshot())))
+        connection.sendall(WELCOME + wire.frame(wire.SnapshotUpdate(snapshot())))
 
     with trainer(run, says) as pointer:
         session = RemoteSession(pointer)
@@ -387,12 +408,14 @@ def test_a_hole_in_place_of_the_steps_is_told_and_not_read(tmp_path: Path) -> No
 
 def test_answers_that_refuse_are_taken_once_and_none_is_kept(tmp_path: Path) -> None:
     def says(connection: socket.socket) -> None:
-        connection.sendall(WELCOME + wire.line(wire.News(snapshot())))
-        with connection.makefile("rb") as file:
-            for line in file:
-                message = wire.asked(line)
-                if isinstance(message, wire.Do):
-                    connection.sendall(wire.line(wire.Answer(message.number, 5, "32 wait already")))
+        connection.sendall(WELCOME + wire.frame(wire.SnapshotUpdate(snapshot())))
+        received = wire.FrameReader(wire.LONGEST_CLIENT_MESSAGE)
+        while chunk := connection.recv(1 << 16):
+            received.feed(chunk)
+            while (message := received.next()) is not None:
+                do = wire.client_message(message)
+                if isinstance(do, wire.Do):
+                    connection.sendall(wire.frame(wire.Answer(do.number, 5, "32 wait already")))
 
     with trainer(run_directory(tmp_path), says) as pointer:
         session = RemoteSession(pointer)

@@ -16,7 +16,7 @@ from ganterm.cli import runs
 from ganterm.core.errors import UserError
 from ganterm.core.events import AlarmEvent
 from ganterm.data.download import data_folder
-from ganterm.diagnosis.classifier import classifier
+from ganterm.diagnosis.classifier import obtain
 from ganterm.launch import Launch
 from ganterm.session import address
 from ganterm.session.address import Door, pointers, warnings
@@ -24,6 +24,7 @@ from ganterm.session.local import LocalSession
 from ganterm.system import folders
 from ganterm.system.folders import NoFolder, cache_folder, expanded
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.terminal import GANTERM
 
 ID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -199,7 +200,7 @@ def test_where_no_place_is_safe_training_goes_on_and_says_so(
         Door.open(ID, shared.parent)
     session = LocalSession(launch(steps=20))
     session.start()
-    assert session.ended.wait(60) and session.snapshot.state == "finished"
+    assert session.ended.wait(DEADLINE) and session.snapshot.state == "finished"
     alarms = [e.name for e in session.events() if isinstance(e, AlarmEvent)]
     assert alarms == ["attach"]
     assert runs.how_to_reach(os.getpid()) == (
@@ -294,10 +295,10 @@ def test_a_classifier_is_had_without_a_cache_folder(monkeypatch: pytest.MonkeyPa
     from ganterm.data.source import Dataset
 
     homeless(monkeypatch)
-    judge = classifier.Classifier({}, ("a", "b"), 1.0, 2, "")
-    monkeypatch.setattr(classifier, "fresh", lambda *_: judge)
+    judge = obtain.Classifier({}, ("a", "b"), 1.0, 2, "")
+    monkeypatch.setattr(obtain, "train", lambda *_: judge)
     samples = torch.zeros(600, 1, 8, 8, dtype=torch.uint8)
-    found = classifier.trained(
+    found = obtain.classifier_for(
         Dataset("x", samples, torch.arange(600) % 2, ("a", "b")),
         torch.device("cpu"),
         lambda doing, share: None,
@@ -332,7 +333,7 @@ def nameless() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
             env={**clean, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE,
             stdin=subprocess.DEVNULL,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import random
 import socket
@@ -16,7 +17,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import orjson
 import psutil
 import pytest
 
@@ -32,18 +32,12 @@ from ganterm.session.board import Board
 from ganterm.session.client import RemoteSession
 from ganterm.session.local import LocalSession
 from tests.dashboard.test_dashboard import screen_text
+from tests.helpers.deadlines import DEADLINE, until
+from tests.helpers.frames import HEAD, framed, packed
 from tests.helpers.terminal import GANTERM
 
 Make = Callable[..., Launch]
 ID = "01234567-89ab-cdef-0123-456789abcdef"
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 @contextmanager
@@ -59,7 +53,7 @@ def attached(readonly: bool = False) -> Iterator[RemoteSession]:
 def plain() -> socket.socket:
     """A connection with nothing said yet."""
     (found,) = pointers()
-    return address.connected(found)
+    return address.connect_to(found)
 
 
 def goes_on(session: Session, steps: int = 5) -> None:
@@ -78,7 +72,7 @@ def all_of(connection: socket.socket) -> bytes:
 
 def logged(run: Path, kind: str) -> list[dict[str, Any]]:
     lines = (run / "events.jsonl").read_bytes().splitlines()
-    return [event for line in lines if (event := orjson.loads(line))["kind"] == kind]
+    return [event for line in lines if (event := msgspec.json.decode(line))["kind"] == kind]
 
 
 def test_a_client_sees_what_the_trainer_shows(live: LocalSession) -> None:
@@ -96,7 +90,7 @@ def test_a_client_sees_what_the_trainer_shows(live: LocalSession) -> None:
         assert there.diagnosis.measures == here.diagnosis.measures
         assert [e.table() for e in session.events()] == [e.table() for e in live.events()]
         rows = [
-            orjson.loads(line)
+            msgspec.json.decode(line)
             for line in (Path(here.info.directory) / "metrics.jsonl").read_bytes().splitlines()[1:]
         ]
         for name in METRICS:
@@ -116,7 +110,7 @@ def test_a_command_is_answered_with_the_step_it_acts_in_and_names_its_sender(
         until(lambda: other.snapshot.controls.k == 3)
         (change,) = until(lambda: logged(Path(live.snapshot.info.directory), "change"))
         assert (change["step"], change["key"], change["to"]) == (answer.step, "k", 3)
-        assert change["by"] == peers.called(os.getpid(), peers.my_terminal())
+        assert change["by"] == peers.display_name(os.getpid(), peers.my_terminal())
         again = one.answer(one.ask(SetControl("k", 3)), 60)
         assert again is not None and again.step > answer.step and not again.refused
         refused = one.answer(one.ask(SetControl("loss", "began")), 60)
@@ -154,7 +148,7 @@ async def test_the_dashboard_attached(live: LocalSession) -> None:
         assert app.return_code == 0 and app.left_training
     goes_on(live)
     run = Path(live.snapshot.info.directory)
-    who = peers.called(os.getpid(), peers.my_terminal())
+    who = peers.display_name(os.getpid(), peers.my_terminal())
     assert [e["by"] for e in until(lambda: logged(run, "attach"))] == [who]
     assert [e["by"] for e in until(lambda: logged(run, "detach"))] == [who]
     until(lambda: live.samples_per_s == 0)
@@ -180,7 +174,7 @@ async def test_the_dashboard_of_who_only_looks_on(
 
 def test_a_client_that_never_reads_is_not_waited_for(live: LocalSession) -> None:
     with plain() as deaf, attached() as session:
-        deaf.sendall(wire.line(wire.Hello(wire.PROTOCOL)) + wire.line(wire.Watch(10.0)))
+        deaf.sendall(wire.frame(wire.Hello(wire.PROTOCOL)) + wire.frame(wire.Watch(10.0)))
         session.watch(10.0)
         seen = {id(session.snapshot.sample)}
         while len(seen) < 5:
@@ -196,7 +190,7 @@ def test_watchers_come_up_to_a_limit_and_room_is_made_again(
     live: LocalSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MOST_WATCHERS", 3)
-    hello = wire.line(wire.Hello(wire.PROTOCOL))
+    hello = wire.frame(wire.Hello(wire.PROTOCOL))
     there = []
     for _ in range(3):
         there.append(plain())
@@ -227,29 +221,54 @@ def test_the_newest_wish_of_a_view_wins_and_who_leaves_wishes_nothing() -> None:
 
 def hostile(random_: random.Random) -> bytes:
     """Something that no client of ours would send."""
-    hello = wire.line(wire.Hello(wire.PROTOCOL))
-    valid = wire.line(wire.Do(1, SetControl("k", 2)))
+    hello = wire.frame(wire.Hello(wire.PROTOCOL))
+    valid = wire.frame(wire.Do(1, SetControl("k", 2)))
     mutated = bytearray(valid)
     mutated[random_.randrange(len(valid))] = random_.randrange(256)
+    payload = {"type": "Note", "kind": "attach", "data": {"a": "\x1b]52;c;AAAA\x07"}}
     return random_.choice(
         [
             random_.randbytes(random_.randrange(1, 3000)),
-            random_.randbytes(300) + b"\n",
-            b"[" * 20_000 + b"\n",
-            hello + b'{"is":"Watch","samples_per_s":NaN}\n',
-            hello + b'{"is":"Watch","samples_per_s":1e309}\n',
-            hello + b'{"is":"Do","number":' + b"9" * 5000 + b',"command":{"is":"Pause"}}\n',
+            framed(random_.randbytes(300)),
+            framed(b"\x91" * 60_000),
+            hello + framed(packed({"type": "Watch", "samples_per_s": math.nan})),
+            hello + framed(packed({"type": "Watch", "samples_per_s": math.inf})),
+            hello + framed(packed({"type": "Do", "number": 1 << 63, "command": ["Pause", {}]})),
+            hello + framed(b"\xdd\xff\xff\xff\xff"),
             b"x" * 200_000,
-            hello + b"x" * 200_000 + b"\n",
-            hello + b'{"is":"Note","kind":"attach","data":{"a":"\x1b]52;c;AAAA\x07"}}\n',
-            hello + wire.line(wire.Note("attach", {"a": "\x1b[2J\x9b1m"})),
+            b"\0" * 200_000,
+            hello + framed(b"x" * 200_000),
+            hello + framed(packed(payload)),
+            hello + wire.frame(wire.Note("attach", {"a": "\x1b[2J\x9b1m"})),
             hello + bytes(mutated),
-            hello + valid.replace(b'"k"', b'"__class__"'),
+            hello + framed(packed({"type": "Do", "number": 1, "command": ["__class__", {}]})),
+            b'{"is":"Hello","protocol":1}\n',
             b"GET / HTTP/1.1\r\n\r\n",
             hello[:-5],
             b"",
         ]
     )
+
+
+def test_a_watcher_of_the_old_protocol_gets_one_line_that_it_understands(
+    live: LocalSession,
+) -> None:
+    with plain() as old:
+        old.sendall(b'{"is":"Hello","protocol":1,"readonly":false,"terminal":""}\n')
+        (line,) = all_of(old).splitlines()
+    goodbye = msgspec.json.decode(line)
+    assert (goodbye["is"], goodbye["ended"]) == ("Goodbye", False)
+    assert "speaks protocol 2; attach with the ganterm that trains it" in goodbye["why"]
+    goes_on(live)
+
+
+def test_a_watcher_of_a_later_protocol_is_told_which_one_the_run_speaks(
+    live: LocalSession,
+) -> None:
+    with plain() as later:
+        later.sendall(wire.frame(wire.Hello(99)))
+        goodbye = wire.server_message(all_of(later)[HEAD:])
+    assert isinstance(goodbye, wire.Goodbye) and "this run speaks 2" in goodbye.why
 
 
 def test_no_nonsense_harms_the_trainer(live: LocalSession) -> None:
@@ -329,9 +348,9 @@ def test_15_seconds_of_nonsense_cost_a_run_of_its_own_process_little(
 
 def test_a_flood_of_commands_waits_its_turn(live: LocalSession) -> None:
     with plain() as flood, attached() as session:
-        flood.sendall(wire.line(wire.Hello(wire.PROTOCOL)))
+        flood.sendall(wire.frame(wire.Hello(wire.PROTOCOL)))
         flood.settimeout(1.0)
-        lines = b"".join(wire.line(wire.Do(n, SetControl("k", 1 + n % 2))) for n in range(20_000))
+        lines = b"".join(wire.frame(wire.Do(n, SetControl("k", 1 + n % 2))) for n in range(20_000))
         with suppress(OSError):
             flood.sendall(lines)
         goes_on(session)
@@ -435,7 +454,7 @@ def test_what_is_no_pointer_is_passed_over(
             "id": other,
             "socket": str(tmp_path / "x.sock"),
         }
-        content = orjson.dumps(table)
+        content = msgspec.json.encode(table)
     (folder / f"{other}.json").write_bytes(content)
     assert pointers() == [door.pointer]
     door.close()
@@ -460,8 +479,8 @@ def test_silence_is_told_and_so_is_its_end(
 def test_the_end_of_a_run_is_told_with_its_last_step(live: LocalSession) -> None:
     with attached() as session:
         live.stop("enough")
-        assert session.ended.wait(60)
+        assert session.ended.wait(DEADLINE)
         assert session.link.state == "ended" and session.snapshot.state == "stopped"
         assert session.snapshot.step == live.snapshot.step == session.history.rows
         assert session.events()[-1].kind == "stop"
-    assert live.ended.wait(60) and pointers() == []
+    assert live.ended.wait(DEADLINE) and pointers() == []

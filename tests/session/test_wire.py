@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, get_args
 
+import msgspec
 import numpy as np
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ from ganterm.core.snapshot import (
     Counters,
     Failure,
     Rates,
+    Rewind,
     RunInfo,
     Sample,
     SetControl,
@@ -44,6 +46,7 @@ from ganterm.core.snapshot import (
 )
 from ganterm.core.text import clean
 from ganterm.session import wire
+from tests.helpers.frames import HEAD, array, content, framed, packed, table
 
 TEXT = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=30)
 ANY_TEXT = st.text(max_size=40)
@@ -155,20 +158,21 @@ COMMANDS = st.one_of(
     st.builds(SetControl, st.just("lr_g"), st.floats(1e-8, 1), TEXT),
     st.builds(SetControl, st.just("loss"), st.sampled_from(KNOBS["loss"].choices), TEXT),
     st.builds(Stop, TEXT),
+    st.builds(Rewind, TEXT),
     *(st.builds(kind) for kind in get_args(Command) if not fields(kind)),
 )
-ASKED = st.one_of(
+CLIENT_MESSAGES = st.one_of(
     st.builds(wire.Hello, st.integers(0, 99), st.booleans(), TEXT),
     st.builds(wire.Do, STEP, COMMANDS),
     st.builds(wire.Watch, st.floats(0, 100), VIEWS),
     st.builds(wire.Note, st.sampled_from(["attach", "detach"]), st.dictionaries(TEXT, JSON)),
 )
-TOLD = st.one_of(
-    st.builds(wire.Welcome, STEP, TEXT, STEP, TEXT),
-    st.builds(wire.News, SNAPSHOTS),
-    st.builds(wire.Picture, st.none() | SAMPLES),
-    st.builds(wire.Found, diagnoses()),
-    st.builds(wire.Beat),
+SERVER_MESSAGES = st.one_of(
+    st.builds(wire.Greeting, STEP, TEXT, STEP, TEXT),
+    st.builds(wire.SnapshotUpdate, SNAPSHOTS),
+    st.builds(wire.SampleUpdate, st.none() | SAMPLES),
+    st.builds(wire.DiagnosisUpdate, diagnoses()),
+    st.builds(wire.Heartbeat),
     st.builds(wire.Answer, STEP, STEP, TEXT),
     st.builds(wire.Goodbye, st.booleans(), TEXT),
 )
@@ -179,6 +183,9 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
         alike = (one.dtype, one.shape) == (other.dtype, other.shape)
         return alike and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if isinstance(one, msgspec.Struct):
+        values = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
+        return type(one) is type(other) and all(same(*pair) for pair in values)
     if is_dataclass(one):
         return type(one) is type(other) and all(
             same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one)
@@ -192,83 +199,135 @@ def same(one: Any, other: Any) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-@given(ASKED)
-def test_what_is_asked_arrives_as_it_was_sent(message: wire.Asked) -> None:
-    line = wire.line(message)
-    assert line.endswith(b"\n") and b"\n" not in line[:-1]
-    assert same(wire.asked(line), message)
+@given(CLIENT_MESSAGES)
+def test_a_watchers_message_arrives_as_it_was_sent(message: wire.ClientMessage) -> None:
+    frame = wire.frame(message)
+    assert int.from_bytes(frame[:HEAD]) == len(frame) - HEAD
+    assert same(wire.client_message(frame[HEAD:]), message)
 
 
-@given(TOLD)
+@given(SERVER_MESSAGES)
 @settings(max_examples=200)
-def test_what_is_told_arrives_as_it_was_sent(message: wire.Told) -> None:
-    assert same(wire.told(wire.line(message)), message)
+def test_a_trainers_message_arrives_as_it_was_sent(message: wire.ServerMessage) -> None:
+    assert same(wire.server_message(content(message)), message)
 
 
 @given(ANY_TEXT)
 def test_text_arrives_safe_to_show(text: str) -> None:
     try:
-        line = wire.line(wire.News(replace(EMPTY, doing=text, scalars={text: 1.0})))
-    except TypeError:
-        return  # Lone surrogates are no text that JSON could carry.
-    news = wire.told(line)
-    assert isinstance(news, wire.News)
-    assert news.snapshot.doing == clean(text, 4000)
-    assert list(news.snapshot.scalars) == [clean(text, 4000)]
+        message = content(wire.SnapshotUpdate(replace(EMPTY, doing=text, scalars={text: 1.0})))
+    except UnicodeEncodeError:
+        return  # A lone surrogate has no UTF-8.
+    update = wire.server_message(message)
+    assert isinstance(update, wire.SnapshotUpdate)
+    assert update.snapshot.doing == clean(text, 4000)
+    assert list(update.snapshot.scalars) == [clean(text, 4000)]
 
 
-@given(ASKED | TOLD, st.data())
+@given(CLIENT_MESSAGES | SERVER_MESSAGES, st.data())
 @settings(max_examples=300)
-def test_a_mutated_line_is_refused_or_another_valid_message(
-    message: wire.Asked | wire.Told, data: st.DataObject
+def test_a_mutated_message_is_refused_or_another_valid_message(
+    message: wire.ClientMessage | wire.ServerMessage, data: st.DataObject
 ) -> None:
-    line = bytearray(wire.line(message))
+    mutated = bytearray(content(message))
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(line) - 1))
+        place = data.draw(st.integers(0, len(mutated) - 1))
         if data.draw(st.booleans()):
-            line[place] = data.draw(st.integers(0, 255))
+            mutated[place] = data.draw(st.integers(0, 255))
         else:
-            del line[place:]
+            del mutated[place:]
             break
-        if not line:
+        if not mutated:
             break
-    for read, kinds in ((wire.asked, wire.Asked), (wire.told, wire.Told)):
+    sides = (
+        (wire.client_message, wire.ClientMessage),
+        (wire.server_message, wire.ServerMessage),
+    )
+    for read, kinds in sides:
         try:
-            made = read(bytes(line))
+            message = read(bytes(mutated))
         except wire.WireError:
             continue
-        assert isinstance(made, kinds)
+        assert isinstance(message, kinds)
         # Whatever got through is of the right types in every field, so it survives the trip.
-        assert same(read(wire.line(made)), made)
+        assert same(read(content(message)), message)
 
 
-def do(**command: Any) -> bytes:
-    return orjson.dumps({"is": "Do", "number": 1, "command": command})
+@given(st.lists(CLIENT_MESSAGES, max_size=4), st.data())
+def test_messages_are_the_same_however_the_socket_cuts_them(
+    messages: list[wire.ClientMessage], data: st.DataObject
+) -> None:
+    reader, arrived = wire.FrameReader(1 << 16), []
+    rest = b"".join(map(wire.frame, messages))
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        reader.feed(rest[:size])
+        rest = rest[size:]
+        while (message := reader.next()) is not None:
+            arrived.append(message)
+    assert arrived == [content(message) for message in messages]
+
+
+def test_a_message_that_is_too_long_is_refused_by_its_length_alone() -> None:
+    reader = wire.FrameReader(100)
+    reader.feed(framed(b"x" * 100) + (101).to_bytes(HEAD))
+    assert reader.next() == b"x" * 100
+    with pytest.raises(wire.WireError, match="101 bytes; 100 are allowed"):
+        reader.next()
+
+
+def do(name: Any, fields: Any) -> bytes:
+    return packed({"type": "Do", "number": 1, "command": [name, fields]})
 
 
 def set_(name: Any, value: Any, **more: Any) -> bytes:
-    return do(**{"is": "SetControl", "name": name, "value": value, **more})
+    return do("SetControl", {"name": name, "value": value, **more})
 
 
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+PAUSE = ["Pause", {}]
 BAD = {
     "nothing": b"",
-    "no JSON": b"{",
-    "NaN": b'{"is":"Watch","samples_per_s":NaN}',
-    "NaN by name": b'{"is":"Watch","samples_per_s":"nan"}',
-    "1e309": b'{"is":"Watch","samples_per_s":1e309}',
-    "deep": b"[" * 100_000,
-    "deep in a note": b'{"is":"Note","kind":"attach","data":{"x":' + b"[" * 50 + b"]" * 50 + b"}}",
-    "huge": b'{"is":"Do","number":' + b"9" * 5000 + b"}",
-    "long": b'{"is":"Hello","protocol":1,"terminal":"' + b"x" * 70_000 + b'"}',
-    "a list": b"[]",
-    "another message": b'{"is":"News"}',
-    "no message": b'{"is":"System"}',
-    "is a list": b'{"is":["Do"]}',
-    "number as text": b'{"is":"Do","number":"1","command":{"is":"Pause"}}',
-    "number missing": b'{"is":"Do","command":{"is":"Pause"}}',
-    "one field too many": b'{"is":"Do","number":1,"command":{"is":"Pause"},"x":1}',
-    "command too much": do(**{"is": "Pause", "now": True}),
-    "no command": do(**{"is": "System"}),
+    "cut": content(wire.Do(1, Stop()))[:-3],
+    "more behind it": content(wire.Hello(2)) + b"\0",
+    "no text": b"\x81\xa2\xff\xfe\x01",
+    "a list of four billion": b"\xdd\xff\xff\xff\xff",
+    "a table of four billion": b"\xdf\xff\xff\xff\xff",
+    "a text of four billion": b"\xdb\xff\xff\xff\xff",
+    "NaN": packed({"type": "Watch", "samples_per_s": math.nan}),
+    "infinite": packed({"type": "Watch", "samples_per_s": math.inf}),
+    "NaN by name": packed({"type": "Watch", "samples_per_s": "nan"}),
+    "NaN in a note": packed({"type": "Note", "kind": "attach", "data": {"x": math.nan}}),
+    "deep": b"\x91" * 60_000,
+    "deep in a note": packed({"type": "Note", "kind": "attach", "data": {"x": nested(50)}}),
+    "long": packed({"type": "Hello", "protocol": 2, "terminal": "x" * 70_000}),
+    "a list": packed([]),
+    "another message": packed({"type": "SnapshotUpdate"}),
+    "no message": packed({"type": "System"}),
+    "no type": packed({"number": 1, "command": PAUSE}),
+    "type a list": packed({"type": ["Do"]}),
+    "number as text": packed({"type": "Do", "number": "1", "command": PAUSE}),
+    "number a fraction": packed({"type": "Do", "number": 1.5, "command": PAUSE}),
+    "number missing": packed({"type": "Do", "command": PAUSE}),
+    "one field too many": packed({"type": "Do", "number": 1, "command": PAUSE, "x": 1}),
+    "one field too many in a view": packed(
+        {"type": "Watch", "samples_per_s": 1, "view": {"name": "real", "x": 1}}
+    ),
+    "bytes": packed({"type": "Note", "kind": "attach", "data": {"x": b"x"}}),
+    "an array": packed({"type": "Note", "kind": "attach", "data": {"x": array("|u1", [1], b"x")}}),
+    "a time": packed({"type": "Note", "kind": "attach", "data": {"x": datetime.now(UTC)}}),
+    "a name that is a number": packed({"type": "Note", "kind": "attach", "data": {1: 1}}),
+    "command too much": do("Pause", {"now": True}),
+    "command no list": packed({"type": "Do", "number": 1, "command": {"type": "Pause"}}),
+    "command a name": packed({"type": "Do", "number": 1, "command": "Pause"}),
+    "no command": do("System", {}),
+    "no such class": do("Snapshot", {}),
     "truth as number": set_("k", True),
     "text as number": set_("lr_d", "1e-3"),
     "out of range": set_("k", 101),
@@ -278,20 +337,20 @@ BAD = {
     "value a list": set_("k", [1]),
     "value null": set_("k", None),
     "no loss": set_("loss", "gan\x1b[2J"),
-    "no view": b'{"is":"Watch","samples_per_s":1,"view":{"name":"x"}}',
-    "note of another kind": b'{"is":"Note","kind":"stop","data":{}}',
+    "no view": packed({"type": "Watch", "samples_per_s": 1, "view": {"name": "x"}}),
+    "note of another kind": packed({"type": "Note", "kind": "stop", "data": {}}),
 }
 
 
-@pytest.mark.parametrize("line", BAD.values(), ids=list(BAD))
-def test_what_must_not_be_asked_is_refused_in_a_few_safe_words(line: bytes) -> None:
+@pytest.mark.parametrize("message", BAD.values(), ids=list(BAD))
+def test_what_must_not_be_asked_is_refused_in_a_few_safe_words(message: bytes) -> None:
     with pytest.raises(wire.WireError) as caught:
-        wire.asked(line)
+        wire.client_message(message)
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
 
 
-ARRAY = {"dtype": "|u1", "shape": [1, 2, 2, 1], "base64": "AAAAAA=="}
+ARRAY = {"dtype": "|u1", "shape": [1, 2, 2, 1], "content": bytes(4)}
 
 
 @pytest.mark.parametrize(
@@ -306,23 +365,31 @@ ARRAY = {"dtype": "|u1", "shape": [1, 2, 2, 1], "base64": "AAAAAA=="}
         {"shape": "4"},
         {"shape": [4] + [1] * 10},
         {"shape": [2**62, 2**62]},
-        {"base64": "AAAA"},
-        {"base64": "AAAAAA=\n="},
-        {"base64": 5},
-        {"more": 1},
+        {"content": bytes(3)},
+        {"content": "AAAA"},
+        {"content": 5},
+        {"code": 2},
     ],
 )
 def test_an_array_must_be_what_it_says(wrong: dict[str, Any]) -> None:
-    def picture(**array: Any) -> bytes:
-        return orjson.dumps({"is": "Picture", "sample": {"step": 1, "images": array}})
+    def picture(**parts: Any) -> bytes:
+        return packed({"type": "SampleUpdate", "sample": {"step": 1, "images": array(**parts)}})
 
-    good = wire.told(picture(**ARRAY))
-    assert isinstance(good, wire.Picture) and good.sample.images.shape == (1, 2, 2, 1)
+    good = wire.server_message(picture(**ARRAY))
+    assert isinstance(good, wire.SampleUpdate) and good.sample.images.shape == (1, 2, 2, 1)
     with pytest.raises(wire.WireError):
-        wire.told(picture(**{**ARRAY, **wrong}))
+        wire.server_message(picture(**{**ARRAY, **wrong}))
+
+
+@pytest.mark.parametrize("images", [b"1234", [1, 2], {"dtype": "|u1"}, "x"])
+def test_only_an_array_is_one(images: Any) -> None:
+    with pytest.raises(wire.WireError):
+        wire.server_message(
+            packed({"type": "SampleUpdate", "sample": {"step": 1, "images": images}})
+        )
 
 
 def test_a_newer_trainer_may_tell_more_than_is_known_here() -> None:
-    table = orjson.loads(wire.line(wire.News(EMPTY)))
-    table["snapshot"]["of_the_future"] = 1
-    assert same(wire.told(orjson.dumps(table)).snapshot, EMPTY)
+    message = table(content(wire.SnapshotUpdate(EMPTY)))
+    message["of_the_future"] = message["snapshot"]["of_the_future"] = 1
+    assert same(wire.server_message(packed(message)).snapshot, EMPTY)

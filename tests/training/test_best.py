@@ -17,7 +17,7 @@ from ganterm.core.findings import Diagnosis, Measure, Reading
 from ganterm.core.snapshot import SaveCheckpoint
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.launch import Launch, resumption
 from ganterm.rundir import find
 from ganterm.rundir.reader import read_events
@@ -25,9 +25,10 @@ from ganterm.session.local import LocalSession
 from ganterm.training import examiner
 from ganterm.training.checkpoints import retention as room
 from ganterm.training.checkpoints import schedule, storage
-from ganterm.training.checkpoints.retention import Best
+from ganterm.training.checkpoints.retention import BestCheckpoint
 from ganterm.training.checkpoints.storage import MANIFEST
-from tests.training.test_trainer import events, until
+from tests.helpers.deadlines import DEADLINE, until
+from tests.training.test_trainer import events
 
 
 def found(value: float, step: int = 5, read_at: int = 5) -> Diagnosis:
@@ -37,7 +38,7 @@ def found(value: float, step: int = 5, read_at: int = 5) -> Diagnosis:
 def test_a_value_is_best_by_a_margin_and_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(room.time, "monotonic", lambda: clock[0])
-    best = Best(None, minutes=4)
+    best = BestCheckpoint(None, minutes=4)
     assert best.value(found(50)) is None, "too soon after the start"
     clock[0] += 120
     assert best.value(Diagnosis()) is None, "nothing was measured"
@@ -53,7 +54,7 @@ def test_a_value_is_best_by_a_margin_and_once_in_a_while(monkeypatch: pytest.Mon
     assert best.value(found(46)) is None, "chance may make such a difference"
     assert best.value(found(float("nan"))) is None
     assert best.value(found(44)) == 44
-    assert Best(None, minutes=0).value(found(1)) is None, "no checkpoint but at the end"
+    assert BestCheckpoint(None, minutes=0).value(found(1)) is None, "no checkpoint but at the end"
 
 
 class Told(Exam):
@@ -72,10 +73,10 @@ class Told(Exam):
     def fits(self, subject: Subject) -> bool:
         return True
 
-    def take(self, look: Look) -> Findings:
-        flat = torch.cat([p.detach().flatten() for p in look.generator.parameters()])
-        self.weights[look.step] = flat.clone()
-        return Findings({"cfid": self.value})
+    def take(self, context: ExamContext) -> ExamResult:
+        flat = torch.cat([p.detach().flatten() for p in context.generator.parameters()])
+        self.weights[context.step] = flat.clone()
+        return ExamResult({"cfid": self.value})
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_the_best_checkpoint_is_of_the_g_that_was_examined_and_stays(
     before = written(session)
     until(lambda: written(session) >= before + 4)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     (_, first), (_, second) = best_ones(session)
     folder = run / "checkpoints"
@@ -133,7 +134,7 @@ def test_the_best_checkpoint_is_of_the_g_that_was_examined_and_stays(
 
 
 def names_of_g(held: dict[str, torch.Tensor]) -> list[str]:
-    """Of its parameters, in no order."""
+    """The names of G's parameters, in no order."""
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     names = [name.removeprefix("generator.") for name in held if name.startswith("generator.")]
     return [name for name in names if not name.endswith(buffers)]
@@ -145,7 +146,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     exam.value = 30.0
     until(lambda: bool(best_ones(session)))
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     (before,) = best_ones(session)
     exam.value = 28.0
@@ -156,7 +157,7 @@ def test_a_run_that_goes_on_knows_its_best(launch: Callable[..., Launch], exam: 
     exam.value = 15.0
     until(lambda: len(best_ones(again)) == 2)
     again.stop("test")
-    assert again.ended.wait(60)
+    assert again.ended.wait(DEADLINE)
     assert best_ones(again)[1][0] == 15.0
     assert (run / "checkpoints" / "BEST").read_text().strip() == best_ones(again)[1][1]
 
@@ -182,7 +183,7 @@ def test_a_best_one_that_the_disk_does_not_take_is_not_called_so_later(
     session.submit(SaveCheckpoint())
     until(lambda: any(isinstance(e, CheckpointEvent) and e.own for e in session.events()))
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert best_ones(session) == []
     assert not (Path(session.snapshot.info.directory) / "checkpoints" / "BEST").exists()
 
@@ -191,10 +192,10 @@ def test_one_that_is_best_at_the_very_end_is_told(
     launch: Callable[..., Launch], exam: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exam.value = 30.0
-    monkeypatch.setattr(Best, "value", lambda _, found: 30.0 if found.step == 8 else None)
+    monkeypatch.setattr(BestCheckpoint, "value", lambda _, found: 30.0 if found.step == 8 else None)
     session = LocalSession(launch(*OFTEN[:2], preset="ring8", steps=8))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert best_ones(session) == [(30.0, "step_0000000008-b0")]
     assert [event["kind"] for event in events(session)] == ["start", "checkpoint", "stop"]
 
@@ -207,7 +208,7 @@ def test_the_event_is_shown_and_a_foreign_one_passed_over(
     assert text == "checkpoint checkpoints/x, the best so far: cFID 43.22"
     session = LocalSession(launch(preset="ring8", steps=1))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     evil = {**data, "cfid": "\x1b[2J", "step": 1, "branch": 0, "time": "", "kind": "checkpoint"}
     with (run / "events.jsonl").open("a") as file:

@@ -40,11 +40,12 @@ from ganterm.system.files import Folder
 from ganterm.training.checkpoints import restore, retention, schedule, storage
 from ganterm.training.checkpoints.contents import RunState, architecture
 from ganterm.training.checkpoints.restore import Unusable
-from ganterm.training.checkpoints.schedule import Keeper, News, Wish
+from ganterm.training.checkpoints.schedule import CheckpointThread, Outcome, Request
 from ganterm.training.checkpoints.storage import MANIFEST, STATE, TENSORS
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE, until
 from tests.training.test_resume import flip, resumed, trained_twice
-from tests.training.test_trainer import events, rows, until
+from tests.training.test_trainer import events, rows
 
 FILES = (TENSORS, STATE, MANIFEST)
 RUN = "11111111-2222-3333-4444-555555555555"
@@ -533,13 +534,13 @@ def test_what_is_damaged_or_foreign_is_not_removed(run: Path) -> None:
 # --- the writer ---------------------------------------------------------------------------------
 
 
-def take(the_keeper: Keeper, step: int) -> None:
+def take(the_keeper: CheckpointThread, step: int) -> None:
     the_keeper.take(some_tensors(step), some_state(step), DONE)
 
 
-def told(the_keeper: Keeper) -> News:
+def told(the_keeper: CheckpointThread) -> Outcome:
     the_keeper.wait()
-    news = the_keeper.news()
+    news = the_keeper.outcome()
     assert news is not None
     return news
 
@@ -549,18 +550,21 @@ def test_it_is_time_every_few_minutes_but_not_twice_at_a_step(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(schedule.time, "monotonic", lambda: clock[0])
-    never, every_five = Keeper(Folder.at(run), 0, 1), Keeper(Folder.at(run), 5, 1)
+    never, every_five = (
+        CheckpointThread(Folder.at(run), 0, 1),
+        CheckpointThread(Folder.at(run), 5, 1),
+    )
     clock[0] += 299
     assert not every_five.due(8)
     clock[0] += 1
     assert every_five.due(8)
     assert not never.due(8)
     take(every_five, 8)
-    assert told(every_five) == News(CheckpointName(0, 8), None)
+    assert told(every_five) == Outcome(CheckpointName(0, 8), None)
     clock[0] += 300
     assert not every_five.due(8), "nothing has happened since"
     assert every_five.due(9)
-    never.ask(Wish(own=True))
+    never.ask(Request(own=True))
     assert never.due(8)
 
 
@@ -572,23 +576,23 @@ def test_one_at_a_time_and_wishes_meanwhile_become_one(
 
     def slow(*arguments: Any) -> CheckpointName:
         writing.set()
-        assert go_on.wait(30)
+        assert go_on.wait(DEADLINE)
         return plain(*arguments)
 
     monkeypatch.setattr(storage, "save", slow)
-    the_keeper = Keeper(Folder.at(run), 0, 1)
-    the_keeper.ask(Wish(own=True))
+    the_keeper = CheckpointThread(Folder.at(run), 0, 1)
+    the_keeper.ask(Request(own=True))
     take(the_keeper, 1)
-    assert writing.wait(30)
-    for wish in (Wish(own=True), Wish(cfid=7.5), Wish(own=True)):
+    assert writing.wait(DEADLINE)
+    for wish in (Request(own=True), Request(cfid=7.5), Request(own=True)):
         the_keeper.ask(wish)
         assert not the_keeper.due(2)
     assert steps_kept(run) == []
     go_on.set()
-    assert told(the_keeper) == News(CheckpointName(0, 1), None, Wish(own=True))
+    assert told(the_keeper) == Outcome(CheckpointName(0, 1), None, Request(own=True))
     assert the_keeper.due(2)
     take(the_keeper, 2)
-    assert told(the_keeper) == News(CheckpointName(0, 2), None, Wish(own=True, cfid=7.5))
+    assert told(the_keeper) == Outcome(CheckpointName(0, 2), None, Request(own=True, cfid=7.5))
     assert not the_keeper.due(3)
     assert (run / "checkpoints" / "BEST").read_text() == "step_0000000002-b0\n"
 
@@ -634,7 +638,7 @@ def test_a_full_disk_is_told_tried_again_and_harms_nothing(
     until(lambda: find.newest(run) != before)
     until(lambda: not session.snapshot.alarms)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     kinds = [e["kind"] for e in events(session)]
     assert kinds == ["start", "checkpoint", "alarm", "checkpoint", "alarm", "stop"]
     own = [e["own"] for e in events(session) if e["kind"] == "checkpoint"]
@@ -681,7 +685,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     until(lambda: find.newest(run) != before)
     until(lambda: not session.snapshot.alarms)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     last = session.snapshot.step
     assert [row["step"] for row in rows(session)] == list(range(1, last + 1))
     assert np.fromfile(run / "history" / "step.i8", "<i8").tolist() == list(range(1, last + 1))
@@ -690,7 +694,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     assert not list(run.rglob("*.tmp"))
     again = LocalSession(resumption(run, last + 2))
     again.start()
-    assert again.ended.wait(60) and again.snapshot.state == "finished"
+    assert again.ended.wait(DEADLINE) and again.snapshot.state == "finished"
 
 
 def test_the_last_bytes_of_a_disk_are_left_to_the_logs(
@@ -712,7 +716,7 @@ def test_checkpoints_are_written_while_training_goes_on(launch: Callable[..., La
 
     until(lambda: len(list(saved())) >= 5)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     run = Path(session.snapshot.info.directory)
     assert all(not event["own"] for event in saved())
     assert len(find.checkpoints(run)) == retention.NEWEST

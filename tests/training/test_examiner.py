@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ganterm.core.controls import Controls
 from ganterm.core.findings import Measure, Modes
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.diagnosis.exams import modes
 from ganterm.session.local import LocalSession
 from ganterm.training import effort
@@ -81,15 +81,15 @@ class Slow(Exam):
     def fits(self, subject: Subject) -> bool:
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         self._clock.now += self._costs
         self.taken += 1
-        return Findings({self._name: float(self.taken)})
+        return ExamResult({self._name: float(self.taken)})
 
 
 class Failing(Slow):
-    def take(self, look: Look) -> Findings:
-        super().take(look)
+    def take(self, context: ExamContext) -> ExamResult:
+        super().take(context)
         raise RuntimeError("no\x1b luck")
 
 
@@ -155,9 +155,9 @@ class Varying(Slow):
         super().__init__(clock, "varying", 0.0, first)
         self._cost = cost
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         self._costs = self._cost(self.taken)
-        return super().take(look)
+        return super().take(context)
 
 
 def rounds(
@@ -200,9 +200,9 @@ def test_the_clock_does_not_count_on_a_cpu_that_is_shared(monkeypatch: pytest.Mo
     """An exam whose thread has to wait, as it does on a busy machine, is charged its work alone."""
 
     class Waiting(Slow):
-        def take(self, look: Look) -> Findings:
+        def take(self, context: ExamContext) -> ExamResult:
             time.sleep(0.05)
-            return super().take(look)
+            return super().take(context)
 
     clock = Clock()
     examiner = an_examiner(monkeypatch, clock, [Waiting(clock, "w", 0.0002, True)], 0.02)
@@ -306,12 +306,12 @@ def test_networks_are_as_before_after_a_round(monkeypatch: pytest.MonkeyPatch) -
     seen = []
 
     class Watching(Slow):
-        def take(self, look: Look) -> Findings:
-            modules = (look.generator, look.discriminator)
+        def take(self, context: ExamContext) -> ExamResult:
+            modules = (context.generator, context.discriminator)
             seen.append([module.training for module in modules])
             seen.append(torch.is_grad_enabled())
-            look.judge(look.fakes, look.labels)
-            return Findings()
+            context.score(context.fakes, context.labels)
+            return ExamResult()
 
     clock = Clock()
     examiner = an_examiner(monkeypatch, clock, [Watching(clock, "x", 0, True)], 1)
@@ -379,8 +379,8 @@ def test_modes_of_a_mixture_are_counted_exactly() -> None:
         modes=centres,
         sigma=0.01,
     )
-    look = Look(subject, 7, Controls(), None, None, lambda n: (points, None), None, None)
-    found = modes.KnownModes().take(look)
+    context = ExamContext(subject, 7, Controls(), None, None, lambda n: (points, None), None, None)
+    found = modes.KnownModes().take(context)
     assert found.modes is not None
     assert found.modes.samples == 310
     assert found.modes.shares.tolist() == pytest.approx([300 / 310, 10 / 310, 0])

@@ -15,9 +15,9 @@ from ganterm.core.findings import Measure
 from ganterm.core.snapshot import Stop, View
 from ganterm.diagnosis.alarms.exploding import Exploding
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.diagnosis.exams.modes import divergence, near_modes
-from ganterm.diagnosis.exams.scores import Verdicts, histograms
+from ganterm.diagnosis.exams.scores import ScoreExam, histograms
 from ganterm.launch import Launch
 from ganterm.sections import RunSection
 from ganterm.session.local import LocalSession
@@ -28,10 +28,11 @@ from ganterm.training.checkpoints import contents
 from ganterm.training.examiner import TRIES, Examiner
 from ganterm.training.sampler import Sampler
 from tests.conftest import Train
+from tests.helpers.deadlines import DEADLINE, until
 from tests.training.test_checkpoint import some_state
 from tests.training.test_iteration import make_game
 from tests.training.test_resume import resumed
-from tests.training.test_trainer import events, until
+from tests.training.test_trainer import events
 
 ERRORS = [
     TypeError("Cannot convert a MPS Tensor to float64 dtype"),
@@ -63,11 +64,11 @@ def warnings(session: LocalSession) -> list[dict[str, Any]]:
 def test_no_fault_of_an_exam_ends_the_run(
     train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(Verdicts, "take", raising(error))
+    monkeypatch.setattr(ScoreExam, "take", raising(error))
     session = train("run.diagnosis=1", "run.diagnose_every=5", preset="ring8", steps=31)
     assert session.snapshot.state == "finished"
     (told,) = warnings(session)
-    assert (told["name"], told["title"]) == ("Verdicts", "Exam failed")
+    assert (told["name"], told["title"]) == ("ScoreExam", "Exam failed")
     assert type(error).__name__ in told["message"]
     assert session.snapshot.diagnosis.readings["vendi_pixels"].step == 30, "the rest goes on"
 
@@ -76,7 +77,7 @@ def test_no_fault_of_an_exam_ends_the_run(
 def test_no_fault_of_diagnosis_at_its_start_ends_the_run(
     train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("ganterm.training.setup.seen_by", raising(error))
+    monkeypatch.setattr("ganterm.training.setup.features_for", raising(error))
     session = train("run.diagnose_every=5", preset="ring8", steps=11)
     assert session.snapshot.state == "finished"
     (told,) = warnings(session)
@@ -96,11 +97,11 @@ def test_an_exam_that_lacks_memory_is_tried_again_and_then_left_out(
         def fits(self, subject: Subject) -> bool:
             return True
 
-        def take(self, look: Look) -> Findings:
+        def take(self, context: ExamContext) -> ExamResult:
             self.taken += 1
             if self.taken <= self.fails:
                 raise torch.OutOfMemoryError("no room")
-            return Findings({"x": 1.0})
+            return ExamResult({"x": 1.0})
 
     exam = Hungry()
     monkeypatch.setattr(examining, "gathered", lambda *_: [exam])
@@ -152,7 +153,7 @@ def test_no_fault_of_a_view_ends_the_run(
     monkeypatch.setattr(Sampler, "picture", raising(error))
     session.watch(0, View("real"))
     session.submit(Stop("test"))
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "stopped"
 
 
@@ -235,7 +236,7 @@ def test_what_is_trained_on_instead_is_seen(
     monkeypatch.setattr("ganterm.training.setup.why_not_accelerated", lambda *_: note)
     session = LocalSession(launch(steps=3))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     (told,) = warnings(session)
     assert (told["name"], told["message"]) == ("device", note)
     monkeypatch.undo()
@@ -291,6 +292,6 @@ def test_a_run_whose_memory_ends_says_what_to_change(
     session.start()
     until(lambda: session.snapshot.step > 3)
     monkeypatch.setattr(NonSaturating, "g_loss", raising(torch.OutOfMemoryError("CUDA out")))
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     failure = session.snapshot.failure
     assert failure is not None and "memory ran out: make data.batch_size" in failure.message

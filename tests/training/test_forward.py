@@ -22,10 +22,11 @@ from ganterm.sections import OptimizerSection
 from ganterm.training.batches import Batches, Latent
 from ganterm.training.checkpoints.contents import game_tensors
 from ganterm.training.game import Game
-from ganterm.training.graphs import taken_back
+from ganterm.training.graphs import undone
 from ganterm.training.passes import Forwards
 from ganterm.training.setup import set_up
 from tests.conftest import TINY
+from tests.helpers.deadlines import DEADLINE
 from tests.training.test_iteration import CPU, OPTIMIZERS, assert_same_games, scalars
 
 BF16 = Forwards("bf16")
@@ -71,13 +72,13 @@ def test_bf16_lowers_the_passes_and_nothing_else() -> None:
     game, plain = make_game(), make_game(Forwards())
     seen = types_seen(game)
     shown: list[torch.dtype] = []
-    inner = game._fast_judging.shown
+    inner = game._fast_passes.inputs
 
     def spy(samples: Tensor, *more: Any) -> Tensor:
         shown.append(samples.dtype)
         return inner(samples, *more)
 
-    game.judging.shown = game._fast_judging.shown = spy  # type: ignore
+    game.passes.inputs = game._fast_passes.inputs = spy  # type: ignore
     row, full = scalars(game, Controls()), scalars(plain, Controls())
     assert set(seen["G"]) == set(seen["D"]) == {torch.bfloat16}
     assert set(shown) == {torch.float32}
@@ -124,7 +125,7 @@ def test_what_only_looks_is_in_float32() -> None:
     game = make_game()
     seen = types_seen(game)
     samples, _ = game.sample(8, torch.Generator().manual_seed(0))
-    game.judge(samples, None)
+    game.score(samples, None)
     assert seen == {"G": [torch.float32], "D": [torch.float32]}
 
 
@@ -144,7 +145,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(
     torch.manual_seed(5)
     for done in range(7):
         if done in (0, 3, 5):
-            with taken_back(game):
+            with undone(game):
                 scalars(game, controls)
                 scalars(game, Controls(loss="hinge"))
         scalars(game, controls)
@@ -208,7 +209,7 @@ def test_without_a_compiler_it_is_refused_in_a_line(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=DEADLINE,
     )
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "run.compile" in line]

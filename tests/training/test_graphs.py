@@ -27,10 +27,11 @@ from ganterm.session.local import LocalSession
 from ganterm.training import graphs, setup
 from ganterm.training.batches import Batches
 from ganterm.training.game import Game
-from ganterm.training.graphs import Captured, CudaGraph, Replayer
-from ganterm.training.plan import Turn
+from ganterm.training.graphs import CapturedIteration, CudaGraph, Replayer
+from ganterm.training.plan import IterationPlan
 from ganterm.training.setup import set_up
 from tests.conftest import Train
+from tests.helpers.deadlines import DEADLINE
 from tests.helpers.tape import Tape
 from tests.training.test_iteration import OPTIMIZERS, assert_same_games, labelled_game, make_game
 from tests.training.test_resume import folder_of, resumed, same
@@ -60,7 +61,7 @@ def played(
     if not from_graphs:
         replayer._is_due = lambda kind: False  # type: ignore[method-assign]
     torch.manual_seed(7)
-    rows = [torch.stack(replayer.play(controls)) for controls in turns]
+    rows = [torch.stack(replayer.train_step(controls)) for controls in turns]
     assert not replayer.trouble
     return game, replayer, rows
 
@@ -86,7 +87,7 @@ def game_of(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch, preset: str, *overrides: str
 ) -> tuple[Callable[[], Game], Controls]:
     """Makes a preset's game, always the same one, on generated data; its controls."""
-    monkeypatch.setattr(setup, "loaded", generated)
+    monkeypatch.setattr(setup, "load_dataset", generated)
     numbers = itertools.count()
     small = ("data.batch_size=8", *SMALLER.get(preset, []), *overrides)
 
@@ -147,7 +148,7 @@ def test_a_replay_leaves_no_trace_of_what_is_not_finite() -> None:
     before = game.weights_d.flat.detach().clone()
     assert isinstance(game.batches, Batches)
     game.batches.samples = game.batches.samples.float().fill_(float("nan"))
-    row = dict(zip(ON_DEVICE, replayer.play(Controls()), strict=True))
+    row = dict(zip(ON_DEVICE, replayer.train_step(Controls()), strict=True))
     assert row["refused_d"] > 0 and row["refused_g"] == 0
     assert torch.equal(game.weights_d.flat, before)
 
@@ -162,7 +163,7 @@ def refused(
     """What is captured after so many steps is not used, for that reason."""
     game, known = make(), Controls(**controls)
     for _ in range(trained):
-        game.play(known)
+        game.train_step(known)
     with pytest.raises(RuntimeError, match=told):
         Replayer(game, deterministic).capture(known)
 
@@ -173,7 +174,7 @@ def refused(
 def test_a_graph_that_holds_its_first_rates_is_found_out(
     monkeypatch: pytest.MonkeyPatch, rate: float, trained: int, deterministic: bool
 ) -> None:
-    monkeypatch.setattr(Replayer, "_on_device", lambda self, turn: turn)
+    monkeypatch.setattr(Replayer, "_on_device", lambda self, plan: plan)
     told = "comes to another" if deterministic else "moves D elsewhere"
     refused(told, deterministic, trained, lr_d=rate, lr_g=rate)
 
@@ -182,18 +183,20 @@ def test_a_graph_that_holds_its_first_rates_is_found_out(
 def test_a_graph_that_holds_its_first_batch_is_found_out(
     monkeypatch: pytest.MonkeyPatch, trained: int
 ) -> None:
-    monkeypatch.setattr(Captured, "replay", lambda self, turn: self.graph.replay() or self.scalars)
+    monkeypatch.setattr(
+        CapturedIteration, "replay", lambda self, plan: self.graph.replay() or self.scalars
+    )
     refused("moves D elsewhere", trained=trained)
 
 
 def test_a_graph_that_holds_its_first_labels_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = Captured.replay
+    inner = CapturedIteration.replay
 
-    def replay(self: Captured, turn: Turn) -> list[Tensor]:
-        labels = [place[1] for place in self.places]
-        return inner(self, turn.fed([(turn.next_batch()[0], held) for held in labels]))
+    def replay(self: CapturedIteration, plan: IterationPlan) -> list[Tensor]:
+        labels = [place[1] for place in self.inputs]
+        return inner(self, plan.with_batches([(plan.next_batch()[0], held) for held in labels]))
 
-    monkeypatch.setattr(Captured, "replay", replay)
+    monkeypatch.setattr(CapturedIteration, "replay", replay)
     kind = {"conditional": "onehot"}
     refused("comes to another", deterministic=True, make=lambda: labelled_game(kind, kind))
 
@@ -201,8 +204,8 @@ def test_a_graph_that_holds_its_first_labels_is_found_out(monkeypatch: pytest.Mo
 def test_a_graph_that_holds_its_first_noise_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = Replayer._on_device
 
-    def on_device(self: Replayer, turn: Turn) -> Turn:
-        return replace(inner(self, turn), noise=turn.noise)
+    def on_device(self: Replayer, plan: IterationPlan) -> IterationPlan:
+        return replace(inner(self, plan), noise=plan.noise)
 
     monkeypatch.setattr(Replayer, "_on_device", on_device)
     refused("comes to another", deterministic=True, instance_noise=0.3)
@@ -218,7 +221,7 @@ def test_rates_on_the_device_train_as_numbers_do() -> None:
     twin = make()
     torch.manual_seed(7)
     for controls in turns:
-        twin.play(controls)
+        twin.train_step(controls)
     moved = twin.weights_g.flat.detach() - start
     assert moved.abs().max() > 1e-3
     torch.testing.assert_close(game.weights_g.flat.detach() - start, moved, rtol=1e-3, atol=1e-6)
@@ -263,7 +266,7 @@ def test_what_cannot_be_captured_any_more_is_played_and_told(
     monkeypatch.setattr(Tape, "capture", capture)
     session.submit(SetControl("k", 2, "test"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "finished"
     raised = [each for each in session.snapshot.alarms if each.name == "graphs"]
     assert "out of memory" in raised[0].message

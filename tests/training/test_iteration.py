@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from ganterm.core.controls import Controls
 from ganterm.core.metrics import ON_DEVICE
 from ganterm.losses import LOSSES
-from ganterm.losses.loss import Loss, Play
+from ganterm.losses.loss import Loss, LossContext
 from ganterm.networks.mlp import MLPDiscriminator, MLPGenerator
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.sections import OptimizerSection
 from ganterm.training.batches import Batches, Latent
 from ganterm.training.checkpoints.contents import game_generators, game_tensors
 from ganterm.training.game import Game
-from ganterm.training.optim import Rate, applied, flattened
+from ganterm.training.optim import Rate, apply_update
 from ganterm.training.passes import noise_level
+from ganterm.training.torch_internals import flatten
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,7 @@ def make_game(**optimizer: Any) -> Game:
 
 
 def scalars(game: Game, controls: Controls) -> dict[str, float]:
-    return dict(zip(ON_DEVICE, (s.item() for s in game.play(controls)), strict=True))
+    return dict(zip(ON_DEVICE, (s.item() for s in game.train_step(controls)), strict=True))
 
 
 def state(game: Game) -> dict[str, Tensor]:
@@ -71,13 +72,13 @@ class Counting(Loss):
         self.d_calls: list[Tensor] = []
         self.g_calls: list[Tensor] = []
 
-    def d_loss(self, real: Tensor, fake: Tensor, play: Play) -> Tensor:
+    def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         self.d_calls.append(real.detach().clone())
-        return self._inner.d_loss(real, fake, play)
+        return self._inner.d_loss(real, fake, context)
 
-    def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+    def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         self.g_calls.append(fake.detach().clone())
-        return self._inner.g_loss(real, fake, play)
+        return self._inner.g_loss(real, fake, context)
 
 
 @pytest.mark.parametrize(("k", "l"), [(1, 1), (3, 1), (1, 4), (2, 3)])
@@ -97,7 +98,7 @@ def test_an_iteration_is_k_updates_of_d_then_l_of_g(
         return drawn[-1], None
 
     monkeypatch.setattr(game.batches, "next", spy)
-    game.play(Controls(loss="hinge", k=k, l=l))
+    game.train_step(Controls(loss="hinge", k=k, l=l))
     assert (len(counting.d_calls), len(counting.g_calls)) == (k, l)
     assert len(drawn) == k
     # Fresh data and fresh noise each time.
@@ -107,14 +108,14 @@ def test_an_iteration_is_k_updates_of_d_then_l_of_g(
 
 def test_d_update_leaves_g_and_g_update_leaves_d() -> None:
     game = make_game()
-    turn = game.turn(Controls(loss="hinge"))
+    plan = game.plan(Controls(loss="hinge"))
     before = state(game)
-    game._update_d(turn, False)
+    game._update_d(plan, False)
     moved = changed(before, state(game))
     assert {key for key in moved if key.startswith("discriminator")}
     assert not {key for key in moved if key.startswith("generator") and "running" not in key}
     before = state(game)
-    game._update_g(turn)
+    game._update_g(plan)
     moved = changed(before, state(game))
     assert {key for key in moved if key.startswith("generator")}
     assert not {key for key in moved if key.startswith(("discriminator", "optimizer_d"))}
@@ -127,11 +128,11 @@ def test_an_adam_step_equals_one_written_by_hand() -> None:
     step = game.optimizer_d.step
 
     def spy(gradients: Sequence[Tensor], rate: Rate, refused: Tensor) -> None:
-        seen.append(flattened(gradients))
+        seen.append(flatten(gradients))
         step(gradients, rate, refused)
 
     game.optimizer_d.step = spy  # type: ignore[method-assign]
-    game._update_d(game.turn(Controls(lr_d=1e-2)), False)
+    game._update_d(game.plan(Controls(lr_d=1e-2)), False)
     # The first Adam step: m-hat = g, v-hat = g^2.
     start, (grad,) = reference.weights_d.flat.detach(), seen
     expected = start - 1e-2 * grad / (grad.abs() + 1e-8)
@@ -175,7 +176,7 @@ def test_penalty_has_its_own_column_and_is_not_in_the_loss() -> None:
 
 def test_wgan_holds_the_weights_inside_the_clip() -> None:
     game = make_game()
-    game.play(Controls(loss="wgan", clip=0.02))
+    game.train_step(Controls(loss="wgan", clip=0.02))
     assert all(p.abs().max() <= 0.02 for p in game.discriminator.parameters())
 
 
@@ -184,24 +185,24 @@ def test_a_loss_that_needs_reals_for_g_gets_them(monkeypatch: pytest.MonkeyPatch
         g_needs_real = True
         real: Tensor | None = None
 
-        def g_loss(self, real: Tensor | None, fake: Tensor, play: Play) -> Tensor:
+        def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
             self.real = real
             assert real is not None
             return (real - fake).mean()
 
     paired = Paired(LOSSES["hinge"])
     monkeypatch.setitem(LOSSES, "hinge", paired)
-    make_game().play(Controls(loss="hinge"))
+    make_game().train_step(Controls(loss="hinge"))
     assert paired.real is not None and paired.real.shape == (8,)
 
 
 def test_instance_noise_and_input_dropout_change_what_d_sees() -> None:
     game = make_game()
     samples = torch.ones(2000, 1, 4, 4)
-    assert game.judging.shown(samples, None, 0.0) is samples
-    noisy = game.judging.shown(samples, 0.5, 0.0)
+    assert game.passes.inputs(samples, None, 0.0) is samples
+    noisy = game.passes.inputs(samples, 0.5, 0.0)
     assert noisy.std().item() == pytest.approx(0.5, rel=0.05)
-    dropped = game.judging.shown(samples, None, 0.3)
+    dropped = game.passes.inputs(samples, None, 0.3)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
 
 
@@ -219,7 +220,7 @@ OPTIMIZERS = [
 def test_a_non_finite_update_leaves_no_trace(optimizer: dict[str, Any], warm: int) -> None:
     game = make_game(**optimizer)
     for _ in range(warm):
-        game.play(Controls())
+        game.train_step(Controls())
     before = state(game)
     assert isinstance(game.batches, Batches)
     game.batches.samples = game.batches.samples.float().fill_(float("nan"))
@@ -234,7 +235,7 @@ def test_a_non_finite_update_leaves_no_trace(optimizer: dict[str, Any], warm: in
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: "-".join(map(str, o.values())))
 def test_batch_norm_is_guarded_and_training_goes_on_afterwards(optimizer: dict[str, Any]) -> None:
     game = make_game(**optimizer)
-    game.play(Controls())
+    game.train_step(Controls())
     before = state(game)
     noise = game.draw_noise
     game.draw_noise = lambda: noise() * float("inf")  # type: ignore[method-assign]
@@ -250,7 +251,7 @@ def test_batch_norm_is_guarded_and_training_goes_on_afterwards(optimizer: dict[s
 
 def test_the_first_bad_tensor_is_named() -> None:
     game = make_game()
-    names = game.refused_names("D")
+    names = game.checked_names("D")
     assert names[:2] == ["D loss", "D's added terms"]
     assert len(names) == 2 + len(list(game.discriminator.parameters()))
     with torch.no_grad():
@@ -262,7 +263,7 @@ def test_the_first_bad_tensor_is_named() -> None:
 
 def test_a_discriminator_with_batch_norm_sees_real_and_fake_apart() -> None:
     game = make_game()
-    assert game.judging.joint
+    assert game.passes.joint
     discriminator = nn.Sequential(
         nn.Flatten(1), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0)
     )
@@ -274,8 +275,8 @@ def test_a_discriminator_with_batch_norm_sees_real_and_fake_apart() -> None:
         Latent(3),
         torch.Generator(),
     )
-    assert not apart.judging.joint
-    apart.play(Controls())
+    assert not apart.passes.joint
+    apart.train_step(Controls())
 
 
 def test_batches_cover_an_epoch_without_repeats_and_are_normalised() -> None:
@@ -337,12 +338,12 @@ def test_fakes_are_judged_under_the_labels_they_were_made_with() -> None:
     judged: list[Tensor] = []
     game.generator.register_forward_hook(lambda m, args, out: made.append(args[1]))
     game.discriminator.register_forward_hook(lambda m, args, out: judged.append(args[1]))
-    game.play(Controls())
+    game.train_step(Controls())
     assert torch.equal(judged[0], torch.cat([made[0], made[0]]))
     assert torch.equal(judged[1], made[1])
     made.clear()
     judged.clear()
-    game.play(Controls(loss="rpgan"))
+    game.train_step(Controls(loss="rpgan"))
     assert torch.equal(judged[1], made[1]) and torch.equal(judged[2], made[1]), "pairs of a kind"
 
 
@@ -378,20 +379,20 @@ def test_r1_and_r2_are_half_the_mean_squared_gradient_and_lazily_n_times_that(
     game = make_game()
     game.discriminator.eval()
     shown: list[Tensor] = []
-    inner = game.judging.shown
+    inner = game.passes.inputs
 
     def spy(samples: Tensor, controls: Controls, step: int) -> Tensor:
         shown.append(inner(samples, controls, step).clone())
         return inner(samples, controls, step)
 
-    monkeypatch.setattr(game.judging, "shown", spy)
+    monkeypatch.setattr(game.passes, "inputs", spy)
     added: list[Tensor] = []
 
     def watched(*args: Any) -> Any:
         added.append(sum((term.detach() for term in args[5]), torch.zeros(())))
-        return applied(*args)
+        return apply_update(*args)
 
-    monkeypatch.setattr(game, "applied", watched)
+    monkeypatch.setattr("ganterm.training.game.apply_update", watched)
     twin = copy.deepcopy(game.discriminator).double()
     row = scalars(game, Controls(r1=0.4, r2=3.0, r_every=4))
 
@@ -437,7 +438,7 @@ def test_packed_samples_are_judged_together(pack: int, loss: str) -> None:
         torch.Generator().manual_seed(2),
         pack,
     )
-    shown = game.judging.shown(samples[:8].float(), None, 0.0)
+    shown = game.passes.inputs(samples[:8].float(), None, 0.0)
     assert shown.shape == (8 // pack, pack, 4, 4)
     assert torch.equal(shown[:, :, 0, 0].flatten(), torch.arange(8.0)), "neighbours, in order"
     row = scalars(game, Controls(loss=loss, r1=0.1))
@@ -447,10 +448,10 @@ def test_packed_samples_are_judged_together(pack: int, loss: str) -> None:
 def test_label_flips_swap_sides() -> None:
     game = make_game()
     real, fake = torch.ones(4000), torch.zeros(4000)
-    swapped_real, swapped_fake = game.judging.flipped(real, fake, Controls(label_flips=0.2))
+    swapped_real, swapped_fake = game.passes.flip_scores(real, fake, Controls(label_flips=0.2))
     assert torch.equal(swapped_real, 1 - swapped_fake)
     assert swapped_fake.mean().item() == pytest.approx(0.2, abs=0.03)
-    assert game.judging.flipped(real, fake, Controls())[0] is real
+    assert game.passes.flip_scores(real, fake, Controls())[0] is real
 
 
 def test_top_k_teaches_g_by_its_best_scored_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,8 +460,8 @@ def test_top_k_teaches_g_by_its_best_scored_samples(monkeypatch: pytest.MonkeyPa
     game, twin = make_game(), make_game()
     game.discriminator.eval()
     twin.discriminator.eval()
-    game.play(Controls(loss="hinge", top_k=0.5))
-    twin.play(Controls(loss="hinge"))
+    game.train_step(Controls(loss="hinge", top_k=0.5))
+    twin.train_step(Controls(loss="hinge"))
     best, whole = counting.g_calls
     assert torch.allclose(best, whole.sort(descending=True).values[:4])
 
@@ -472,7 +473,7 @@ def test_a_long_gradient_is_scaled_to_the_clip_and_a_short_one_left() -> None:
         step = game.optimizer_g.step
 
         def spy(gradients: Sequence[Tensor], rate: Rate, refused: Tensor, step: Any = step) -> None:
-            seen.append(flattened(gradients))
+            seen.append(flatten(gradients))
             step(gradients, rate, refused)
 
         game.optimizer_g.step = spy  # type: ignore[method-assign]
@@ -488,7 +489,7 @@ def test_clip_value_holds_each_number() -> None:
     """With plain gradient descent at rate 1 no weight moves by more than the clip."""
     game = make_game(name="sgd", clip_value=1e-4)
     before = game.weights_g.flat.detach().clone()
-    game.play(Controls(lr_g=1.0))
+    game.train_step(Controls(lr_g=1.0))
     moved = (game.weights_g.flat.detach() - before).abs()
     assert 0 < moved.max().item() <= 1.01e-4
 
@@ -499,7 +500,7 @@ def test_instance_noise_falls_evenly_to_nothing() -> None:
     levels = []
     for _ in range(6):
         levels.append(noise_level(controls, game.step) or 0.0)
-        game.play(controls)
+        game.train_step(controls)
     assert levels == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0])
     assert noise_level(Controls(instance_noise=0.8), game.step) == 0.8
 
@@ -508,7 +509,7 @@ def test_the_averaged_generator_is_the_moving_average_and_touches_nothing() -> N
     game = make_game()
     expected = game.weights_g.flat.detach().clone()
     for step in range(1, 41):
-        game.play(Controls(ema=0.9))
+        game.train_step(Controls(ema=0.9))
         if step <= 8 or step % 8 == 0:
             keep = min(0.9, (1 + step) / (10 + step)) ** (1 if step <= 8 else 8)
             expected = keep * expected + (1 - keep) * game.weights_g.flat.detach()
@@ -516,7 +517,7 @@ def test_the_averaged_generator_is_the_moving_average_and_touches_nothing() -> N
     assert torch.allclose(average, expected, atol=1e-5)
     twin = make_game()
     for _ in range(40):
-        twin.play(Controls(ema=0.0))
+        twin.train_step(Controls(ema=0.0))
     assert torch.equal(game.weights_g.flat, twin.weights_g.flat), "averaging only looks"
     assert not game.average.module.training
 
@@ -527,9 +528,9 @@ def test_began_keeps_its_balance_between_steps() -> None:
             super().__init__()
             self.layer = nn.Linear(16, 16)
 
-        def forward(self, x: Tensor) -> Judged:
+        def forward(self, x: Tensor) -> DiscriminatorOutput:
             code = self.layer(x.flatten(1))
-            return Judged(-(code - x.flatten(1)).abs().mean(1), code=code)
+            return DiscriminatorOutput(-(code - x.flatten(1)).abs().mean(1), code=code)
 
     game = make_game()
     game = Game(

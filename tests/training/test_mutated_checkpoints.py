@@ -34,7 +34,7 @@ from ganterm.training.setup import Setup, set_up
 from tests.training.test_resume import trained_twice
 
 SECONDS = 2.0
-"""Of processor time, the most that one may take."""
+"""Most processor time for one checkpoint."""
 MEGABYTES = 500
 FILES = (TENSORS, STATE, MANIFEST)
 NEWEST, OLDER = CheckpointName(0, 4), CheckpointName(0, 2)

@@ -94,7 +94,7 @@ def test_a_step_is_refused_also_where_the_kernels_do_not_look(
 ) -> None:
     """As torch's for MPS do not; here those of the CPU are not told."""
     weights = Weights(nn.Linear(4, 3))
-    monkeypatch.setattr(optim, "BLIND", {"cpu"})
+    monkeypatch.setattr(optim, "FLAG_IGNORED", {"cpu"})
     guarded = GuardedOptimizer(OptimizerSection(name=name, momentum=0.9), weights)
     kernel = getattr(torch, f"_fused_{name}_")
     untold = {"found_inf": None}

@@ -40,9 +40,10 @@ from ganterm.training.checkpoints.contents import RunState
 from tests.cli.test_cli import TRAIN, ganterm, json_lines
 from tests.conftest import TINY, Train
 from tests.data.test_folder import fill
+from tests.helpers.deadlines import DEADLINE, until
 from tests.helpers.terminal import GANTERM
 from tests.training.test_forward import needs_compiler
-from tests.training.test_trainer import events, rows, until
+from tests.training.test_trainer import events, rows
 
 Make = Callable[..., Launch]
 ELAPSED = "elapsed"
@@ -69,7 +70,7 @@ def resumed(
     for command in commands:
         session.submit(command)
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     return session
 
 
@@ -78,7 +79,7 @@ def trained_twice(folder: Path, preset: str, overrides: tuple[str, ...]) -> Path
     known, loaded = presets.load(preset, overrides)
     session = LocalSession(Launch(known, loaded, "cpu", 2, None, folder, "run"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     return folder_of(resumed(folder_of(session), 4))
 
 
@@ -173,7 +174,7 @@ def test_live_changes_and_new_noise_go_on(launch: Make, train: Train) -> None:
     session.submit(SetControl("k", 2))
     session.submit(NewNoise())
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     part = folder_of(session)
     noise = saved(part)["sampler.noise"]
     changes = (SetControl("lr_d", 3e-3), SetControl("loss", "lsgan"))
@@ -192,7 +193,7 @@ def test_what_was_asked_beside_a_stop_acts_after_the_resume(launch: Make, train:
     session.start()
     until(lambda: session.snapshot.step > 3)
     session.commands.extend([SetControl("k", 3, "prompt"), Stop("test")])
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     part, at = folder_of(session), session.snapshot.step
     assert state_of(part)["pending"] == [{"name": "k", "value": 3, "by": "prompt"}]
     resumed(part, at + 4)
@@ -224,8 +225,8 @@ ITEMS = {
     "balanced": ("balance",),
     "spectral": ("._v",),
 }
-"""Of a checkpoint, by the run that shows what it is good for; pending changes and alarms have
-tests of their own. Of spectral norm's two vectors one is made anew from the other."""
+"""What a checkpoint holds, by the run that shows that it is needed. Pending changes and alarms have
+tests of their own. One of spectral norm's two vectors is computed from the other."""
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +244,7 @@ def long_ago(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
         launch = Launch(known, preset, "cpu", 4, None, tmp_path_factory.mktemp("runs"), "run")
         session = LocalSession(launch)
         session.start()
-        assert session.ended.wait(60)
+        assert session.ended.wait(DEADLINE)
         aged = folder_of(resumed(folder_of(session), 10, NewNoise()))
         whole = Path(shutil.copytree(aged, aged.with_name("whole")))
         resumed(whole, 16)
@@ -358,7 +359,7 @@ def test_a_resume_from_an_older_checkpoint_is_what_the_next_one_goes_on_from(
     session = LocalSession(resumption(run, 20, checkpoint="step_0000000006-b0"))
     session.stop("at once")
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.step == 0, "it was stopped while loading"
     assert find.newest(run) == find.CheckpointName(0, 10)
     killed = folder_of(resumed(run, 7, checkpoint="step_0000000006-b0"))
@@ -475,13 +476,13 @@ def test_a_live_run_is_refused(launch: Make) -> None:
     until(lambda: find.newest(run) is not None)
     second = LocalSession(resumption(run, 10**6))
     second.start()
-    assert second.ended.wait(60)
+    assert second.ended.wait(DEADLINE)
     failure = second.snapshot.failure
     assert failure is not None and failure.mistake
     assert f"is live: process {os.getpid()}" in failure.message
     assert [e["kind"] for e in events(session)].count("resume") == 0
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     at = session.snapshot.step
     assert resumed(run, at + 1).snapshot.state == "finished"
 
@@ -535,10 +536,10 @@ def test_an_alarm_is_raised_in_the_round_in_which_it_would_have_been(
 
     whole = LocalSession(launch(*each, steps=6, name="whole"))
     whole.start()
-    assert whole.ended.wait(60)
+    assert whole.ended.wait(DEADLINE)
     part = LocalSession(launch(*each, steps=3, name="part"))
     part.start()
-    assert part.ended.wait(60)
+    assert part.ended.wait(DEADLINE)
     assert state_of(folder_of(part))["streaks"] == {"wary": [4, 0]}
     again = resumed(folder_of(part), 6)
     assert raised(part) == []
@@ -557,7 +558,7 @@ def test_a_run_that_paused_over_a_value_goes_on(
         session.start()
         until(lambda: session.snapshot.state == "paused")
         session.stop("test")
-        assert session.ended.wait(60)
+        assert session.ended.wait(DEADLINE)
     run, at = folder_of(session), session.snapshot.step
     again = resumed(run, at + 3)
     assert again.snapshot.state == "finished"

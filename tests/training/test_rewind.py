@@ -32,9 +32,10 @@ from ganterm.training import recorder
 from ganterm.training.checkpoints import health, retention, schedule, storage
 from tests.cli.test_cli import ganterm
 from tests.conftest import Train
+from tests.helpers.deadlines import DEADLINE, until
 from tests.training.test_checkpoint import held, some_state, some_tensors
 from tests.training.test_resume import resumed, saved
-from tests.training.test_trainer import events, rows, until
+from tests.training.test_trainer import events, rows
 
 Make = Callable[..., Launch]
 
@@ -184,7 +185,7 @@ def blown_up(launch: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSes
     until(lambda: session.snapshot.state == "paused")
     yield session
     session.stop("the test is over")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 def directory(session: LocalSession) -> Path:
@@ -209,7 +210,7 @@ def test_the_alarm_names_the_way_back_and_the_way_leads_there(blown_up: LocalSes
     session.submit(Unpause())
     until(lambda: session.snapshot.step > healthy + 5)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     run = directory(session)
     (event,) = [event for event in events(session) if event["kind"] == "rewind"]
     assert (event["step"], event["branch"], event["by"]) == (healthy, 1, "me")
@@ -238,7 +239,7 @@ def test_what_follows_is_what_follows_a_resume_of_it(
     session.submit(Unpause())
     until(lambda: session.snapshot.step > int(name[5:15]) + 8)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     run = directory(session)
     twin = resumed(other, session.snapshot.step, SetControl("k", 2), checkpoint=name)
     assert twin.snapshot.branch == 1
@@ -276,7 +277,7 @@ def test_without_a_way_back_that_is_said(launch: Make) -> None:
     assert "no healthy checkpoint" in describe(refused, Glyphs())[0]
     assert (session.snapshot.branch, session.snapshot.state) == (0, "running")
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 def test_a_damaged_one_is_passed_over(blown_up: LocalSession) -> None:
@@ -341,7 +342,7 @@ def test_a_first_way_back_is_kept_before_a_change(
     changes = "schedule=[{step=9,set={lr_d=1e-4}},{step=12,set={lr_d=2e-4}}]"
     session = LocalSession(launch(changes, steps=20))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     told = [event for event in events(session) if event["kind"] == "checkpoint"]
     assert [event["path"] for event in told] == ["checkpoints/step_0000000008-b0"]
 

@@ -30,6 +30,7 @@ from ganterm.training import batches
 from ganterm.training.checkpoints import manifest
 from tests.data.test_folder import fill, workers
 from tests.data.test_pictures import varied
+from tests.helpers.deadlines import DEADLINE
 from tests.training.test_resume import folder_of, resumed, same
 
 SMALL = ("generator.hidden=[8]", "discriminator.hidden=[8]", "generator.latent_dim=4")
@@ -56,13 +57,13 @@ def launch_of(tmp_path: Path, *overrides: str, steps: int | None, name: str, **m
 def ran(tmp_path: Path, *overrides: str, steps: int = 3, name: str = "run", **more: Any) -> Path:
     session = LocalSession(launch_of(tmp_path, *overrides, steps=steps, name=name, **more))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "finished", session.snapshot.failure
     return folder_of(session)
 
 
 def reached(session: LocalSession, wanted: Callable[[Snapshot], bool]) -> Snapshot:
-    end = time.monotonic() + 90
+    end = time.monotonic() + DEADLINE
     while not wanted(session.snapshot):
         assert time.monotonic() < end and not session.ended.is_set(), session.snapshot
         time.sleep(0.01)
@@ -239,7 +240,7 @@ def test_a_run_waits_for_pictures_that_are_away_and_nothing_differs(tmp_path: Pa
     last = reached(session, lambda snapshot: snapshot.step > at + 2)
     assert last.state == "running" and not [a for a in last.alarms if a.name == "source"]
     session.submit(Stop())
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     steps = session.snapshot.step
     whole = ran(tmp_path, *options, steps=steps, name="whole")
     same(whole, folder_of(session), "alarms")
@@ -265,7 +266,7 @@ def test_the_user_has_it_tried_at_once_or_has_it_rest(
     session.submit(Unpause())
     reached(session, lambda snapshot: snapshot.step > at)
     session.submit(Stop())
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "stopped"
 
 
@@ -308,7 +309,7 @@ def session_of_workers(tmp_path: Path) -> Iterator[LocalSession]:
     session.start()
     yield session
     session.submit(Stop())
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 def test_a_worker_that_is_killed_is_replaced(session_of_workers: LocalSession) -> None:

@@ -21,8 +21,9 @@ from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.session.local import LocalSession
 from ganterm.training.checkpoints import schedule
-from ganterm.training.checkpoints.schedule import Saving
+from ganterm.training.checkpoints.schedule import Checkpoints
 from tests.conftest import Train
+from tests.helpers.deadlines import DEADLINE, until
 
 
 def events(session: LocalSession) -> list[dict[str, Any]]:
@@ -40,14 +41,6 @@ def weights(session: LocalSession) -> dict[str, torch.Tensor]:
     folder = Path(session.snapshot.info.directory) / "checkpoints"
     saved = load_file(folder / (folder / "LATEST").read_text().strip() / "tensors.safetensors")
     return {name: tensor for name, tensor in saved.items() if "sampler" not in name.split(".")}
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")
 
 
 def test_a_run_leaves_everything_the_contract_names(train: Train) -> None:
@@ -116,7 +109,7 @@ def test_the_run_directorys_preset_trains_to_the_same_weights(train: Train, tmp_
         Launch("again", Preset.from_table(table, "again"), "cpu", 6, None, tmp_path, "again")
     )
     again.start()
-    assert again.ended.wait(60)
+    assert again.ended.wait(DEADLINE)
     first, second = weights(session), weights(again)
     assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -129,7 +122,7 @@ def test_watching_with_samples_does_not_change_the_weights(
     session.watch(1000)
     session.submit(NewNoise())
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.sample is not None
     watched = weights(session)
     assert all(torch.equal(alone[key], watched[key]) for key in alone)
@@ -149,7 +142,7 @@ def test_a_change_is_acknowledged_with_the_step_at_which_it_first_acts(
     session.submit(SetControl("loss", "hinge"))
     until(lambda: session.snapshot.controls.loss == "hinge")
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     changes = {e["key"]: e for e in events(session) if e["kind"] == "change"}
     assert (changes["k"]["from"], changes["k"]["to"], changes["k"]["by"]) == (1, 3, "key")
     assert changes["lr_d"]["by"] == "prompt"
@@ -184,7 +177,7 @@ def test_a_key_and_a_schedule_reach_the_same_weights(
     session.submit(SetControl("k", 2))
     session.submit(SetControl("loss", "lsgan"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     pressed = weights(session)
     assert all(torch.equal(scheduled[key], pressed[key]) for key in pressed)
 
@@ -194,7 +187,7 @@ def test_a_bad_command_is_refused_and_training_goes_on(launch: Callable[..., Lau
     session.submit(SetControl("k", 1000))
     session.submit(SetControl("nothing", 1))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     refused = [e for e in events(session) if e["kind"] == "refused"]
     assert [e["key"] for e in refused] == ["k", "nothing"]
     assert session.snapshot.state == "finished"
@@ -219,7 +212,7 @@ def test_pause_one_step_and_on(launch: Callable[..., Launch]) -> None:
     session.submit(Unpause())
     until(lambda: session.snapshot.step > at + 2)
     session.submit(Stop("test"))
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert [e["kind"] for e in events(session)] == ["start", "pause", "unpause", "stop"]
 
 
@@ -253,7 +246,7 @@ def test_a_non_finite_update_pauses_with_its_cause(
     until(lambda: session.snapshot.step > at)
     assert session.snapshot.alarms == ()
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     alarms = [e for e in events(session) if e["kind"] == "alarm"]
     assert [e["state"] for e in alarms] == ["raised", "cleared"]
     assert alarms[0]["evidence"]["tensor"] == "D loss"
@@ -276,7 +269,7 @@ def test_a_broken_network_fails_with_its_cause_and_curves(
     session.start()
     until(lambda: session.snapshot.step > 3)
     monkeypatch.setattr(NonSaturating, "g_loss", broken)
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     failure = session.snapshot.failure
     assert session.snapshot.state == "failed"
     assert failure is not None and "out of memory ^[[31m" in failure.message
@@ -294,7 +287,7 @@ def test_nothing_is_left_where_the_device_is_not_there(
         pytest.skip("there is a GPU here")
     session = LocalSession(replace(launch(), device="cuda"))
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.failure is not None and session.snapshot.failure.mistake
     assert not (tmp_path / "runs").exists()
 
@@ -303,7 +296,7 @@ def test_ring8_trains_and_shows_points(launch: Callable[..., Launch]) -> None:
     session = LocalSession(launch(preset="ring8", steps=30))
     session.watch(100)
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     sample = session.snapshot.sample
     assert sample is not None and sample.points is not None and sample.real_points is not None
     assert sample.points.shape == sample.real_points.shape == (1000, 2)
@@ -335,7 +328,7 @@ def test_steps_asked_for_quickly_are_all_taken_and_going_on_wins(
     until(lambda: session.snapshot.step > at + 20)
     assert session.snapshot.state == "running"
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 def test_nothing_is_logged_at_a_step_that_never_ran(train: Train) -> None:
@@ -348,7 +341,7 @@ def test_the_last_snapshot_shows_the_last_step(launch: Callable[..., Launch]) ->
     session = LocalSession(launch(steps=37))
     session.watch(0.01)
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.sample is not None
     assert session.snapshot.sample.step == session.snapshot.step == 37
 
@@ -370,7 +363,7 @@ def test_new_noise_is_another_picture_of_the_same_step(launch: Callable[..., Lau
     session.submit(SaveSamples())
     until(lambda: file.read_bytes() != before)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
 
 
 def refused(*_: Any) -> Any:
@@ -381,7 +374,7 @@ def test_a_save_that_fails_is_a_failure(
     launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "WAIT_SECONDS", 0)
-    monkeypatch.setattr(Saving, "into", refused)
+    monkeypatch.setattr(Checkpoints, "save_into", refused)
     session = LocalSession(launch(steps=None))
     session.start()
     until(lambda: session.snapshot.step > 3)
@@ -389,7 +382,7 @@ def test_a_save_that_fails_is_a_failure(
     folder.rmdir()
     folder.write_text("in the way")
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "failed"
     failure = session.snapshot.failure
     assert failure is not None and failure.message.endswith("checkpoints: a file, not a folder")
@@ -402,10 +395,10 @@ def test_a_trainer_that_cannot_be_loaded_is_told(
 ) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "ganterm.training.trainer", None)
+    monkeypatch.setitem(sys.modules, "ganterm.training.loop", None)
     session = LocalSession(launch())
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "failed"
     assert session.snapshot.failure is not None
 
@@ -416,7 +409,7 @@ def test_stopping_while_loading_leaves_nothing_and_is_no_failure(
     session = LocalSession(launch())
     session.stop("test")
     session.start()
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "stopped"
     assert session.snapshot.failure is None
     assert not (tmp_path / "runs").exists()
@@ -443,5 +436,5 @@ def test_a_run_that_is_examined_in_every_step_is_seen(launch: Callable[..., Laun
     session.start()
     until(lambda: session.snapshot.step > 20)
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert session.snapshot.state == "stopped"

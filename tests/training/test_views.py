@@ -25,13 +25,14 @@ from ganterm.core.snapshot import (
     ViewName,
 )
 from ganterm.data.source import Dataset
-from ganterm.diagnosis.exams.nearest import nearest
+from ganterm.diagnosis.nearest import nearest
 from ganterm.launch import Launch
 from ganterm.rundir.pictures import sample_png
 from ganterm.session.local import LocalSession
 from ganterm.training.batches import Latent
 from ganterm.training.sampler import COLUMNS, PAIRS, STEPS, Sampler
-from tests.training.test_trainer import until, weights
+from tests.helpers.deadlines import DEADLINE, until
+from tests.training.test_trainer import weights
 
 NOTHING = Sample(-1)
 CPU = torch.device("cpu")
@@ -157,7 +158,7 @@ def test_a_walk_has_a_pair_a_row_and_one_label_in_it() -> None:
 def test_nearest_is_what_brute_force_finds(
     shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganterm.diagnosis.exams.nearest.MEMORY", 7 * 4 * int(np.prod(shape)))
+    monkeypatch.setattr("ganterm.diagnosis.nearest.MEMORY", 7 * 4 * int(np.prod(shape)))
     random = np.random.default_rng(0)
     # Close together, so that only exact sums tell them apart.
     base = random.integers(0, 2, shape) * 252
@@ -237,7 +238,7 @@ def test_new_noise_is_seen_in_every_view() -> None:
 def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch]) -> None:
     alone = LocalSession(launch(*CONDITIONAL, steps=20, name="alone"))
     alone.start()
-    assert alone.ended.wait(60)
+    assert alone.ended.wait(DEADLINE)
     session = LocalSession(launch(*CONDITIONAL, steps=20, name="watched"))
     session.submit(Pause())
     session.start()
@@ -247,7 +248,7 @@ def test_changing_views_does_not_change_the_weights(launch: Callable[..., Launch
         session.submit(OneStep())
         until(partial(seen, session, wish, step))
     session.submit(Unpause())
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     first, second = weights(alone), weights(session)
     assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -273,7 +274,7 @@ def test_a_view_asked_for_in_a_pause_is_there_at_once(launch: Callable[..., Laun
     until(lambda: shown(session).view.painter == "raw")
     assert "ema is 0" in shown(session).note
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)
     assert shown(session).view.name == "nearest", "the last picture is of the view last asked for"
 
 
@@ -298,4 +299,4 @@ def test_what_is_costly_is_looked_at_seldom(
     time.sleep(1.2)
     assert looked == [name], "in the time of six publications"
     session.stop("test")
-    assert session.ended.wait(60)
+    assert session.ended.wait(DEADLINE)

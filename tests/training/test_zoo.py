@@ -16,10 +16,11 @@ from ganterm import presets
 from ganterm.core.snapshot import Snapshot
 from ganterm.data import DATASETS
 from ganterm.data.options import DataSection
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, ProgressCallback
 from ganterm.launch import Launch, resumption
 from ganterm.session.local import LocalSession
 from ganterm.training import setup
+from tests.helpers.deadlines import DEADLINE
 
 SHAPES = {
     "mnist": (1, 28, 28),
@@ -51,7 +52,7 @@ SMALLER = {
 """Overrides that bring the heavy ones down to a test's size; depth and kind stay."""
 
 
-def generated(options: DataSection, folder: Path | None, progress: Progress) -> Dataset:
+def generated(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
     """Noise of the data set's shape, ten classes; 2-D sets are made anyway, so they are real."""
     shape = SHAPES.get(options.name)
     if shape is None:
@@ -69,7 +70,7 @@ def generated(options: DataSection, folder: Path | None, progress: Progress) -> 
 def train_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Snapshot, Path]]:
-    monkeypatch.setattr(setup, "loaded", generated)
+    monkeypatch.setattr(setup, "load_dataset", generated)
 
     def run(name: str, *overrides: str, steps: int = 3) -> tuple[Snapshot, Path]:
         small = ["data.batch_size=8", *SMALLER.get(name, []), *overrides]
@@ -78,7 +79,7 @@ def train_preset(
         session = LocalSession(launch)
         session.watch(1.0)
         session.start()
-        assert session.ended.wait(120)
+        assert session.ended.wait(DEADLINE)
         last = session.snapshot
         assert last.state == "finished", last.failure
         return last, Path(last.info.directory)
@@ -108,7 +109,7 @@ def test_every_preset_trains_and_resumes_its_counters(
     assert state["controls"] == preset.controls.table()
     session = LocalSession(resumption(folder, 4))
     session.start()
-    assert session.ended.wait(120)
+    assert session.ended.wait(DEADLINE)
     last = session.snapshot
     assert (last.state, last.step) == ("finished", 4), last.failure
     counted = (last.counters.d_updates, last.counters.g_updates, last.counters.samples_seen)
@@ -153,7 +154,7 @@ def test_every_preset_says_how_long_it_takes() -> None:
 def test_labels_that_the_data_lack_are_a_mistake(
     train_preset: Callable[..., tuple[Snapshot, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "loaded", lambda *args: replace(generated(*args), labels=None))
+    monkeypatch.setattr(setup, "load_dataset", lambda *args: replace(generated(*args), labels=None))
     with pytest.raises(AssertionError, match="mnist has no labels"):
         train_preset("mnist_cgan")
 

@@ -1,4 +1,4 @@
-"""How good the alarms are: ``python -m ganterm.bench.alarms collect|examine|report --out FOLDER``.
+"""How good the alarms are: ``ganterm bench alarms collect|examine|report --out FOLDER``.
 
 ``collect`` trains all runs of ``settings``, each in a process of its own with one torch thread, and
 goes on where it was broken off; ``examine`` takes the exams and the truth of what was kept, again
@@ -9,26 +9,27 @@ tables. All of it took about an hour and a half of one slow core, and the folder
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import as_completed
 from functools import partial
 from pathlib import Path
 
 from ganterm.bench.alarms.collect import collect
 from ganterm.bench.alarms.settings import runs
+from ganterm.bench.workers import worker_pool
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m ganterm.bench.alarms", description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command with these words, or with those of the command line."""
+    parser = argparse.ArgumentParser(prog="ganterm bench alarms", description=__doc__)
     parser.add_argument("what", choices=["collect", "examine", "report"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, help="with MNIST, for the judge of digits")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", default="", help="runs whose names begin so")
     parser.add_argument("--details", action="store_true", help="report every run")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     # By seed, so that what is there early is of all settings.
     chosen = sorted(
         (run for run in runs() if run.name.startswith(args.only)), key=lambda run: run.seed
@@ -52,7 +53,7 @@ def main() -> None:
             print(f"the judge of digits: {judge(args.out, args.data_dir).accuracy:.2%} right")
         work = partial(examine, out=args.out, data_dir=args.data_dir)
     began = time.time()
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(args.jobs) as pool:
         for done in as_completed([pool.submit(work, run) for run in chosen]):
             print(f"{time.time() - began:6.0f} s  {done.result()}", flush=True)
 

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from ganterm.bench.alarms.settings import Run
+from ganterm.core.json_text import json_bytes
 from ganterm.core.metrics import METRICS, ON_DEVICE
 from ganterm.launch import Launch
 
@@ -28,7 +28,7 @@ def collect(run: Run, out: Path) -> str:
     """
     from safetensors.torch import save_file
 
-    from ganterm.training.recorder import Recorder
+    from ganterm.training.recorder import RowBuffer
     from ganterm.training.setup import set_up
 
     folder = out / run.name
@@ -42,12 +42,12 @@ def collect(run: Run, out: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as runs:
         launch = Launch(run.name, untold, "cpu", None, None, Path(runs), "run")
         setup = set_up(launch, lambda doing, share: None)
-        game, recorder, controls = setup.game, Recorder(setup.device), untold.controls
+        game, recorder, controls = setup.game, RowBuffer(setup.device), untold.controls
         parts = []
         for step in range(1, run.setting.steps + 1):
             for name, value in untold.scheduled.get(step, {}).items():
                 controls = controls.with_(name, value)
-            recorder.write(game.play(controls), float(step))
+            recorder.write(game.train_step(controls), float(step))
             if step % TRUTH_EVERY:
                 continue
             made, elapsed = recorder.drain()
@@ -70,5 +70,5 @@ def collect(run: Run, out: Path) -> str:
     rows = np.concatenate(parts)
     assert rows.shape[1] == len(METRICS)
     np.save(folder / "rows.npy", rows)
-    (folder / "done.json").write_bytes(orjson.dumps({"steps": len(rows)}))
+    (folder / "done.json").write_bytes(json_bytes({"steps": len(rows)}))
     return f"{run.name}: {len(rows):,} steps"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 from torch import Tensor
 
@@ -23,9 +22,10 @@ from ganterm.bench.alarms.settings import Run, controls_at
 from ganterm.bench.alarms.strong import judge
 from ganterm.bench.alarms.truth import PICTURES, SAMPLES
 from ganterm.core.findings import Diagnosis
-from ganterm.data.load import loaded
+from ganterm.core.json_text import json_bytes
+from ganterm.data.load import load_dataset
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.ranking import auc
 from ganterm.launch import Launch
 from ganterm.presets import Preset
 from ganterm.training.examiner import Examiner
@@ -34,7 +34,6 @@ from ganterm.training.setup import Setup, set_up
 from ganterm.training.subject import subject_of
 
 VIEW_SEED = 12_345
-_JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 def examine(run: Run, out: Path, data_dir: Path | None) -> str:
@@ -50,18 +49,18 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
         tell_apart, expected = _tell_apart(run, out, data_dir)
         points = list(_points(setup, folder, tell_apart))
         told = {"expected": expected, "points": points}
-        (folder / "truth.json").write_bytes(orjson.dumps(told, option=_JSON))
+        (folder / "truth.json").write_bytes(json_bytes(told) + b"\n")
     blind = _blind(preset, setup.game, setup.device)
     for examiner, log in ((setup.examiner, "rounds.jsonl"), (blind, "hidden.jsonl")):
         lines = []
         for step in _states(setup.game, folder):
             if step % ROUND_EVERY == 0:
                 found = examiner.examine(step, float(step), controls_at(preset, step))
-                lines.append(orjson.dumps(round_of(found), option=_JSON))
+                lines.append(json_bytes(round_of(found)) + b"\n")
         (folder / log).write_bytes(b"".join(lines))
     setup.game.batches.close()
     known = {"traits": asdict(setup.traits), "note": setup.examiner.diagnosis.note}
-    (folder / "about.json").write_bytes(orjson.dumps(known, option=_JSON))
+    (folder / "about.json").write_bytes(json_bytes(known) + b"\n")
     return f"{run.name}: {len(lines)} rounds; broken: {dict(setup.examiner.broken)}"
 
 
@@ -91,7 +90,7 @@ def _points(
             fakes, _ = game.sample(count, torch.Generator().manual_seed(VIEW_SEED))
             point: dict[str, Any] = {"step": step, "shares": tell_apart(fakes)}
             if step % ROUND_EVERY == 0:
-                real, fake = (game.judge(some, None).flatten() for some in (reals, fakes))
+                real, fake = (game.score(some, None).flatten() for some in (reals, fakes))
                 both = torch.cat([real, fake])
                 point["auc"] = float(auc(real, fake))
                 point["score_std"], point["score_mean"] = (float(v) for v in torch.std_mean(both))
@@ -100,7 +99,7 @@ def _points(
 
 def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
     """Who examines the same networks as if the data had no labels."""
-    dataset = loaded(preset.data, None, lambda doing, share: None)
+    dataset = load_dataset(preset.data, None, lambda doing, share: None)
     unlabelled = replace(dataset, labels=None, classes=(), modes=None, sigma=None)
     features = FixedFeatures(dataset.shape, device)
     subject = subject_of(unlabelled, None, device, preset.run.seed, features, None)
@@ -137,7 +136,7 @@ def _tell_apart(
     run: Run, out: Path, data_dir: Path | None
 ) -> tuple[Callable[[Tensor], list[float]], list[float]]:
     """From samples to the share of each mode, and the data's shares."""
-    dataset = loaded(run.setting.build(0).data, None, lambda doing, share: None)
+    dataset = load_dataset(run.setting.build(0).data, None, lambda doing, share: None)
     if dataset.modes is not None:
         modes = dataset.modes
         count = len(modes)

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from msgspec import convert
 
 from ganterm.bench.alarms.settings import Run, controls_at
+from ganterm.core.events import AlarmState
 from ganterm.core.findings import Alarm, Diagnosis, Modes, ModeTrail, Reading, Series
 from ganterm.core.history import History
+from ganterm.core.json_text import parse_json
 from ganterm.core.metrics import METRICS
 from ganterm.diagnosis.rule import Record, Traits
-from ganterm.training.alarms import Alarms, Change
+from ganterm.training.alarms import Alarms
 
 
 class Told(NamedTuple):
@@ -35,7 +36,7 @@ def replay(run: Run, out: Path, hidden: bool) -> list[Told]:
     told: list[Told] = []
     now = 0
 
-    def tell(alarm: Alarm, change: Change) -> None:
+    def tell(alarm: Alarm, change: AlarmState) -> None:
         if change == "raised":
             known = (alarm.since, alarm.message, alarm.severity)
             told.append(Told(alarm.name, alarm.raised, None, *known))
@@ -55,12 +56,12 @@ def records(run: Run, out: Path, hidden: bool) -> Iterator[Record]:
     folder = out / run.name
     preset = run.setting.build(run.seed)
     rows = np.load(folder / "rows.npy")
-    known = orjson.loads((folder / "about.json").read_bytes())["traits"]
+    known = parse_json((folder / "about.json").read_bytes())["traits"]
     traits = convert(known, Traits)
     history, diagnosis = History(tuple(METRICS)), Diagnosis()
     log = folder / ("hidden.jsonl" if hidden else "rounds.jsonl")
     for line in log.read_bytes().splitlines():
-        told = orjson.loads(line)
+        told = parse_json(line)
         step = told["step"]
         history.append(rows[history.view.rows : step])
         diagnosis = _with(diagnosis, told)

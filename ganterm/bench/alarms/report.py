@@ -44,8 +44,12 @@ def judged(runs: Iterable[Run], out: Path) -> list[Judged]:
 
 
 class Score(NamedTuple):
-    """Of one alarm: runs that had it coming and those told; healthy runs and those with a false
-    alarm; runs otherwise unwell and those with a false alarm; steps from onset to alarm."""
+    """How one alarm did, in runs.
+
+    ``positive`` runs had the illness, and ``hit`` of them raised the alarm, after ``delays`` steps.
+    ``negative`` runs were healthy, and ``false`` of them raised it. ``unwell`` runs had another
+    illness, and ``astray`` of them raised it.
+    """
 
     positive: int
     hit: int
@@ -74,9 +78,9 @@ def share(part: int, whole: int) -> str:
 
 
 def collapse(runs: list[Judged], unlabelled: bool) -> Score:
-    """Of the alarm ``collapse``; mixed runs are left out.
+    """The score of the alarm ``collapse``. Mixed runs are left out.
 
-    Astray, here: raised in a run that was to collapse, where it was not poor yet or no longer.
+    ``astray`` counts collapsing runs that raised it before or after their samples were poor.
     """
     hit, astray, delays = 0, 0, []
     collapsed = [run for run in runs if run.truth.fate == "collapsed"]
@@ -103,7 +107,7 @@ def first_hit(told: list[Told], truth: Verdict) -> int | None:
 
 
 def other(runs: list[Judged], name: str) -> Score:
-    """Of another alarm. Healthy are the runs that neither collapsed nor had anything else."""
+    """The score of another alarm. A healthy run has neither a collapse nor any other illness."""
     delays = []
     positive = [run for run in runs if name in run.others]
     healthy = [run for run in runs if well(run)]

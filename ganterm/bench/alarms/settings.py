@@ -46,7 +46,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the run's folder."""
         return f"{self.setting.name}-{self.seed}"
 
 

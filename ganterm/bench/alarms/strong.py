@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganterm.data import digits
-from ganterm.data.load import loaded
+from ganterm.data.load import load_dataset
 from ganterm.data.options import DataSection
 
 LOOKS = 150_000
@@ -77,7 +77,7 @@ def _data(data_dir: Path | None) -> tuple[Tensor, Tensor, Tensor, Tensor, str]:
         parts = (images[~last], labels[~last].long(), images[last], labels[last].long())
         source = "9,000 of the embedded digits"
     else:
-        known = loaded(DataSection(name="mnist"), data_dir, lambda doing, share: None)
+        known = load_dataset(DataSection(name="mnist"), data_dir, lambda doing, share: None)
         assert known.labels is not None
         images, labels = known.samples, known.labels
         last = torch.arange(len(labels)) >= len(labels) - 10_000

@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
+
+from ganterm.core.json_text import parse_json
 
 SAMPLES = 2_500
 PICTURES = 600
@@ -75,7 +76,7 @@ class Points:
 
 def read(path: Path) -> Points:
     """What ``examine`` wrote."""
-    told = orjson.loads(path.read_bytes())
+    told = parse_json(path.read_bytes())
     points = told["points"]
 
     def column(name: str) -> NDArray[np.float64]:

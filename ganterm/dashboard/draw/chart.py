@@ -34,7 +34,7 @@ _FIRST_BITS = np.array([0, 1, 3, 7, 15], np.uint8)
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One series of a chart: its letter at the line's end, its words in the title, its colour."""
 
     letter: str
@@ -53,7 +53,7 @@ class Chart:
     """
 
     title: str
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
     envelope: Envelope
     bounds: tuple[float, float] | None = None
     log: bool = False

@@ -17,7 +17,7 @@ ENOUGH = 16
 """Samples that should be seen before single ones are drawn larger."""
 # Textual's cache holds 1,024 colour pairs, and each grey more costs bytes on the link.
 _GREYS = 16
-_LEVELS = 6  # Of each colour channel, as in the 256-colour cube.
+_LEVELS = 6  # Brightness levels per colour channel, as in the 256-colour cube.
 _RAMP = np.array(list(" .:-=+*#%@"))
 # By the quarters that are lit: 1 upper left, 2 upper right, 4 lower left, 8 lower right.
 _QUADRANTS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))
@@ -121,7 +121,8 @@ def _half_blocks(picture: NDArray[np.float32]) -> Cells:
 
 
 def _quadrants(picture: NDArray[np.float32]) -> Cells:
-    """Of the four pixels of a cell, those above the middle of its strongest channel in front."""
+    """Which of a cell's four pixels are drawn in front: those above the middle of its strongest
+    channel."""
     if picture.shape[1] % 2:
         picture = np.concatenate([picture, np.full_like(picture[:, :1], np.nan)], axis=1)
     height, width, channels = picture.shape

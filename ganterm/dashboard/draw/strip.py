@@ -55,7 +55,8 @@ def draw_strip(
     ratios = against(trail.shares, expected)
     covered = max(1, last - first + 1)
     edges = first + (np.arange(columns + 1) * covered / max(1, columns))
-    # Of each column the readings from `starts` on; none of its own: the one before.
+    # A column averages the readings from `starts` to `ends`. One without a reading of its own takes
+    # the reading before it.
     ends = np.searchsorted(trail.steps, edges[1:], side="left")
     starts = np.minimum(np.searchsorted(trail.steps, edges[:-1], side="left"), ends - 1)
     sums = np.concatenate([np.zeros((1, ratios.shape[1])), np.cumsum(ratios, axis=0)])

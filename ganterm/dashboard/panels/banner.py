@@ -79,7 +79,7 @@ def _alarm(cells: Cells, alarm: Alarm, others: int, glyphs: Glyphs) -> None:
         before = f" {glyphs.dot} " if place else "try: "
         press, does = clean(remedy.press, 40), clean(remedy.does, 100)
         left = room - column - len(before) - len(press) - 1
-        # Of those after the first the key alone, where its words have no room.
+        # A remedy after the first shows only its key if there is no room for its words.
         if left < len(does) and place:
             does = ""
         if left < -1:

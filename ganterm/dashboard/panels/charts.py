@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.chart import Chart, Line, Plotter, plot_columns
+from ganterm.dashboard.draw.chart import Chart, ChartLine, Plotter, plot_columns
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.panels.panel import Panel
 from ganterm.losses import LOSSES
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricLine:
     """A metric as a chart's line."""
 
     metric: str
@@ -26,7 +26,7 @@ class ChartPanel(Panel):
     """A chart of some series; subclasses say what stands beside the lines."""
 
     title = ""
-    series: tuple[Series, ...] = ()
+    series: tuple[MetricLine, ...] = ()
     log_scale = False
     fixed: tuple[float, float] | None = None
 
@@ -34,7 +34,7 @@ class ChartPanel(Panel):
         super().__init__(id=id, classes=classes)
         self._plotter = Plotter()
 
-    def shown(self, frame: Frame) -> tuple[Series, ...]:
+    def shown(self, frame: Frame) -> tuple[MetricLine, ...]:
         """The lines to draw."""
         return self.series
 
@@ -53,7 +53,7 @@ class ChartPanel(Panel):
         chart = Chart(
             self.title,
             [
-                Line(one.letter, one.label, one.color, frame.snapshot.scalars[one.metric])
+                ChartLine(one.letter, one.label, one.color, frame.snapshot.scalars[one.metric])
                 for one in shown
             ],
             frame.history.envelope([one.metric for one in shown], columns, frame.span),
@@ -74,10 +74,10 @@ class LossChart(ChartPanel):
     """
 
     title = "Losses"
-    series = (Series("d_loss", "D", "D", palette.D), Series("g_loss", "G", "G", palette.G))
-    convergence = Series("convergence", "M", "M", palette.CHANGE)
+    series = (MetricLine("d_loss", "D", "D", palette.D), MetricLine("g_loss", "G", "G", palette.G))
+    convergence = MetricLine("convergence", "M", "M", palette.CHANGE)
 
-    def shown(self, frame: Frame) -> tuple[Series, ...]:
+    def shown(self, frame: Frame) -> tuple[MetricLine, ...]:
         """Both losses, and M where it is measured."""
         of_errors = LOSSES[frame.snapshot.controls.loss].d_kind == "autoencoder"
         return (*self.series, self.convergence) if of_errors else self.series
@@ -100,12 +100,12 @@ class AccuracyChart(ChartPanel):
     title = "D accuracy"
     fixed = (0.0, 1.0)
     both = (
-        Series("d_acc_real", "R", "real", palette.REAL),
-        Series("d_acc_fake", "F", "fake", palette.FAKE),
+        MetricLine("d_acc_real", "R", "real", palette.REAL),
+        MetricLine("d_acc_fake", "F", "fake", palette.FAKE),
     )
-    ranking = (Series("d_auc", "A", "P(real>fake)", palette.D),)
+    ranking = (MetricLine("d_auc", "A", "P(real>fake)", palette.D),)
 
-    def shown(self, frame: Frame) -> tuple[Series, ...]:
+    def shown(self, frame: Frame) -> tuple[MetricLine, ...]:
         """One line, the ranking rate, where the loss has no threshold."""
         return (
             self.both
@@ -124,8 +124,8 @@ class GradientChart(ChartPanel):
     title = "Gradient norm"
     log_scale = True
     series = (
-        Series("grad_norm_d", "D", "D", palette.D),
-        Series("grad_norm_g", "G", "G", palette.G),
+        MetricLine("grad_norm_d", "D", "D", palette.D),
+        MetricLine("grad_norm_g", "G", "G", palette.G),
     )
 
     def note(self, frame: Frame) -> str:
@@ -137,7 +137,7 @@ class DiversityChart(ChartPanel):
     """How different the fakes are from each other, in % of the reals."""
 
     title = "Diversity"
-    series = (Series("diversity", "%", "%", palette.CHANGE),)
+    series = (MetricLine("diversity", "%", "%", palette.CHANGE),)
 
     def guides(self, frame: Frame) -> list[tuple[float, str]]:
         """As diverse as the data."""
@@ -153,8 +153,8 @@ class ScoreChart(ChartPanel):
 
     title = "D scores"
     series = (
-        Series("score_real", "R", "real", palette.REAL),
-        Series("score_fake", "F", "fake", palette.FAKE),
+        MetricLine("score_real", "R", "real", palette.REAL),
+        MetricLine("score_fake", "F", "fake", palette.FAKE),
     )
 
     def note(self, frame: Frame) -> str:
@@ -167,6 +167,6 @@ class WeightChart(ChartPanel):
 
     title = "Weight norm"
     series = (
-        Series("weight_norm_d", "D", "D", palette.D),
-        Series("weight_norm_g", "G", "G", palette.G),
+        MetricLine("weight_norm_d", "D", "D", palette.D),
+        MetricLine("weight_norm_g", "G", "G", palette.G),
     )

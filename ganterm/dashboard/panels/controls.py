@@ -10,6 +10,7 @@ from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.panel import Panel
+from ganterm.losses import in_use
 
 HINTS = (
     ("space", "pause"),
@@ -46,9 +47,9 @@ def listed(controls: Controls, room: int) -> tuple[list[Knob], int]:
     def changed(knob: Knob) -> bool:
         return controls.value(knob.name) != _DEFAULTS.value(knob.name)
 
-    own = [k for k in others if not k.for_all_losses and controls.in_use(k.name)]
-    common = [k for k in others if k.for_all_losses and controls.in_use(k.name)]
-    rest = [k for k in others if not controls.in_use(k.name) and changed(k)]
+    own = [k for k in others if not k.for_all_losses and in_use(controls, k.name)]
+    common = [k for k in others if k.for_all_losses and in_use(controls, k.name)]
+    rest = [k for k in others if not in_use(controls, k.name) and changed(k)]
     candidates = [*own, *common, *rest]
     if len(others) > room:
         room -= 1
@@ -116,7 +117,7 @@ class ControlsPanel(Panel):
         shown, more = listed(controls, columns * rows)
         for place, knob in enumerate(shown):
             left, row = _LEFT + place // rows * _COLUMN, 1 + place % rows
-            color = palette.DIM if controls.in_use(knob.name) else palette.FAINT
+            color = palette.DIM if in_use(controls, knob.name) else palette.FAINT
             cells.write(row, left, knob.label, style(color))
             self._value(cells, frame, knob, row, left + 16, left + _COLUMN - 1)
         if more:
@@ -131,7 +132,7 @@ class ControlsPanel(Panel):
         controls = frame.snapshot.controls
         value = controls.value(knob.name)
         shown = knob.show(value)[: max(0, limit - column)]
-        used = controls.in_use(knob.name)
+        used = in_use(controls, knob.name)
         color = palette.TEXT if used else palette.FAINT
         cells.write(row, column, shown, style(color, bold=used and bool(knob.keys)))
         asked = frame.asked.get(knob.name, value)

@@ -13,24 +13,12 @@ from ganterm.dashboard.panels.panel import Panel
 
 
 class DiagnosedPanel(Panel):
-    """A panel that is drawn anew only when what ``shows`` names has changed."""
+    """A panel that is drawn anew only when the diagnosis, or another of its inputs, has changed."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
-        self._shown: Hashable = None
-
-    def shows(self, frame: Frame) -> tuple[Hashable, ...]:
-        """All that the drawing depends on, beside the size."""
+    def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
+        """The diagnosis, whether the run is still loading, and the glyphs."""
         snapshot = frame.snapshot
         return (snapshot.diagnosis, snapshot.state == "loading", frame.glyphs)
-
-    def show(self, frame: Frame) -> None:
-        """Draw, unless the same is there already."""
-        shown = self.shows(frame)
-        self._frame = frame
-        if shown != self._shown or self._cells is None:
-            super().show(frame)
-            self._shown = shown
 
 
 def missing(snapshot: Snapshot, what: str, why: str = "") -> str:

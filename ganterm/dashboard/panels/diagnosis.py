@@ -14,7 +14,7 @@ from ganterm.dashboard.draw.cells import Cells
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import reading as shown
 from ganterm.dashboard.frame import Frame
-from ganterm.dashboard.light import COLORS, Health, called_lost, health
+from ganterm.dashboard.light import COLORS, Light, called_lost, health
 from ganterm.dashboard.palette import heading, style
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel
 
@@ -50,10 +50,10 @@ def missing(modes: Modes, lost: bool, room: int, glyphs: Glyphs) -> str:
 class DiagnosisPanel(DiagnosedPanel):
     """Two lines on a small terminal, bars and figures on a larger one."""
 
-    def shows(self, frame: Frame) -> tuple[Hashable, ...]:
+    def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, and the alarms."""
         known = frame.snapshot
-        return (*super().shows(frame), health(known), called_lost(known), known.info)
+        return (*super().inputs(frame), health(known), called_lost(known), known.info)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The light first; what has no room is left out."""
@@ -68,7 +68,7 @@ class DiagnosisPanel(DiagnosedPanel):
         return cells
 
 
-def _lines(cells: Cells, found: Diagnosis, light: Health, lost: bool, glyphs: Glyphs) -> None:
+def _lines(cells: Cells, found: Diagnosis, light: Light, lost: bool, glyphs: Glyphs) -> None:
     """The light, then how many modes; their bars below."""
     height, width = cells.size
     counted = "" if found.modes is None else f"  {kinds(found.modes)}"
@@ -87,7 +87,7 @@ def _lines(cells: Cells, found: Diagnosis, light: Health, lost: bool, glyphs: Gl
         cells.inset(draw_modes(found.modes, width, height - 1, glyphs, lost), 1, 0)
 
 
-def _title(cells: Cells, found: Diagnosis, light: Health, glyphs: Glyphs) -> None:
+def _title(cells: Cells, found: Diagnosis, light: Light, glyphs: Glyphs) -> None:
     width = cells.size[1]
     cells.title("Diagnosis")
     text = glyphs.cut(f"{glyphs.lights[light.level]} {light.words}", width - 11)

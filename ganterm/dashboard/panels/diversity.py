@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from ganterm.core.findings import Diagnosis, Reading
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
-from ganterm.dashboard.draw.chart import Chart, Line, Plotter, plot_columns
+from ganterm.dashboard.draw.chart import Chart, ChartLine, Plotter, plot_columns
 from ganterm.dashboard.draw.sparse import envelope_of
 from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.panels.diagnosed import DiagnosedPanel, missing, say
@@ -38,9 +38,9 @@ class Curve(DiagnosedPanel):
         """The title, and a note beside it."""
         return self.title, ""
 
-    def shows(self, frame: Frame) -> tuple[Hashable, ...]:
+    def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, the stretch of steps, and the marks."""
-        return (*super().shows(frame), frame.span, len(frame.marks))
+        return (*super().inputs(frame), frame.span, len(frame.marks))
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """The chart over the steps that all other charts show."""
@@ -61,7 +61,7 @@ class Curve(DiagnosedPanel):
         chart = Chart(
             title,
             [
-                Line(letter, letter, color, value)
+                ChartLine(letter, letter, color, value)
                 for letter, color, value in zip(letters, _COLORS, newest, strict=False)
             ],
             envelope_of(found_of, columns, axis),

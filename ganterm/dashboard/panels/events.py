@@ -15,7 +15,7 @@ from ganterm.dashboard.frame import Frame
 from ganterm.dashboard.palette import style
 from ganterm.dashboard.panels.panel import Panel
 
-_UNSEEN = frozenset({"attach", "detach"})
+_UNSEEN = (journal.AttachEvent, journal.DetachEvent)
 
 
 class EventsPanel(Panel):
@@ -32,7 +32,7 @@ class EventsPanel(Panel):
         if titled:
             cells.title("Events")
         rows = height - titled
-        newest = [event for event in frame.events if event.kind not in _UNSEEN][-rows:]
+        newest = [event for event in frame.events if not isinstance(event, _UNSEEN)][-rows:]
         for row, event in enumerate(newest, titled):
             step = f"{event.step:>9,}"
             cells.write(row, 0, step, style(palette.DIM))

@@ -26,10 +26,10 @@ _LABELS = 9
 class ModesPanel(DiagnosedPanel):
     """A heat strip, a row a mode; the bars alone where there are too many to keep over time."""
 
-    def shows(self, frame: Frame) -> tuple[Hashable, ...]:
+    def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, the stretch of steps, the marks, and whether modes are called lost."""
         lost = called_lost(frame.snapshot)
-        return (*super().shows(frame), frame.span, len(frame.marks), lost)
+        return (*super().inputs(frame), frame.span, len(frame.marks), lost)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """How many are found in the title, the strip below, the steps on the last row."""

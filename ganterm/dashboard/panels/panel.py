@@ -63,7 +63,7 @@ class Panel(Widget):
     @property
     def _room(self) -> tuple[int, int]:
         """Columns and rows within the padding."""
-        # Of the styles alone: a panel has no scrollbars, which Textual would look for.
+        # Read from the styles: a panel has no scrollbars, and Textual would look for them.
         size, gutter = self.outer_size, self.styles.gutter
         return size.width - gutter.width, size.height - gutter.height
 

@@ -124,7 +124,7 @@ class SamplesPanel(Panel):
             return Cells(0, 0)
         elif sample.distances is not None:
             body, order = _neighbours(sample, glyphs, width, height - 1)
-            told = [f"fake {order} {told[0]}", *told[1:]]
+            told = [f"fake {order} {clean(sample.note)}".rstrip()]
         elif sample.beside is not None:
             body = _halves(sample, glyphs, width, height - bool(told))
         elif sample.across:

@@ -16,9 +16,9 @@ from ganterm.losses import LOSSES
 class ScoresPanel(DiagnosedPanel):
     """How far D can tell reals from fakes: two hills apart, or one over the other."""
 
-    def shows(self, frame: Frame) -> tuple[Hashable, ...]:
+    def inputs(self, frame: Frame) -> tuple[Hashable, ...]:
         """The diagnosis, and the loss, which has the threshold."""
-        return (*super().shows(frame), frame.snapshot.controls.loss)
+        return (*super().inputs(frame), frame.snapshot.controls.loss)
 
     def draw(self, frame: Frame, width: int, height: int) -> Cells:
         """A legend in the title, the histograms below."""

@@ -20,11 +20,11 @@ from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import measured
-from ganterm.dashboard.light import COLORS, WORDS, Health, ranked
+from ganterm.dashboard.light import COLORS, WORDS, Light, ranked
 from ganterm.dashboard.panels.events import describe
 
 _PAST = 100
-"""Events of the past that are listed at most, the newest first."""
+"""Most past events that the screen lists, the newest first."""
 _WIDTH = 104
 _FRAME = 6
 _STEP = 13
@@ -60,7 +60,7 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
     ]
 
     def __init__(
-        self, alarms: Sequence[Alarm], events: Sequence[Event], light: Health, glyphs: Glyphs
+        self, alarms: Sequence[Alarm], events: Sequence[Event], light: Light, glyphs: Glyphs
     ) -> None:
         super().__init__()
         self._alarms = ranked(tuple(alarms))

@@ -164,8 +164,5 @@ class CockpitScreen(Screen[None]):
         for panel in self._panels.get(self.body, ()):
             seen = panel.display or isinstance(panel, BannerPanel)
             if seen and (samples or not isinstance(panel, SamplesPanel)):
-                try:
-                    panel.show(frame)
-                except Exception as error:  # noqa: BLE001 - one panel's trouble is not the others'
-                    panel.show_error(error)
+                panel.show(frame)
         self.app.send()  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from ganterm.core.controls import KNOBS, Controls
 from ganterm.dashboard import palette
-from ganterm.losses import LOSSES
+from ganterm.losses import LOSSES, in_use
 
 _KEY = f"bold {palette.D}"
 _READING = (
@@ -77,7 +77,7 @@ class HelpScreen(ModalScreen[None]):
             keys = " ".join(knob.keys) if knob.keys else ":"
             now = knob.show(self._controls.value(knob.name))
             limits = "" if knob.choices else f", {knob.low:g} to {knob.high:g}"
-            unused = "" if self._controls.in_use(knob.name) else ", not in use"
+            unused = "" if in_use(self._controls, knob.name) else ", not in use"
             told = Text(knob.help)
             told.append(f" Now {now}{limits}{unused}.", palette.DIM)
             rows.append((f"{keys:<4}{knob.name}", told))

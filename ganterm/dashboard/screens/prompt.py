@@ -13,6 +13,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from ganterm.core.controls import KNOBS, ControlError, Controls, Value, parse_assignment
+from ganterm.losses import controls_with, in_use
 
 COMPLETIONS = [
     text
@@ -77,7 +78,7 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
         if name in KNOBS:
             knob = KNOBS[name]
             now = knob.show(self._controls.value(name))
-            unused = "" if self._controls.in_use(name) else f" Not used by {self._controls.loss}."
+            unused = "" if in_use(self._controls, name) else f" Not used by {self._controls.loss}."
             self._tell(Text(f"{knob.help} Now {now}; {knob.range}.{unused}", style="dim"))
         else:
             matching = [known for known in KNOBS if known.startswith(name)] or list(KNOBS)
@@ -90,7 +91,7 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             return
         try:
             name, value = parse_assignment(event.value)
-            self._controls.with_(name, value)
+            controls_with(self._controls, name, value)
             self.dismiss((name, value))
         except ControlError as error:
             self._tell(Text(str(error), style="bold red"))

@@ -13,26 +13,25 @@ from functools import partial
 from typing import Any, ClassVar
 
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.driver import Driver
-from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 from textual.message import Message
 from textual.messages import InBandWindowResize
 
 from ganterm.dashboard.terminal.graphics import Answers
 from ganterm.dashboard.terminal.line import Line, error_name
+from ganterm.dashboard.terminal.textual_internals import OpenLinuxDriver, XTermParser
 
 _UPDATED = b"\x1b[?2026l"
 _OTHER_SCREEN = b"\x1b[?1049h\x1b[<u"
 _LOOK_SECONDS = 0.1
 _FRONT_SECONDS = 0.2
-"""Between two looks whether the shell has put this process into the foreground, untold."""
+"""Seconds between two checks for the foreground: the shell sends no signal for it."""
 _RESIZE_SECONDS = 0.1
-"""Between two looks at the size, however often it changes."""
+"""Least seconds between two readings of the terminal's size, however often it changes."""
 
 
-class TerminalDriver(LinuxDriver):
+class TerminalDriver(OpenLinuxDriver):
     """Writes through a ``line``, reads to the end of the input and no further.
 
     In the background of its shell it neither reads nor writes: it waits until it is in the
@@ -120,8 +119,8 @@ class TerminalDriver(LinuxDriver):
             super().disable_input()
             return
         self.exit_event.set()
-        if self._key_thread is not None:
-            self._key_thread.join()
+        if self.key_thread is not None:
+            self.key_thread.join()
         self.exit_event.clear()
 
     def close(self) -> None:
@@ -134,7 +133,7 @@ class TerminalDriver(LinuxDriver):
         """Read keys until told to end, or until there is nobody to press any."""
         # Read in the background, the terminal is to answer with an error and not to stop us.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTIN})
-        parser = XTermParser(self._debug)
+        parser = XTermParser(self.is_debug)
         decode = getincrementaldecoder("utf-8")(errors="replace").decode
         while not self.exit_event.is_set():
             if not self.line.in_front:
@@ -170,9 +169,6 @@ class TerminalDriver(LinuxDriver):
         if not isinstance(message, events.Resize | InBandWindowResize):
             Driver.process_message(self, message)
 
-    def _query_in_band_window_resize(self) -> None:
-        """Not asked: SIGWINCH says when, and the size found then is clamped."""
-
     def _get_terminal_size(self) -> tuple[int, int]:
         return self.line.size
 
@@ -202,7 +198,7 @@ class TerminalDriver(LinuxDriver):
         self.flush()
         self._modes = self._settings_now()
         # Textual leaves it where the shell was quicker and has the terminal again.
-        self._taken = self._key_thread is not None and self._key_thread.is_alive()
+        self._taken = self.key_thread is not None and self.key_thread.is_alive()
         opening = self._opening
         if self._taken and self._app.question:
             self._answers.expect()
@@ -243,14 +239,14 @@ class TerminalDriver(LinuxDriver):
 
     def suspend(self) -> None:
         """Give the terminal back and stop this process until it is continued."""
-        self._sigtstp_application()
+        self.suspend_application()
 
     def _continue(self, *_: object) -> None:
         self._app.call_soon(self._continued)
 
     def _continued(self) -> None:
         if not self._wanted:
-            if self._must_signal_resume:
+            if self.resumes_when_continued:
                 self.start_application_mode()
             return
         self._was_in_front = self.line.in_front

@@ -11,7 +11,7 @@ GREYS = 16
 LEVELS = 6
 """Levels of each channel of a picture in colour: the cube that terminals with 256 colours have."""
 _LONGEST = 255
-"""Of a repetition: older terminals take no more."""
+"""Largest count of one Sixel repetition; older terminals take no more."""
 _SHORT = 3
 """Repetitions up to this are as short when spelt out."""
 
@@ -56,7 +56,7 @@ def _bands(codes: NDArray[np.intp], colors: int, scale: int) -> list[bytes]:
     counts = np.bincount(kinds.ravel())
     counts = np.pad(counts, (0, -len(counts) % colors)).reshape(-1, colors)
     filled = counts.argmax(axis=1)
-    # Of each band a row of sixels for every colour that it has, but for the one that fills it.
+    # Each band gets one row of sixels per colour, except for the colour that fills it.
     has = counts > 0
     has[np.arange(len(filled)), filled] = False
     which, register = np.nonzero(has)

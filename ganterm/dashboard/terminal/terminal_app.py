@@ -27,6 +27,7 @@ from ganterm.dashboard.terminal.graphics import Graphics
 from ganterm.dashboard.terminal.line import Line
 from ganterm.dashboard.terminal.overlay import OverCells
 from ganterm.dashboard.terminal.painter import Change, Painter
+from ganterm.dashboard.terminal.textual_internals import begin_update, end_update
 from ganterm.system.signals import handlers_kept
 
 Result = TypeVar("Result")
@@ -51,7 +52,7 @@ _TERMINAL_SIGNALS = (
     signal.SIGTTOU,
 )
 _TOAST_SECONDS = 0.5
-"""How long a toast may stay beyond its time."""
+"""Seconds that a toast may stay beyond its time."""
 _DARK, _BRIGHT = 0.35, 0.5
 """Brightness (0..1) below which text is dim, and above which a ground is shown reversed."""
 
@@ -154,9 +155,9 @@ class TerminalApp(App[Result]):
             return
         frame = self._painter.sequence(changes)
         if frame:
-            self._begin_update()
+            begin_update(self)
             self._driver.write(frame)
-            self._end_update()
+            end_update(self)
         self._driver.flush()
 
     def notify(self, message: str, *, timeout: float | None = None, **options: Any) -> None:

@@ -1,1 +1,1 @@
-"""The alarms, one file each: rules that judge what was measured, listed as ``RULES``."""
+"""The alarms, one file each; a file lists its rules as ``RULES``."""

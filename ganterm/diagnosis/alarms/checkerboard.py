@@ -5,30 +5,34 @@ from __future__ import annotations
 import math
 
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, taken
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, current
 
-SEEN = 4.0
-"""Times as strong as in the data from which a checkerboard can be seen."""
+VISIBLE = 4.0
+"""Strength, as a multiple of the data's, from which a checkerboard is visible."""
 CLEAR = 2.5
+"""Strength below which a raised alarm is cleared."""
 WARM_UP = 500
-"""Steps in which first pictures may show how G is built."""
+"""Steps in which first pictures may still show how G is built."""
 
 
 class Checkerboard(Rule):
-    """The pattern stands out, and it lasts."""
+    """The pattern stands out and lasts."""
 
     name = "checkerboard"
     title = "Checkerboard"
     raise_after = 3
-    apart = PACE
+    apart = STEPS_PER_ROUND
     measures = ("checkerboard",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the exam of the spectrum. What prints it is built in: no control removes it."""
-        strength = taken(record, "checkerboard")
+        """Judge the strength that the spectrum's exam measures.
+
+        The layers of G print the pattern, so no control removes it and there are no remedies.
+        """
+        strength = current(record, "checkerboard")
         if not math.isfinite(strength) or record.step < WARM_UP:
             return None
-        if strength < (CLEAR if raised else SEEN):
+        if strength < (CLEAR if raised else VISIBLE):
             return False
         uneven = record.traits.uneven_upsampling
         cause = f"; G's {uneven[0]} upsamples unevenly" if uneven else ""

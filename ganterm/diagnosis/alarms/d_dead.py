@@ -1,39 +1,40 @@
-"""A D that says the same of everything: G learns nothing from it."""
+"""A D that gives all samples the same score, so that G learns nothing."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import add_r1, divided, in_order
+from ganterm.diagnosis.remedies import add_r1, available, divide
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FLAT = 1e-5
-"""Standard deviation of all scores, in their mean's size or 1, below which D says nothing."""
+"""Largest standard deviation of all scores, as a share of their mean's size or of 1."""
 LASTING = 5
+"""Blocks of rows in a row that must be flat."""
 CHANCE = 1e-4
-"""How close to .5 a frozen AUC is (errors frozen at .5000 go with ruined samples)."""
+"""Largest distance of a frozen AUC from .5. Ruined runs show an AUC of exactly .5000."""
 
 
 class DeadD(Rule):
-    """The scores of reals and of fakes have no variance, and D's ranking is frozen at chance."""
+    """The scores of reals and fakes have no variance, and D ranks by chance."""
 
     name = "d_dead"
     title = "D is dead"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the rows: flat scores in blocks of steps, five in a row."""
-        steps, (auc, std_real, std_fake, real) = blocks(
+        """Judge the medians of blocks of rows: flat scores in LASTING of them."""
+        steps, (auc, std_real, std_fake, real) = block_medians(
             record, "d_auc", "score_real_std", "score_fake_std", "score_real"
         )
         if len(steps) < LASTING or not np.isfinite([auc[-1], std_real[-1], std_fake[-1]]).all():
             return None
         size = FLAT * np.maximum(1, np.abs(real))
         dead = (std_real < size) & (std_fake < size) & (np.abs(auc - 0.5) < CHANCE)
-        first = began(dead, LASTING)
+        first = lasting_since(dead, LASTING)
         if first is None:
             return False
         return Finding(
@@ -49,11 +50,11 @@ class DeadD(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What may bring it back; what is dead for good needs an earlier state."""
+        """What may revive D; units that are dead for good need an earlier state."""
         controls = record.controls
-        return in_order(
-            divided(controls, "lr_d", 4, "a quarter of D's rate: large steps kill its units"),
-            divided(controls, "r1", 10, "a tenth of R1, which presses D flat"),
+        return available(
+            divide(controls, "lr_d", 4, "a quarter of D's rate: large steps kill units"),
+            divide(controls, "r1", 10, "a tenth of R1, which flattens D"),
             add_r1(controls, "R1 keeps D's scores from running off"),
         )
 

@@ -1,34 +1,36 @@
-"""A D that takes fakes for reals and does not learn better."""
+"""A D that scores fakes above reals and does not improve."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import higher, in_order, lower, put, slow_g
+from ganterm.diagnosis.remedies import available, higher, lower, set_to, slow_g
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FOOLED = 0.25
 """AUC below which fakes score above reals nearly always."""
 CLEAR = 0.4
+"""AUC from which a raised alarm is cleared."""
 LASTING = 8
+"""Blocks of rows in a row that must be below the bound."""
 
 
 class StuckD(Rule):
-    """D's ranking stays upside down: G fools it, with whatever."""
+    """D ranks fakes above reals for long."""
 
     name = "d_stuck"
     title = "G fools a stuck D"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the AUC of the rows, which means the same for every loss."""
-        steps, (auc, g_loss) = blocks(record, "d_auc", "g_loss")
+        """Judge the AUC of the rows, which means the same for every loss."""
+        steps, (auc, g_loss) = block_medians(record, "d_auc", "g_loss")
         if len(steps) < LASTING or not np.isfinite(auc[-1]):
             return None
-        first = began(auc < (CLEAR if raised else FOOLED), LASTING)
+        first = lasting_since(auc < (CLEAR if raised else FOOLED), LASTING)
         if first is None:
             return False
         lately = float(np.nanmedian(auc[first:]))
@@ -40,13 +42,13 @@ class StuckD(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """A G that does not run ahead, a quicker D, then a slower G."""
+        """Stop G from running ahead, speed D up, then slow G down."""
         controls = record.controls
         g_ahead = controls.l > controls.k
         catch_up = None
         if controls.lr_d < controls.lr_g:
-            catch_up = put(controls, "lr_d", controls.lr_g, "D's rate as large as G's")
-        return in_order(
+            catch_up = set_to(controls, "lr_d", controls.lr_g, "D's rate as large as G's")
+        return available(
             slow_g(controls) if g_ahead else None,
             catch_up or higher(controls, "lr_d", "D has to learn faster"),
             higher(controls, "k", "more D updates a step"),

@@ -1,4 +1,4 @@
-"""A D that is always right, and a G that gets nothing out of it."""
+"""A D that is always right, so that G has nothing to learn from."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ import numpy as np
 
 from ganterm.core.findings import Remedy
 from ganterm.diagnosis.medians import Values
-from ganterm.diagnosis.remedies import add_r1, at_least, higher, in_order, lower, switch
+from ganterm.diagnosis.remedies import add_r1, available, higher, lower, raise_to, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, Flags, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, Flags, block_medians, lasting_since
 from ganterm.losses import LOSSES
 
 RIGHT = 0.995
-"""AUC from which D is right about nearly every pair, for any loss."""
+"""AUC from which D ranks nearly every pair rightly, for any loss."""
 CLEAR = 0.98
+"""AUC below which a raised alarm is cleared."""
 ERRORS = 0.01
-"""D's share of errors under which samples are ruined nearly always, where errors mean anything."""
+"""Share of errors below which samples are mostly ruined, where a loss has a threshold."""
 FADED = 0.05
-"""G's gradient in shares of what it was: below it is vanishing."""
+"""Share of its usual size below which G's gradient has vanished."""
 LASTING = 12
+"""Blocks of rows in a row for which D must win."""
 
 
 class WinningD(Rule):
-    """D tells all fakes, and either G's gradient fades or D hardly errs at all, for long."""
+    """D recognises all fakes, and G's gradient fades or D hardly errs, for long."""
 
     name = "d_wins"
     title = "D is overpowering"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the rows: the AUC; D's errors where the loss has a threshold; G's gradient."""
+        """Judge the rows: the AUC, D's errors where the loss has a threshold, and G's gradient."""
         metrics = ("d_auc", "d_acc_real", "d_acc_fake", "grad_norm_g", "g_loss")
-        steps, values = blocks(record, *metrics)
+        steps, values = block_medians(record, *metrics)
         if len(steps) < LASTING or not np.isfinite(values[:, -1]).all():
             return None
         auc, gradient = values[0], values[3]
@@ -42,7 +44,7 @@ class WinningD(Rule):
         winning = auc >= (CLEAR if raised else RIGHT)
         if not raised:
             winning &= faded | self._hardly_errs(record, values)
-        first = began(winning, LASTING)
+        first = lasting_since(winning, LASTING)
         if first is None:
             return False
         lately = slice(first, None)
@@ -70,25 +72,25 @@ class WinningD(Rule):
         live = None
         if controls.loss == "minimax":
             live = switch(controls, "non_saturating", "its gradient lives on while D wins")
-        return in_order(
+        return available(
             live,
             lower(controls, "k", "fewer D updates a step"),
             add_r1(controls, "R1 keeps D from becoming too steep"),
             lower(controls, "lr_d", "a slower D"),
-            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
+            raise_to(controls, "instance_noise", 0.1, "noise on all that D sees"),
             higher(controls, "l", "more G updates a step"),
         )
 
     @staticmethod
     def _hardly_errs(record: Record, values: Values) -> Flags:
-        """Where D's share of errors is under ERRORS; nowhere for a loss without a threshold."""
+        """Flags of blocks in which D's errors are below ERRORS; none without a threshold."""
         if LOSSES[record.controls.loss].threshold is None:
             return np.zeros(values.shape[1], bool)
         return 1 - (values[1] + values[2]) / 2 < ERRORS
 
 
 def _usual(gradient: Values) -> float:
-    """What G's gradient was at its better times: the upper quartile of its blocks; NaN without."""
+    """The usual size of G's gradient: the upper quartile of its blocks; NaN without any."""
     known = gradient[np.isfinite(gradient)]
     return float(np.quantile(known, 0.75)) if len(known) else math.nan
 

@@ -1,44 +1,45 @@
-"""Losses that run away."""
+"""Losses that grow without bound."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ganterm.core.findings import Remedy, Steps
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, put, switch
+from ganterm.diagnosis.remedies import add_r1, available, divide, set_to, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FAR = 100.0
-"""Size of a loss no healthy run of any loss was seen to have; a drift to 500 is on record."""
+"""Size that no healthy run's loss had, for any loss; a drift to 500 is on record."""
 TIMES = 10.0
-"""How many times larger than it used to be."""
+"""Growth over its own past from which a loss runs away."""
 LASTING = 5
+"""Blocks of rows in a row that must be far."""
 EXTREME = 1e6
-"""Size of a loss that needs no past to compare with."""
+"""Size of a loss that raises the alarm whatever its past."""
 AT_ONCE = 3
-"""Blocks in a row of such a size after which nobody has to look again."""
+"""Blocks in a row of extreme size that raise the alarm at once."""
 
 
 class Divergence(Rule):
-    """D's or G's loss is far larger than it was, and far larger than any loss ought to be."""
+    """D's or G's loss is far larger than before, and larger than any healthy loss."""
 
     name = "divergence"
     title = "Losses run away"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the rows: the size of both losses against their own past."""
-        steps, losses = blocks(record, "d_loss", "g_loss")
-        extreme = [began(np.abs(loss) > EXTREME, AT_ONCE) for loss in losses]
+        """Judge the size of both losses against their own past."""
+        steps, losses = block_medians(record, "d_loss", "g_loss")
+        extreme = [lasting_since(np.abs(loss) > EXTREME, AT_ONCE) for loss in losses]
         if any(first is not None for first in extreme):
             return self._finding(steps, losses, _earliest(extreme), certain=True)
         if len(steps) < 2 * LASTING or not np.isfinite(losses[:, -1]).all():
             return None
         sizes = np.abs(losses)
         far = FAR / 2 if raised else FAR
-        found = [(began(size > far, LASTING), size) for size in sizes]
+        found = [(lasting_since(size > far, LASTING), size) for size in sizes]
         if not raised:
             found = [
                 (first if first is None or _grown(size, first) else None, size)
@@ -64,10 +65,10 @@ class Divergence(Rule):
         controls = record.controls
         clip = None
         if controls.loss == "wgan":
-            clip = put(controls, "clip", min(0.01, controls.clip), "hold D's weights closer")
-        return in_order(
-            divided(controls, "lr_d", 4, "a quarter of D's rate"),
-            divided(controls, "lr_g", 4, "a quarter of G's rate"),
+            clip = set_to(controls, "clip", min(0.01, controls.clip), "hold D's weights closer")
+        return available(
+            divide(controls, "lr_d", 4, "a quarter of D's rate"),
+            divide(controls, "lr_g", 4, "a quarter of G's rate"),
             clip,
             switch(controls, "wgan_gp", "a critic held by a penalty")
             if controls.loss == "wgan"
@@ -86,7 +87,10 @@ def _before(size: np.ndarray, first: int) -> float:
 
 
 def _grown(size: np.ndarray, first: int) -> bool:
-    """Whether it is TIMES as large as before it was far; a loss far from the start grows on."""
+    """Whether a loss is TIMES as large as before it became far.
+
+    A loss that is far from the start is compared with its first value.
+    """
     before = _before(size, first) if first > 0 else float(size[first])
     return bool(size[-1] > TIMES * max(before, 1.0))
 

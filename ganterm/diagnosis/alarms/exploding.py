@@ -1,47 +1,49 @@
-"""Gradients that grow out of all proportion."""
+"""Gradients that grow out of proportion."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, put
+from ganterm.diagnosis.remedies import add_r1, available, halve_rate, set_to
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, began, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 LARGE = 100.0
-"""A gradient norm above which things are said to be screwing up (ganhacks)."""
+"""Gradient norm above which training is likely to go wrong (ganhacks)."""
 TIMES = 10.0
+"""Growth over its own past from which a large gradient explodes."""
 HUGE = 1000.0
-"""Sustained, an alarm whatever it was before."""
+"""Gradient norm that, if it lasts, raises the alarm whatever its past."""
 LASTING = 8
+"""Blocks of rows in a row that must be large."""
 EXTREME = 1e6
-"""Sustained for AT_ONCE blocks of rows, an alarm without another look."""
+"""Gradient norm that raises the alarm at once after AT_ONCE blocks of rows."""
 AT_ONCE = 3
 
 
 class Exploding(Rule):
-    """D's or G's gradient stays above 100 and is ten times what it was, or stays above 1,000."""
+    """D's or G's gradient stays above 100 and ten times its past, or above 1,000."""
 
     name = "exploding"
     title = "Exploding gradients"
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the rows: the norms of both whole gradients, before any clipping."""
-        steps, norms = blocks(record, "grad_norm_d", "grad_norm_g")
+        """Judge the norms of both whole gradients, before clipping."""
+        steps, norms = block_medians(record, "grad_norm_d", "grad_norm_g")
         if len(steps) < AT_ONCE or not np.isfinite(norms[:, -1]).all():
             return None
         if record.controls.grad_clip:
             return False
-        extreme = any(began(norm > EXTREME, AT_ONCE) is not None for norm in norms)
+        extreme = any(lasting_since(norm > EXTREME, AT_ONCE) is not None for norm in norms)
         if len(steps) < LASTING and not extreme:
             return None
         least = AT_ONCE if extreme else LASTING
         found = {}
         for name, norm in zip("DG", norms, strict=True):
-            first = began(norm > (LARGE / 2 if raised else LARGE), least)
+            first = lasting_since(norm > (LARGE / 2 if raised else LARGE), least)
             if first is None:
                 continue
             now = float(np.nanmedian(norm[-least:]))
@@ -60,17 +62,17 @@ class Exploding(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """A limit, then smaller steps, of the worse side first, then a D that is not so steep."""
+        """A limit, then smaller steps of the worse side first, then a less steep D."""
         controls = record.controls
         slower = [
-            divided(controls, "lr_d", 2, "half of D's rate"),
-            divided(controls, "lr_g", 2, "half of G's rate"),
+            halve_rate(controls, "D"),
+            halve_rate(controls, "G"),
         ]
-        _, norms = blocks(record, "grad_norm_d", "grad_norm_g")
+        _, norms = block_medians(record, "grad_norm_d", "grad_norm_g")
         if norms.size and norms[1, -1] > norms[0, -1]:
             slower.reverse()
-        return in_order(
-            put(controls, "grad_clip", 10, "no gradient longer than 10"),
+        return available(
+            set_to(controls, "grad_clip", 10, "no gradient longer than 10"),
             *slower,
             add_r1(controls, "R1 keeps D from becoming too steep"),
         )

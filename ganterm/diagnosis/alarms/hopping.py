@@ -1,40 +1,41 @@
-"""A G that runs from mode to mode while D runs after it."""
+"""A G that jumps from mode to mode while D follows."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, slow_g, switch
+from ganterm.diagnosis.remedies import add_r1, available, divide, halve_rate, slow_g, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, fresh
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, recent
 
 ROUNDS = 8
+"""Rounds of exams that are judged together."""
 HOPS = 3
-"""Changes of the leading mode in ROUNDS that are no chance."""
+"""Changes of the leading mode in ROUNDS rounds that chance does not explain."""
 LEADING = 0.5
 """Share of the samples on one mode that makes it the leading one."""
 ALIKE = 75.0
-"""Vendi score of points, in % of that of reals, above which they are on many modes."""
+"""Vendi score of points, in % of that of reals, from which they cover many modes."""
 MODES = 4
-"""With fewer, one of them may lead without anything being wrong."""
+"""Fewest modes of data that are judged: one of three may lead in a healthy run."""
 
 
 class Hopping(Rule):
-    """Most samples are on one mode, and it is another one every few rounds."""
+    """Most samples are on one mode, and it changes every few rounds."""
 
     name = "mode_hopping"
     title = "Mode hopping"
     severity = "warning"
-    apart = PACE
+    apart = STEPS_PER_ROUND
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the shares of the modes in the newest rounds."""
+        """Judge the shares of the modes in the newest rounds."""
         trail, modes = record.diagnosis.mode_trail, record.diagnosis.modes
         if trail is None or modes is None or trail.shares.shape[1] < MODES:
             return None
-        if record.traits.plane and not fresh(record, "vendi_pixels") < ALIKE:
-            # Points that miss most modes by a little leave few samples to count.
+        if record.traits.plane and not recent(record, "vendi_pixels") < ALIKE:
+            # Where points narrowly miss most modes, too few samples are left to count.
             return False
         steps, shares = trail.steps[-ROUNDS:], trail.shares[-ROUNDS:]
         if len(steps) < ROUNDS or not np.isfinite(shares).all():
@@ -54,14 +55,14 @@ class Hopping(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """Smaller steps, and a D that is not so steep; the average of G's weights meanwhile."""
+        """Smaller steps, and a less steep D."""
         controls = record.controls
-        return in_order(
+        return available(
             slow_g(controls),
-            divided(controls, "lr_g", 2, "half of G's rate: it runs past D"),
-            add_r1(controls, "R1 takes the push out of D"),
-            divided(controls, "lr_d", 2, "half of D's rate"),
-            switch(controls, "rpgan_r1_r2", "each fake against a real of its own"),
+            divide(controls, "lr_g", 2, "half of G's rate: it outruns D"),
+            add_r1(controls, "R1 makes D push less"),
+            halve_rate(controls, "D"),
+            switch(controls, "rpgan_r1_r2", "pairs each fake with a real"),
         )
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.exams.oscillation import oscillation
 from ganterm.diagnosis.medians import BLOCK, BLOCKS
-from ganterm.diagnosis.remedies import add_r1, divided, in_order, slow_g
+from ganterm.diagnosis.remedies import add_r1, available, halve_rate, slow_g
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, blocks
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians
 
 REGULAR = 0.6
-"""Share of a loss's variance in one regular swing."""
+"""Least share of a loss's variance that lies in one regular swing."""
 WIDE = 0.3
-"""Standard deviation of the swinging loss in shares of its mean's size, or of 1."""
+"""Least standard deviation of a swinging loss, as a share of its mean's size or of 1."""
+FEWEST = 32
+"""Values from which a swing can be told from chance."""
+TURNS = 3
+"""Fewest full swings; fewer are a trend or a bend of one."""
 
 
 class Oscillation(Rule):
@@ -24,12 +31,12 @@ class Oscillation(Rule):
     title = "Losses oscillate"
     severity = "warning"
     raise_after = 3
-    apart = PACE
+    apart = STEPS_PER_ROUND
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the rows, in blocks, of the newest 2,000 steps."""
-        steps, losses = blocks(record, "d_loss", "g_loss")
+        """Judge the medians of blocks of rows over the newest 2,000 steps."""
+        steps, losses = block_medians(record, "d_loss", "g_loss")
         if len(steps) < BLOCKS // 2 or not np.isfinite(losses).all():
             return None
         for name, loss in zip("DG", losses, strict=True):
@@ -46,14 +53,38 @@ class Oscillation(Rule):
         return False
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """Smaller steps; a D that pushes less."""
+        """Smaller steps, then a D that pushes less."""
         controls = record.controls
-        return in_order(
+        return available(
             slow_g(controls) if controls.l > controls.k else None,
-            divided(controls, "lr_g", 2, "half of G's rate"),
-            divided(controls, "lr_d", 2, "half of D's rate"),
-            add_r1(controls, "R1 takes the push out of D"),
+            halve_rate(controls, "G"),
+            halve_rate(controls, "D"),
+            add_r1(controls, "R1 makes D push less"),
         )
+
+
+def oscillation(values: NDArray[Any]) -> float:
+    """The share of the variance that lies in one regular swing, 0..1.
+
+    ``values`` (t,) are evenly spaced; those that are not finite are left out, and the straight
+    trend is removed. The result is the power of the strongest frequency and its two neighbours in
+    the periodogram, as a share of all power. Only frequencies with at least TURNS full swings
+    compete. A sine gives nearly 1, noise at most about 3 ln(t / 2) / (t / 2), a random walk little.
+    Values without variance give 0; fewer than FEWEST values give NaN.
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    count = len(finite)
+    if count < FEWEST:
+        return math.nan
+    place = np.linspace(-1.0, 1.0, count)
+    away = finite - finite.mean()
+    away -= place * (away @ place) / (place @ place)
+    if np.abs(away).max() <= 1e-9 * max(1.0, float(np.abs(finite).max())):
+        return 0.0
+    power = np.abs(np.fft.rfft(away / np.abs(away).max())) ** 2
+    power[0] = 0
+    at = TURNS + int(power[TURNS:].argmax())
+    return float(power[max(TURNS, at - 1) : at + 2].sum() / power.sum())
 
 
 RULES = (Oscillation(),)

@@ -1,48 +1,49 @@
-"""A D that knows its training data by heart."""
+"""A D that memorises its training data."""
 
 from __future__ import annotations
 
 import math
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import at_least, in_order, lower
+from ganterm.diagnosis.remedies import available, lower, raise_to
 from ganterm.diagnosis.rule import Finding, Record, Rule
-from ganterm.diagnosis.trends import PACE, taken
+from ganterm.diagnosis.trends import STEPS_PER_ROUND, current
 
 GAP = 0.6
-"""Where ADA holds its overfitting heuristics (Karras et al. 2020)."""
+"""The gap at which ADA holds its overfitting heuristics (Karras et al. 2020)."""
 CLEAR = 0.4
+"""Gap below which a raised alarm is cleared."""
 
 
 class OverfittingD(Rule):
-    """Reals that D never saw score nearly as low as fakes."""
+    """Held-out reals score nearly as low as fakes."""
 
     name = "d_overfits"
     title = "D overfits"
     severity = "warning"
     raise_after = 3
-    apart = PACE
+    apart = STEPS_PER_ROUND
     measures = ("held_out_gap",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the gap r_v between the reals D trains on and those held out."""
-        gap = taken(record, "held_out_gap")
+        """Judge the gap r_v between training and held-out reals."""
+        gap = current(record, "held_out_gap")
         if not math.isfinite(gap):
             return None
         if gap < (CLEAR if raised else GAP):
             return False
         return Finding(
-            f"D puts reals it never saw {100 * min(gap, 1):.0f} % of the way from its training "
-            "data to the fakes: it knows the data by heart.",
+            f"D scores held-out reals {100 * min(gap, 1):.0f} % of the way from its training "
+            "data to the fakes: it has memorised the data.",
             {"held_out_gap": round(gap, 3)},
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What makes the data harder to know by heart, then a weaker D."""
+        """What makes the data harder to memorise, then a weaker D."""
         controls = record.controls
-        return in_order(
-            at_least(controls, "d_input_dropout", 0.2, "D sees parts only"),
-            at_least(controls, "instance_noise", 0.1, "noise on all that D sees"),
+        return available(
+            raise_to(controls, "d_input_dropout", 0.2, "D sees parts only"),
+            raise_to(controls, "instance_noise", 0.1, "noise on all that D sees"),
             lower(controls, "lr_d", "a slower D"),
             lower(controls, "k", "fewer D updates a step"),
         )

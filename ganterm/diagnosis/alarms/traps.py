@@ -1,18 +1,18 @@
-"""Known traps in how a run is set up, told before its first step."""
+"""Known traps in how a run is set up, shown before its first step."""
 
 from __future__ import annotations
 
 from ganterm.core.findings import Remedy
-from ganterm.diagnosis.remedies import in_order, put, switch
+from ganterm.diagnosis.remedies import available, set_to, switch
 from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.losses import LOSSES
 
 REACH = 0.02
-"""Share of the data's span that G's output may miss at an end."""
+"""Share of the data's span by which G's output may fall short at an end."""
 
 
 class Trap(Rule):
-    """A warning that what was built cannot work well."""
+    """A warning that the run as built cannot work well."""
 
     severity = "warning"
     raise_after = 1
@@ -21,13 +21,13 @@ class Trap(Rule):
 
 
 class OutputRange(Trap):
-    """G's last layer cannot make what the data have."""
+    """G's last layer cannot produce all values of the data."""
 
     name = "output_range"
     title = "G cannot reach the data"
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By the bounds of G's last layer."""
+        """Judge the bounds of G's last layer."""
         traits = record.traits
         if traits.g_range is None:
             return False
@@ -44,13 +44,13 @@ class OutputRange(Trap):
 
 
 class BatchNormUnderPenalty(Trap):
-    """A penalty on D's gradient at single samples, and batch norm, which mixes samples."""
+    """Batch norm mixes samples, under a penalty on D's gradient at single samples."""
 
     name = "penalty_batch_norm"
     title = "Batch norm under a gradient penalty"
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By D's layers and the controls in force."""
+        """Judge D's layers and the controls in force."""
         named = self._penalties(record)
         if not record.traits.d_batch_norm or not named:
             return False
@@ -62,15 +62,15 @@ class BatchNormUnderPenalty(Trap):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """To do without the penalty."""
+        """Turn the penalty off."""
         controls = record.controls
         without = None
         if "penalty_weight" in LOSSES[controls.loss].uses:
             without = switch(controls, "non_saturating", "a loss without a penalty")
-        return in_order(
+        return available(
             without,
-            put(controls, "r1", 0, "no R1"),
-            put(controls, "r2", 0, "no R2"),
+            set_to(controls, "r1", 0, "no R1"),
+            set_to(controls, "r2", 0, "no R2"),
         )
 
     @staticmethod
@@ -83,13 +83,13 @@ class BatchNormUnderPenalty(Trap):
 
 
 class SigmoidD(Trap):
-    """A D that ends in a sigmoid, for losses of raw scores."""
+    """A D that ends in a sigmoid, under losses of raw scores."""
 
     name = "sigmoid_d"
     title = "D ends in a sigmoid"
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By D's last layer."""
+        """Judge D's last layer."""
         if not record.traits.d_sigmoid:
             return False
         return Finding(
@@ -107,7 +107,7 @@ class UnevenUpsampling(Trap):
     title = "Uneven upsampling"
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """By G's layers."""
+        """Judge G's layers."""
         uneven = record.traits.uneven_upsampling
         if not uneven:
             return False

@@ -30,7 +30,7 @@ class FixedFeatures:
 
     def features(self, samples: Tensor) -> Tensor:
         """float32 (n, 64) of pictures, in -1..1 or uint8; (n, d) of points."""
-        return network.in_parts(samples, self._device, self._look)
+        return network.apply_in_parts(samples, self._device, self._look)
 
     def _look(self, batch: Tensor) -> Tensor:
         return batch if self._weights is None else network.features(self._weights, batch)

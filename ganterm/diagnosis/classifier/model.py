@@ -12,7 +12,7 @@ from ganterm.diagnosis.classifier import network
 from ganterm.diagnosis.classifier.network import Weights
 
 
-class Sight(NamedTuple):
+class ClassifierOutput(NamedTuple):
     """What a classifier sees in n samples, float32.
 
     ``logits``: (n, classes), of stacks (n, stacked, 10); ``features``: (n, 64), of stacks
@@ -50,7 +50,7 @@ class Classifier:
     stacked: int = 1
     notes: tuple[str, ...] = ()
 
-    def see(self, samples: Tensor) -> Sight:
+    def output(self, samples: Tensor) -> ClassifierOutput:
         """Logits and features of samples, float in -1..1 or uint8, on the weights' device.
 
         In parts of bounded memory, without gradients.
@@ -58,22 +58,22 @@ class Classifier:
         count, device = len(samples), self.weights["features.weight"].device
         if self.stacked > 1:
             samples = samples.flatten(0, 1).unsqueeze(1)
-        features = network.in_parts(samples, device, self._features)
+        features = network.apply_in_parts(samples, device, self._features)
         with torch.no_grad():
             logits = network.logits(self.weights, features)
         if self.stacked > 1:
-            return Sight(logits.view(count, self.stacked, -1), features.view(count, -1))
-        return Sight(logits, features)
+            return ClassifierOutput(logits.view(count, self.stacked, -1), features.view(count, -1))
+        return ClassifierOutput(logits, features)
 
     def features(self, samples: Tensor) -> Tensor:
         """The features of samples alone, float32 (n, 64 a picture)."""
-        return self.see(samples).features
+        return self.output(samples).features
 
     def predict(self, samples: Tensor) -> Prediction:
         """The class of each sample, float in -1..1 or uint8."""
-        return self.read(self.see(samples).logits)
+        return self.prediction(self.output(samples).logits)
 
-    def read(self, logits: Tensor) -> Prediction:
+    def prediction(self, logits: Tensor) -> Prediction:
         """The class of each sample by its ``logits``; of a stack the confidences multiplied."""
         confidence, labels = logits.softmax(dim=-1).max(dim=-1)
         if self.stacked > 1:

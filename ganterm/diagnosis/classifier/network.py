@@ -57,7 +57,7 @@ def init(shape: tuple[int, ...], classes: int, random: Generator) -> Weights:
 
 def features(weights: Weights, batch: Tensor) -> Tensor:
     """The features, (n, 64), before their rectifier, of pictures in -1..1."""
-    hidden = smaller(batch)
+    hidden = downsampled(batch)
     for place in range(len(WIDTHS)):
         weight, bias = weights[f"conv{place}.weight"], weights[f"conv{place}.bias"]
         hidden = functional.conv2d(hidden, weight, bias, stride=2, padding=_kernel(place) // 2)
@@ -74,13 +74,13 @@ def logits(weights: Weights, seen: Tensor) -> Tensor:
     )
 
 
-def smaller(batch: Tensor) -> Tensor:
+def downsampled(batch: Tensor) -> Tensor:
     """Pictures averaged over whole squares of pixels, so that the side is below 64."""
     factor = max(1, min(batch.shape[2:]) // MOST_SIDE)
     return functional.avg_pool2d(batch, factor) if factor > 1 else batch
 
 
-def ranged(samples: Tensor, device: torch.device) -> Tensor:
+def as_floats(samples: Tensor, device: torch.device) -> Tensor:
     """Samples on ``device`` as float32; uint8 as -1..1."""
     moved = samples.to(device)
     if moved.dtype == torch.uint8:
@@ -88,11 +88,13 @@ def ranged(samples: Tensor, device: torch.device) -> Tensor:
     return moved.float()
 
 
-def in_parts(samples: Tensor, device: torch.device, look: Callable[[Tensor], Tensor]) -> Tensor:
+def apply_in_parts(
+    samples: Tensor, device: torch.device, look: Callable[[Tensor], Tensor]
+) -> Tensor:
     """``look`` at the samples in parts of bounded memory and without gradients, joined again."""
     count = max(1, min(_AT_ONCE, _MOST_VALUES // max(1, samples[:1].numel())))
     with torch.no_grad():
-        return torch.cat([look(ranged(part, device)) for part in samples.split(count)])
+        return torch.cat([look(as_floats(part, device)) for part in samples.split(count)])
 
 
 def _kernel(place: int) -> int:

@@ -25,7 +25,7 @@ class Untrusted(Exception):  # noqa: N818 - it is the file that is wrong, not th
     """A file that is not what it should be; the message is the cause."""
 
 
-class About(BaseModel):
+class FileHeader(BaseModel):
     """What a file says of its classifier: see ``Classifier``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,13 +36,13 @@ class About(BaseModel):
     held_out: int = Field(ge=1)
 
 
-def packed(weights: Weights, about: About) -> bytes:
+def packed(weights: Weights, header: FileHeader) -> bytes:
     """The file's bytes, the same for the same content."""
     halves = {name: weight.detach().cpu().half() for name, weight in weights.items()}
-    return save(halves, {_KEY: about.model_dump_json()})
+    return save(halves, {_KEY: header.model_dump_json()})
 
 
-def read(path: Path, shape: tuple[int, ...]) -> tuple[Weights, About]:
+def read(path: Path, shape: tuple[int, ...]) -> tuple[Weights, FileHeader]:
     """Weights, float32 on the CPU, for pictures of ``shape``, and what the file says of them.
 
     Untrusted where the file is broken or holds something else; OSError where it cannot be read.
@@ -51,9 +51,9 @@ def read(path: Path, shape: tuple[int, ...]) -> tuple[Weights, About]:
         raise Untrusted("it is too large")
     try:
         with safe_open(path, framework="pt") as file:
-            about = About.model_validate_json((file.metadata() or {}).get(_KEY, ""))
+            header = FileHeader.model_validate_json((file.metadata() or {}).get(_KEY, ""))
             names = set(file.keys())
-            expected = network.shapes(shape, len(about.classes))
+            expected = network.shapes(shape, len(header.classes))
             if names != set(expected):
                 raise Untrusted("its tensors are not a classifier's")
             weights = {name: file.get_tensor(name) for name in expected}
@@ -66,4 +66,4 @@ def read(path: Path, shape: tuple[int, ...]) -> tuple[Weights, About]:
             raise Untrusted(f"{name} is of another shape or type")
         if not weight.isfinite().all():
             raise Untrusted(f"{name} is not finite")
-    return {name: weight.float() for name, weight in weights.items()}, about
+    return {name: weight.float() for name, weight in weights.items()}, header

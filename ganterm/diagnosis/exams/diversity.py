@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 
 def mean_distances(*batches: Tensor) -> Tensor:
@@ -63,22 +63,22 @@ class Diversity(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
+    def take(self, context: ExamContext) -> ExamResult:
         """Both; of as many reals as fakes."""
-        subject, readings = look.subject, {}
+        subject, readings = context.subject, {}
         pairs = {
-            "diversity_pixels": (look.fakes, subject.reals),
-            "diversity_features": (look.fake_features, subject.real_features),
+            "diversity_pixels": (context.fakes, subject.reals),
+            "diversity_features": (context.fake_features, subject.real_features),
         }
         if subject.plane:
             del pairs["diversity_features"]
         for name, (fakes, reals) in pairs.items():
             count = min(len(fakes), len(reals))
-            readings[name] = float(relative(fakes[:count], reals[:count]))
-        return Findings(readings)
+            readings[name] = float(pairwise_diversity(fakes[:count], reals[:count]))
+        return ExamResult(readings)
 
 
-def relative(fakes: Tensor, reals: Tensor) -> Tensor:
+def pairwise_diversity(fakes: Tensor, reals: Tensor) -> Tensor:
     """Mean pairwise distance of all fakes in % of that of the reals, both (n, ...)."""
     of_fakes, of_reals = mean_distances(fakes, reals)
     return 100 * of_fakes / of_reals

@@ -1,4 +1,4 @@
-"""The birthday test: how often G repeats itself, and how much it can make at all."""
+"""The birthday test: how often G repeats itself, and how many samples it can produce at all."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import cloud, distances, neighbours, once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import (
+    all_finite,
+    cloud,
+    distances,
+    neighbour_distances,
+    once_per_subject,
+)
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 CLOSE = 0.01
-"""The quantile of the reals' distances to their nearest others below which fakes are near-
-duplicates: of the reals themselves, one in a hundred is."""
+"""Quantile of the reals' distances to their nearest others below which fakes are near-duplicates;
+by it one real in a hundred is one.
+"""
 SAME = 1e-6
-"""Reals so close, in the largest distance of any to its nearest, are copies of each other."""
+"""Share of the largest nearest-neighbour distance below which reals are copies of each other."""
 
 
 class Closeness(NamedTuple):
-    """How close n reals come: the distance of near-duplicates, and pairs that are closer."""
+    """How close n reals come: the distance of near-duplicates, and the number of closer pairs."""
 
     samples: int
     within: float
@@ -27,13 +34,13 @@ class Closeness(NamedTuple):
 
 
 def closeness(reals: Tensor) -> Closeness | None:
-    """Of reals (n, width), in which copies of one another are passed over.
+    """The closeness of reals (n, width), in which copies of one another are skipped.
 
-    None for fewer than two, where one is not finite, and where all are copies.
+    None for fewer than two reals, for one that is not finite, and where all are copies.
     """
-    if len(reals) < 2 or not sound(reals):
+    if len(reals) < 2 or not all_finite(reals):
         return None
-    apart = neighbours(reals)
+    apart = neighbour_distances(reals)
     own = apart[apart > SAME * apart.max()]
     if not len(own):
         return None
@@ -48,12 +55,12 @@ def close_pairs(points: Tensor, within: float) -> tuple[int, float]:
 
 
 def support(samples: int, pairs: float) -> float:
-    """How many different samples there seem to be if so many ``pairs`` of them are the same.
+    """The number of different samples if so many ``pairs`` of ``samples`` are the same.
 
-    s (s - 1) / 2 pairs each collide with a chance of 1 / N for N equally likely ones, and with a
-    greater one for unequal ones, so that this is the smaller number that counts (the argument of
-    Arora and Zhang 2018, by the number of collisions rather than the chance of any). NaN without
-    any pair.
+    Each of the s (s - 1) / 2 pairs collides with a chance of 1 / N for N equally likely samples.
+    Unequal chances collide more often, so the result is a lower bound. This is the argument of
+    Arora and Zhang 2018, by the number of collisions instead of the chance of any. NaN without any
+    pair.
     """
     return samples * (samples - 1) / (2 * pairs) if pairs > 0 else math.nan
 
@@ -70,8 +77,8 @@ class Duplicates(Exam):
         "support": Measure(
             "implied support",
             "",
-            "different samples G seems to make, by its near-duplicates beyond those of the data;"
-            " none told where there are no more than in the data",
+            "number of different samples of G, implied by its near-duplicates beyond those of the"
+            " data; empty where it has no more of them than the data",
         ),
     }
 
@@ -79,13 +86,13 @@ class Duplicates(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
-        """Of as many fakes as there are reals."""
-        known, fakes = _known(look.subject), cloud(look.fake_features)
-        if known is None or not sound(fakes):
-            return Findings(dict.fromkeys(self.measures, math.nan))
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure as many fakes as there are reals."""
+        known, fakes = _known(context.subject), cloud(context.fake_features)
+        if known is None or not all_finite(fakes):
+            return ExamResult(dict.fromkeys(self.measures, math.nan))
         pairs, share = close_pairs(fakes[: known.samples], known.within)
-        return Findings(
+        return ExamResult(
             {
                 "duplicates": 100 * share,
                 "support": support(known.samples, pairs - known.pairs),
@@ -93,7 +100,7 @@ class Duplicates(Exam):
         )
 
 
-@once
+@once_per_subject
 def _known(subject: Subject) -> Closeness | None:
     return closeness(cloud(subject.real_features))
 

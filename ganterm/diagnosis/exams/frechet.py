@@ -1,4 +1,4 @@
-"""How far fakes as a whole are from reals, in features: Frechet distance and KID."""
+"""The distance of fakes as a whole from reals, in features: Frechet distance and KID."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ganterm.core.findings import Measure
 from ganterm.diagnosis.classifier.features import FixedFeatures
-from ganterm.diagnosis.clouds import cloud, once, sound
-from ganterm.diagnosis.exam import LOOKED_AT, Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import all_finite, cloud, once_per_subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, ExamResult, Subject
 
 CFID = "cfid"
-"""The Frechet distance in the features of ganterm's own classifier."""
+"""Name of the Frechet distance in the features of ganterm's own classifier."""
 
 
 class Moments(NamedTuple):
@@ -27,7 +27,7 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor) -> Moments:
-    """Of features (n, width), n >= 2, float64; the covariance over n - 1."""
+    """The moments of features (n, width), n >= 2, float64; the covariance over n - 1."""
     mean = features.mean(dim=0)
     away = features - mean
     covariance = away.T @ away / (len(features) - 1)
@@ -78,26 +78,29 @@ def _kernel(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 class Distance(Exam):
-    """Frechet distance and KID of as many fakes as there are reals; by what features differs."""
+    """Frechet distance and KID of as many fakes as there are reals, in some features."""
 
     names: ClassVar[tuple[str, str, str]]
-    """Of the Frechet distance, of its floor, and of the KID."""
+    """Names of the Frechet distance, of its floor, and of the KID."""
 
-    def take(self, look: Look) -> Findings:
-        """All three; NaN with fewer than two reals, or where a feature is not finite."""
-        known, fakes = _of_reals(look.subject), cloud(look.fake_features)
-        if known is None or len(fakes) < 2 or not sound(fakes):
-            return Findings(dict.fromkeys(self.names, math.nan))
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure all three; NaN with fewer than two reals, or where a feature is not finite."""
+        known, fakes = _of_reals(context.subject), cloud(context.fake_features)
+        if known is None or len(fakes) < 2 or not all_finite(fakes):
+            return ExamResult(dict.fromkeys(self.names, math.nan))
         fakes = fakes[: len(known.reals)]
         distance = frechet_distance(fakes, known.moments)
         kernel = kernel_distance(fakes / known.scale, known.reals / known.scale)
         values = distance, known.floor, kernel
-        return Findings(dict(zip(self.names, values, strict=True)))
+        return ExamResult(dict(zip(self.names, values, strict=True)))
 
 
-class _Known(NamedTuple):
-    """``scale``: root mean square of the reals' features, by which the kernel distance has all of
-    them divided, since it would else depend on the network's scale to the sixth power."""
+class _RealStatistics(NamedTuple):
+    """What the exam knows of the reals.
+
+    ``scale``: root mean square of their features. The kernel distance divides all features by it;
+    it would otherwise depend on the network's scale to the sixth power.
+    """
 
     reals: Tensor
     moments: Moments
@@ -105,22 +108,22 @@ class _Known(NamedTuple):
     scale: float
 
 
-@once
-def _of_reals(subject: Subject) -> _Known | None:
+@once_per_subject
+def _of_reals(subject: Subject) -> _RealStatistics | None:
     reals, others = cloud(subject.real_features), cloud(subject.other_features)
-    if min(len(reals), len(others)) < 2 or not sound(reals, others):
+    if min(len(reals), len(others)) < 2 or not all_finite(reals, others):
         return None
     of_reals = moments(reals)
     scale = float(reals.square().mean().sqrt()) or 1.0
-    return _Known(reals, of_reals, frechet_distance(others, of_reals), scale)
+    return _RealStatistics(reals, of_reals, frechet_distance(others, of_reals), scale)
 
 
 def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, Measure]:
     distance, floor, kernel = names
-    number = f"of {LOOKED_AT} fakes, or of half as many as the data,"
+    number = f"of {EXAM_SAMPLES} fakes, or of half as many as the data,"
     return {
         distance: Measure(
-            f"{short}FID ({LOOKED_AT})",
+            f"{short}FID ({EXAM_SAMPLES})",
             "",
             f"Frechet distance {number} to reals in {of}; no Inception-FID",
         ),
@@ -128,7 +131,7 @@ def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, 
             f"{short}FID of real data", "", "what as many other reals come to: the least to reach"
         ),
         kernel: Measure(
-            f"{short}KID ({LOOKED_AT})",
+            f"{short}KID ({EXAM_SAMPLES})",
             "",
             f"kernel distance {number} to reals in {of}; 0 is the data's own",
         ),
@@ -136,7 +139,7 @@ def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, 
 
 
 class ByClassifier(Distance):
-    """In the features of ganterm's own classifier."""
+    """Distances in the features of ganterm's own classifier."""
 
     names = (CFID, "cfid_floor", "kid")
     measures: ClassVar = _measures(names, "c", "the features of ganterm's own classifier")
@@ -147,7 +150,7 @@ class ByClassifier(Distance):
 
 
 class ByRandomNetwork(Distance):
-    """In the features of a fixed network of random weights."""
+    """Distances in the features of a fixed network of random weights."""
 
     names = ("rfid", "rfid_floor", "kid")
     measures: ClassVar = _measures(names, "r", "the features of a fixed network of random weights")

@@ -1,4 +1,4 @@
-"""What each layer of G and D gets to learn from, and what of it is dead."""
+"""Gradients and dead units of each layer of G and D."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.core.findings import Layer, Measure
-from ganterm.diagnosis.anatomy import described, grouped, layers_of
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.exams.dead import Units
+from ganterm.diagnosis.anatomy import layer_groups, layer_title, layers_of
+from ganterm.diagnosis.dead_units import UnitActivity
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.diagnosis.norms import norms
 
 SAMPLES = 128
-"""Reals, and as many fakes, that both losses are taken on."""
+"""Number of reals, and of fakes, in both losses."""
 MOST = 24
-"""Layers of a network that are told apart: a panel has no more lines."""
+"""Largest number of layers listed for a network: a panel has no more lines."""
 
 
 class Layers(Exam):
-    """Gradients of the loss in force, as in evaluation mode, and dead units on the same samples."""
+    """Gradients of the loss in force, in evaluation mode, and dead units on the same samples."""
 
     measures: ClassVar = {
         "grad_ratio": Measure(
@@ -39,45 +39,47 @@ class Layers(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
-        """One pass forward and back for each network; no ``grad`` is touched."""
-        assert look.stakes is not None
-        g, d, subject = look.generator, look.discriminator, look.subject
+    def take(self, context: ExamContext) -> ExamResult:
+        """Run one pass forward and back for each network; no ``grad`` changes."""
+        assert context.losses is not None
+        g, d, subject = context.generator, context.discriminator, context.subject
         labels = subject.real_labels
-        with torch.enable_grad(), Units(g) as of_g, Units(d) as of_d:
-            d_loss, g_loss = look.stakes(
+        with torch.enable_grad(), UnitActivity(g) as of_g, UnitActivity(d) as of_d:
+            d_loss, g_loss = context.losses(
                 subject.reals[:SAMPLES], None if labels is None else labels[:SAMPLES]
             )
-        told_g = layers("G", g, gradients(g_loss, g), of_g)
-        told_d = layers("D", d, gradients(d_loss, d), of_d)
-        whole = [math.hypot(*(layer.grad_norm for layer in told)) for told in (told_g, told_d)]
+        layers_g = layers("G", g, gradients(g_loss, g), of_g)
+        layers_d = layers("D", d, gradients(d_loss, d), of_d)
+        whole = [
+            math.hypot(*(layer.grad_norm for layer in network)) for network in (layers_g, layers_d)
+        ]
         readings = {
             "grad_ratio": ratio(*whole),
             "dead_g": 100 * of_g.dead(),
             "dead_d": 100 * of_d.dead(),
         }
-        return Findings(readings, layers=(*told_g, *told_d))
+        return ExamResult(readings, layers=(*layers_g, *layers_d))
 
 
 def ratio(of_g: float, of_d: float) -> float:
-    """Of two norms: inf where D alone has no gradient, NaN where neither has."""
+    """Ratio of two norms: inf where only D has no gradient, NaN where neither has one."""
     if of_d == 0:
         return math.inf if of_g > 0 else math.nan
     return of_g / of_d
 
 
 def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
-    """The gradient of ``loss`` for each parameter, zeros for those it does not reach."""
+    """The gradient of ``loss`` for each parameter; zeros where it does not reach."""
     return list(torch.autograd.grad(loss, list(network.parameters()), materialize_grads=True))
 
 
 def layers(
-    network: Literal["G", "D"], module: nn.Module, gradients: list[Tensor], units: Units
+    network: Literal["G", "D"], module: nn.Module, gradients: list[Tensor], units: UnitActivity
 ) -> list[Layer]:
-    """Norms of each layer's gradient and weights; at most MOST, small ones together.
+    """Norms of each layer's gradient and weights; more than MOST layers are grouped.
 
-    ``gradients`` as ``module.parameters()``. Weights are as they are trained: of a spectrally
-    normalised layer, before it is divided.
+    ``gradients`` are in the order of ``module.parameters()``. A spectrally normalised layer's
+    weights are those before the division.
     """
     own = list(module.parameters())
     of_gradients, of_weights = (
@@ -86,13 +88,13 @@ def layers(
     )
     parts = layers_of(module)
     told = []
-    for group, names in grouped(list(parts), MOST).items():
+    for group, names in layer_groups(list(parts), MOST).items():
         parameters = [parameter for name in names for parameter in parts[name]]
         one = names[0] if len(names) == 1 else None
         told.append(
             Layer(
                 network,
-                described(module, one) if one is not None else f"{group} ({len(names)} layers)",
+                layer_title(module, one) if one is not None else f"{group} ({len(names)} layers)",
                 math.hypot(*(of_gradients[parameter] for parameter in parameters)),
                 math.hypot(*(of_weights[parameter] for parameter in parameters)),
                 units.dead(names),

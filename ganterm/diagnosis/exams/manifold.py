@@ -1,4 +1,4 @@
-"""How well fakes and reals cover each other, without labels: precision, recall and their heirs."""
+"""How well fakes and reals cover each other, without labels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import cloud, distances, neighbours, once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import (
+    all_finite,
+    cloud,
+    distances,
+    neighbour_distances,
+    once_per_subject,
+)
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 K = 5
-"""Neighbours, as Naeem et al. 2020 choose."""
+"""Number of neighbours, as Naeem et al. 2020 choose it."""
 
 
 class Manifold(NamedTuple):
-    """Shares 0..1, but for the density, which has no upper bound and is 1 for the data's own."""
+    """Shares 0..1, except the density, which has no upper bound and is 1 for the data's own."""
 
     precision: float
     recall: float
@@ -34,7 +40,7 @@ def manifold(fakes: Tensor, reals: Tensor, radii: Tensor, k: int = K) -> Manifol
     """
     apart = distances(fakes, reals)
     of_reals = apart <= radii
-    of_fakes = apart <= neighbours(fakes, k)[:, None]
+    of_fakes = apart <= neighbour_distances(fakes, k)[:, None]
     return Manifold(
         float(of_reals.any(dim=1).double().mean()),
         float(of_fakes.any(dim=0).double().mean()),
@@ -44,16 +50,16 @@ def manifold(fakes: Tensor, reals: Tensor, radii: Tensor, k: int = K) -> Manifol
 
 
 def expected_coverage(fakes: int, reals: int, k: int = K) -> float:
-    """The mean coverage of reals by as good as themselves, whatever they are (Naeem et al. 2020).
+    """The mean coverage of reals by samples of the same distribution (Naeem et al. 2020).
 
-    That not all of a real's k nearest among the others and the fakes are reals; near 1 - 2^-k for
-    as many fakes as reals.
+    It is one minus the chance that all k nearest neighbours of a real, among the other reals and
+    the fakes, are reals; near 1 - 2^-k for as many fakes as reals.
     """
     return 1 - math.prod((reals - i) / (fakes + reals - i) for i in range(1, k + 1))
 
 
 class Covering(Exam):
-    """The four of ``manifold`` in feature space; for points, in the plane."""
+    """The four shares of ``manifold``, in feature space; for points, in the plane."""
 
     measures: ClassVar = {
         "precision": Measure(
@@ -75,17 +81,17 @@ class Covering(Exam):
         return True
 
     def comes_first(self, subject: Subject) -> bool:
-        """On pictures whose modes nothing else tells: the alarm of collapse goes by it."""
+        """On pictures without a classifier, where the alarm of collapse judges by it."""
         return subject.classifier is None and not subject.plane
 
-    def take(self, look: Look) -> Findings:
-        """Of as many fakes as there are reals."""
-        reals, radii = _reals(look.subject)
-        fakes = cloud(look.fake_features)[: len(reals)]
-        if radii is None or len(fakes) <= K or not sound(fakes):
-            return Findings(dict.fromkeys(self.measures, math.nan))
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure as many fakes as there are reals."""
+        reals, radii = _reals(context.subject)
+        fakes = cloud(context.fake_features)[: len(reals)]
+        if radii is None or len(fakes) <= K or not all_finite(fakes):
+            return ExamResult(dict.fromkeys(self.measures, math.nan))
         found = manifold(fakes, reals, radii)
-        return Findings(
+        return ExamResult(
             {
                 "precision": 100 * found.precision,
                 "recall": 100 * found.recall,
@@ -95,12 +101,12 @@ class Covering(Exam):
         )
 
 
-@once
+@once_per_subject
 def _reals(subject: Subject) -> tuple[Tensor, Tensor | None]:
-    """Reals and their reach; None for too few, not finite, or all of them the same."""
+    """The reals and their radii; None for too few, not finite, or identical ones."""
     reals = cloud(subject.real_features)
-    usable = len(reals) > K and sound(reals) and bool((reals != reals[0]).any())
-    return reals, neighbours(reals, K) if usable else None
+    usable = len(reals) > K and all_finite(reals) and bool((reals != reals[0]).any())
+    return reals, neighbour_distances(reals, K) if usable else None
 
 
 EXAMS = (Covering(),)

@@ -1,4 +1,4 @@
-"""Whether G repeats pictures of the training data: how near to them its own are."""
+"""Whether G reproduces training data: distances of fakes to the nearest pictures."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import once
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.exams.nearest import Near, as_bytes, nearest
+from ganterm.diagnosis.clouds import once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
+from ganterm.diagnosis.nearest import Near, as_bytes, nearest
 
 SAMPLES = 32
-"""Fakes looked at; each is compared with every picture."""
+"""Number of fakes; each is compared with every picture."""
 BYTES = 8 * 2**20
-"""Of the data that are looked at on a CPU: 10,000 digits."""
+"""Bytes of data compared on a CPU: 10,000 digits."""
 ACCELERATED = 16
-"""Times as many where there is an accelerator."""
+"""How many times more data an accelerator compares."""
 COPY = 1 / 3
-"""A fake is a copy if the nearest picture is this much closer than the next, the usual mark of
-memorised pictures (Yoon et al. 2023). It needs no scale, so that the smooth pictures of a G that
-is not done yet, which lie near the data's middle, are not taken for copies: of 300 fakes of a
-healthy G on digits none is below 0.77; copies under noise of 0.1 are 0.22, the median."""
+"""Ratio of the nearest distance to the next below which a fake is a copy, the usual mark of
+memorised pictures (Yoon et al. 2023). A ratio needs no scale, so smooth pictures of an early G,
+which lie near the data's middle, do not count. Of 300 fakes of a healthy G on digits none is below
+0.77; copies under noise of 0.1 have a median of 0.22.
+"""
 
 
-def copied(near: Near) -> float:
-    """The share of samples that are copies, also of a picture that is there twice, 0..1.
+def share_of_copies(near: Near) -> float:
+    """The share of samples that are copies, also of a picture that occurs twice, 0..1.
 
     NaN where there are no two pictures to compare.
     """
@@ -36,20 +37,20 @@ def copied(near: Near) -> float:
     return float((near.distances <= COPY * near.seconds).double().mean())
 
 
-def to_others(near: Near) -> Tensor:
-    """How far q samples are from the nearest picture that is not the sample itself, (q,)."""
+def distances_to_others(near: Near) -> Tensor:
+    """Distances of q samples to the nearest picture that is not the sample itself, (q,)."""
     return torch.where(near.distances > 0, near.distances, near.seconds)
 
 
-def looked_at(data: Tensor, device: torch.device) -> Tensor:
-    """Pictures evenly from all of ``data`` (n, ...), as many as there is time for."""
+def pictures_to_compare(data: Tensor, device: torch.device) -> Tensor:
+    """Pictures taken evenly from ``data`` (n, ...), as many as time allows."""
     most = BYTES if device.type == "cpu" else ACCELERATED * BYTES
     every = math.ceil(data.numel() / most)
     return data[::every]
 
 
 class Memory(Exam):
-    """Copies of training pictures among fakes, and how near to the data fakes are at all."""
+    """Copies of training pictures among fakes, and the distance of fakes to the data."""
 
     measures: ClassVar = {
         "memorised": Measure(
@@ -71,27 +72,27 @@ class Memory(Exam):
         """On pictures."""
         return not subject.plane
 
-    def take(self, look: Look) -> Findings:
-        """Of the first fakes."""
-        subject = look.subject
-        fakes = look.fakes[:SAMPLES]
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure the first fakes."""
+        subject = context.subject
+        fakes = context.fakes[:SAMPLES]
         device = fakes.device
-        near = nearest(as_bytes(fakes), looked_at(subject.data, device), device)
+        near = nearest(as_bytes(fakes), pictures_to_compare(subject.data, device), device)
         apart = _between_reals(subject)
         ratio = float(near.distances.median()) / apart if 0 < apart < math.inf else math.nan
-        return Findings(
+        return ExamResult(
             {
-                "memorised": 100 * copied(near),
+                "memorised": 100 * share_of_copies(near),
                 "nearest_ratio": ratio,
             }
         )
 
 
-@once
+@once_per_subject
 def _between_reals(subject: Subject) -> float:
     reals = subject.reals[: 2 * SAMPLES]
-    near = nearest(as_bytes(reals), looked_at(subject.data, reals.device), reals.device)
-    return float(to_others(near).median())
+    near = nearest(as_bytes(reals), pictures_to_compare(subject.data, reals.device), reals.device)
+    return float(distances_to_others(near).median())
 
 
 EXAMS = (Memory(),)

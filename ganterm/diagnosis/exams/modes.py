@@ -1,4 +1,4 @@
-"""How well samples cover the modes of the data, where these are known."""
+"""How well samples cover the modes of the data, where the modes are known."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from torch import Tensor
 
 from ganterm.core.findings import A_MODE, Measure, Modes
 from ganterm.diagnosis.clouds import cloud
-from ganterm.diagnosis.exam import LOOKED_AT, Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import EXAM_SAMPLES, Exam, ExamContext, ExamResult, Subject
 
 FOUND = 0.1
-"""A mode counts as found from this share of what the data have of it: the classifier's errors and
-stray points put a sample or two into modes that G never makes."""
+"""Share of the data's share from which a mode counts as found.
+
+Errors of the classifier and stray points put a sample or two into modes that G never produces.
+"""
 SURE = 0.5
-"""Least confidence at which the classifier's word counts (joint, for stacked digits)."""
+"""Least confidence at which the classifier's class counts (joint, for stacked digits)."""
 
 
 class Coverage(NamedTuple):
@@ -61,9 +63,10 @@ def divergence(counts: Tensor, prior: Tensor) -> float:
 
 
 def floor(modes: int, samples: int) -> float:
-    """What ``divergence`` gives for samples of the data themselves, in nats: (m - 1) / 2n.
+    """The ``divergence`` of samples of the data themselves, in nats: (m - 1) / 2n.
 
-    The histogram's noise alone; the mean of the likelihood-ratio statistic (Wilks 1938) over 2n.
+    It comes from the histogram's noise: the mean of the likelihood-ratio statistic (Wilks 1938)
+    over 2n.
     """
     return (modes - 1) / (2 * samples)
 
@@ -94,22 +97,22 @@ class KnownModes(Exam):
 
     def comes_first(self, subject: Subject) -> bool:
         """Not where thousands of samples are needed."""
-        return A_MODE * len(subject.classes) <= LOOKED_AT
+        return A_MODE * len(subject.classes) <= EXAM_SAMPLES
 
-    def take(self, look: Look) -> Findings:
-        """Of LOOKED_AT samples, or more where there are very many modes."""
-        subject = look.subject
-        more = A_MODE * len(subject.classes) - LOOKED_AT
-        others = look.make(more)[0] if more > 0 else None
+    def take(self, context: ExamContext) -> ExamResult:
+        """Count modes among EXAM_SAMPLES samples; more samples are drawn for very many modes."""
+        subject = context.subject
+        more = A_MODE * len(subject.classes) - EXAM_SAMPLES
+        others = context.generate(more)[0] if more > 0 else None
         if subject.modes is not None:
-            fakes = look.fakes if others is None else torch.cat([look.fakes, others])
+            fakes = context.fakes if others is None else torch.cat([context.fakes, others])
             counts, sure = near_modes(fakes, subject.modes, subject.sigma)
         else:
             assert subject.classifier is not None
-            logits = look.sight.logits
+            logits = context.classifier_output.logits
             if others is not None:
-                logits = torch.cat([logits, subject.classifier.see(others).logits])
-            classes, confidence = subject.classifier.read(logits)
+                logits = torch.cat([logits, subject.classifier.output(others).logits])
+            classes, confidence = subject.classifier.prediction(logits)
             counted = classes[confidence >= SURE]
             counts = torch.bincount(counted, minlength=len(subject.classes))
             sure = len(counted) / len(logits)
@@ -129,7 +132,7 @@ class KnownModes(Exam):
         if len(subject.classes) == 10 and all(name[:1].isdigit() for name in subject.classes):
             kind = "digit"
         modes = Modes(
-            look.step,
+            context.step,
             subject.classes,
             shares.numpy(),
             prior.numpy(),
@@ -137,7 +140,7 @@ class KnownModes(Exam):
             total,
             kind,
         )
-        return Findings(readings, modes)
+        return ExamResult(readings, modes)
 
 
 EXAMS = (KnownModes(),)

@@ -1,4 +1,4 @@
-"""What D's scores say: how reals and fakes lie apart, and whether D knows reals by heart."""
+"""D's raw scores: how reals and fakes differ, and whether D memorises reals."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure, Scores
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
-from ganterm.diagnosis.scores import auc
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
+from ganterm.diagnosis.ranking import auc
 from ganterm.losses import LOSSES
 
-JUDGED = 256
-"""Samples of each kind that D judges: as many as are held out."""
+SCORED = 256
+"""Number of samples of each kind that D scores: as many as are held out."""
 BINS = 24
 TAILS = (0.01, 0.99)
-"""Quantiles that a histogram's ends lie at: a stray score must not flatten all others."""
+"""Quantiles at a histogram's ends: a stray score must not flatten the others."""
 SURE = 2.0
-"""Standard errors that reals must score above fakes by before a share of that says anything."""
+"""Standard errors by which reals must lead fakes before a share of the lead is meaningful."""
 
 
-class Verdicts(Exam):
-    """Histograms of D's raw scores, and what they say about D."""
+class ScoreExam(Exam):
+    """Histograms of D's raw scores, and readings from them."""
 
     measures: ClassVar = {
         "sign_rate": Measure(
@@ -44,14 +44,16 @@ class Verdicts(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
-        """Of at most JUDGED samples of each kind; packs count as one."""
-        subject, loss = look.subject, LOSSES[look.controls.loss]
-        real = look.judge(subject.reals[:JUDGED], _some(subject.real_labels)).float()
-        fake = look.judge(look.fakes[:JUDGED], _some(look.labels)).float()
+    def take(self, context: ExamContext) -> ExamResult:
+        """Score at most SCORED samples of each kind; a pack counts as one."""
+        subject, loss = context.subject, LOSSES[context.controls.loss]
+        real = context.score(subject.reals[:SCORED], _some(subject.real_labels)).float()
+        fake = context.score(context.fakes[:SCORED], _some(context.labels)).float()
         held_out = None
         if subject.held_out is not None:
-            held_out = look.judge(subject.held_out[:JUDGED], _some(subject.held_out_labels)).float()
+            held_out = context.score(
+                subject.held_out[:SCORED], _some(subject.held_out_labels)
+            ).float()
         rank = auc(real, fake)
         both = torch.stack(loss.accuracy(real, fake, rank))
         whole = bool(torch.isfinite(real).all() and torch.isfinite(fake).all())
@@ -61,7 +63,7 @@ class Verdicts(Exam):
         }
         if held_out is not None:
             readings["held_out_gap"] = held_out_gap(real, held_out, fake)
-        return Findings(readings, scores=histograms(look.step, real, fake, held_out))
+        return ExamResult(readings, scores=histograms(context.step, real, fake, held_out))
 
 
 def sign_rate(real: Tensor, fake: Tensor, boundary: float | None) -> float:
@@ -94,14 +96,17 @@ def held_out_gap(real: Tensor, held_out: Tensor, fake: Tensor) -> float:
 
 
 def histograms(step: int, real: Tensor, fake: Tensor, held_out: Tensor | None) -> Scores | None:
-    """Counts of scores in BINS equal bins between the TAILS of all; what lies beyond is in the end
-    bins. What is not finite is left out; None where nothing is left."""
+    """Counts of scores in BINS equal bins between the TAILS of all scores.
+
+    Scores beyond the tails count in the end bins, those that are not finite not at all. None where
+    no score is finite.
+    """
     parts = [_finite(part) for part in (real, fake, held_out) if part is not None]
     pooled = np.concatenate(parts)
     if not len(pooled):
         return None
     low, high = np.quantile(pooled, TAILS)
-    # Bins narrower than float32 can tell apart would be none.
+    # Narrower bins would have equal edges in float32.
     least = 1e-4 * max(abs(low), abs(high)) or 1.0
     if high - low < least:
         low, high = low - least / 2, high + least / 2
@@ -117,7 +122,7 @@ def _finite(scores: Tensor) -> np.ndarray:
 
 
 def _some(labels: Tensor | None) -> Tensor | None:
-    return None if labels is None else labels[:JUDGED]
+    return None if labels is None else labels[:SCORED]
 
 
-EXAMS = (Verdicts(),)
+EXAMS = (ScoreExam(),)

@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import all_finite, once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 128
-"""Fakes, and as many reals."""
+"""Number of fakes, and of reals."""
 LEAST = 8
-"""Pixels along a side from which a peak can be told from its neighbours."""
+"""Fewest pixels a side: with fewer a peak cannot be told from its neighbours."""
 FREQUENCIES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)
-"""In cycles a pixel: those of patterns with a period of two pixels and of four, which one and two
-upsamplings by 2 leave (Odena et al. 2016), and between them those that they are compared with."""
+"""Frequencies in cycles a pixel: 1/4 and 1/2 have periods of four and two pixels, which upsampling
+by 2 leaves (Odena et al. 2016); 1/8 and 3/8 are compared with them.
+"""
 ROUNDING = (2 / 255) ** 2 / 12
-"""Power that rounding to 8 bits has at every frequency; less cannot be seen in any picture."""
+"""Power of rounding to 8 bits at every frequency; less is invisible in any picture."""
 
 
 def line_spectrum(pictures: Tensor) -> Tensor:
     """Mean power at FREQUENCIES along columns and along rows of pictures (n, c, h, w), (2, 4).
 
-    Of each line by itself, so that a pattern counts wherever it is and whatever it does across,
-    and at any side, also where the discrete transform has no such frequency. Under a Hann window:
-    else the jump between a line's ends would leak into all frequencies. White noise of variance v
-    has the power v.
+    Each line counts by itself, so a pattern counts wherever it is, at any side. A Hann window keeps
+    the jump between a line's ends from leaking into all frequencies. White noise of variance v has
+    power v.
     """
     return torch.stack([_along_rows(pictures.mT), _along_rows(pictures)])
 
@@ -60,7 +60,7 @@ class Pattern(NamedTuple):
 
 
 def pattern(pictures: Tensor) -> Pattern:
-    """Of pictures (n, c, h, w) in -1..1 that are not blank."""
+    """The patterns of pictures (n, c, h, w) in -1..1 that are not blank."""
     eighth, quarter, between, half = (line_spectrum(pictures) + ROUNDING).unbind(dim=1)
     beside = torch.stack([quarter / (eighth * between).sqrt(), half / between], dim=1)
     variance = pictures.cpu().double().flatten(2).var(dim=2, unbiased=False).mean()
@@ -68,16 +68,16 @@ def pattern(pictures: Tensor) -> Pattern:
 
 
 def usable(pictures: Tensor) -> bool:
-    """Whether there is anything in pictures (n, c, h, w) to have a spectrum of."""
+    """Whether pictures (n, c, h, w) are finite and not blank."""
     flat = pictures.flatten(2)
-    return bool(len(flat)) and sound(flat) and bool((flat != flat[..., :1]).any())
+    return bool(len(flat)) and all_finite(flat) and bool((flat != flat[..., :1]).any())
 
 
 def checkerboard(fakes: Tensor, reals: Pattern) -> float:
-    """How much the strongest pattern of fakes (n, c, h, w) exceeds that of reals; 1 is none.
+    """How much the strongest pattern of fakes (n, c, h, w) exceeds that of reals; 1 is as the data.
 
-    By what it exceeds less in, the frequencies beside it or the whole: noise raises all
-    frequencies alike, and blur may take more from those beside. NaN of blank pictures.
+    The smaller excess counts, over the neighbouring frequencies or over the whole: noise raises all
+    frequencies alike, and blur may lower only the neighbours. NaN for blank pictures.
     """
     if not usable(fakes):
         return math.nan
@@ -85,7 +85,7 @@ def checkerboard(fakes: Tensor, reals: Pattern) -> float:
     return float(torch.minimum(ours.beside / reals.beside, ours.whole / reals.whole).max())
 
 
-class Checkerboard(Exam):
+class CheckerboardStrength(Exam):
     """How much a pattern of two or four pixels stands out in the fakes' spectrum."""
 
     measures: ClassVar = {
@@ -101,19 +101,19 @@ class Checkerboard(Exam):
         """On pictures that are not tiny."""
         return not subject.plane and min(subject.reals.shape[-2:]) >= LEAST
 
-    def take(self, look: Look) -> Findings:
-        """Of the first fakes."""
-        reals = _of_reals(look.subject)
-        # Clamped as a screen does: what lies outside is shown as white or black.
-        fakes = look.fakes[:SAMPLES].clamp(-1, 1)
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure the first fakes."""
+        reals = _of_reals(context.subject)
+        # A screen clamps in the same way.
+        fakes = context.fakes[:SAMPLES].clamp(-1, 1)
         value = math.nan if reals is None else checkerboard(fakes, reals)
-        return Findings({"checkerboard": value})
+        return ExamResult({"checkerboard": value})
 
 
-@once
+@once_per_subject
 def _of_reals(subject: Subject) -> Pattern | None:
     reals = subject.reals[:SAMPLES]
     return pattern(reals) if usable(reals) else None
 
 
-EXAMS = (Checkerboard(),)
+EXAMS = (CheckerboardStrength(),)

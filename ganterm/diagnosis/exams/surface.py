@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Surface
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 from ganterm.losses import LOSSES
 
 SIDE = 64
 """Points of the grid in each direction; a terminal shows no more."""
 MARGIN = 0.25
-"""What is shown beyond the data on each side, as a share of their width and height."""
+"""Margin around the data on each side, as a share of their width and height."""
 
 
 class DecisionSurface(Exam):
-    """What D makes of every place of the plane; in every round, as it costs a few milliseconds."""
+    """D's scores over the plane, in every round, since they take a few milliseconds."""
 
     first = True
     measures: ClassVar = {}
@@ -28,17 +28,17 @@ class DecisionSurface(Exam):
         """On points, where a score does not depend on a label as well."""
         return subject.plane and subject.real_labels is None
 
-    def take(self, look: Look) -> Findings:
-        """One pass of D; where it judges packs, of the same point as often as a pack holds."""
-        subject = look.subject
+    def take(self, context: ExamContext) -> ExamResult:
+        """Score a grid in one pass of D; a pack holds copies of one point."""
+        subject = context.subject
         extent = extent_of(subject.reals)
         points = grid(extent, SIDE).to(subject.reals.device)
-        scores = look.judge(points.repeat_interleave(subject.pack, dim=0), None)
-        boundary = LOSSES[look.controls.loss].boundary(
-            look.judge(subject.reals, None), look.judge(look.fakes, None)
+        scores = context.score(points.repeat_interleave(subject.pack, dim=0), None)
+        boundary = LOSSES[context.controls.loss].boundary(
+            context.score(subject.reals, None), context.score(context.fakes, None)
         )
         whole = scores.float().view(SIDE, SIDE).cpu().numpy().astype(np.float32)
-        return Findings(surface=Surface(look.step, whole, extent, boundary))
+        return ExamResult(surface=Surface(context.step, whole, extent, boundary))
 
 
 def extent_of(points: Tensor) -> tuple[float, float, float, float]:

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 
-class _Kept(NamedTuple):
+class _Weights(NamedTuple):
     step: int
     g: Tensor
     d: Tensor
 
 
 class UpdateRatios(Exam):
-    """Movement of the weights in a step, as a share of their norm, between two takes of this.
+    """Movement of the weights in a step as a share of their norm, since the last measurement.
 
-    About 1e-3 is usual for one update (Karpathy, Stanford CS231n notes, 2015). Steps that go to
-    and fro cancel, so that this is at most the mean of the single steps, and less the longer ago
-    the take before was.
+    About 1e-3 is usual for one update (Karpathy, Stanford CS231n notes, 2015). Steps to and fro
+    cancel, so this is at most the mean of the single steps, and less the longer ago the last
+    measurement was.
     """
 
     measures: ClassVar = {
@@ -35,20 +35,20 @@ class UpdateRatios(Exam):
     }
 
     def __init__(self) -> None:
-        self._kept: _Kept | None = None
+        self._before: _Weights | None = None
 
     def fits(self, subject: Subject) -> bool:
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
-        """Since the last take; nothing where there was none."""
-        now = _Kept(look.step, _flat(look.generator), _flat(look.discriminator))
-        before, self._kept = self._kept, now
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure since the last time; nothing the first time."""
+        now = _Weights(context.step, _flat(context.generator), _flat(context.discriminator))
+        before, self._before = self._before, now
         if before is None or now.step <= before.step:
-            return Findings()
+            return ExamResult()
         steps = now.step - before.step
-        return Findings(
+        return ExamResult(
             {
                 "update_ratio_g": update_ratio(before.g, now.g, steps),
                 "update_ratio_d": update_ratio(before.d, now.d, steps),

@@ -1,4 +1,4 @@
-"""What values G's samples have at all: their range, and samples that are blank or not finite."""
+"""The range of G's samples, and samples that are blank or not finite."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import once
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 128
-"""Fakes looked at."""
+"""Number of fakes."""
 BLANK = 1 / 255
-"""A picture whose values, of a range of 2, are closer than half a grey level to one is blank."""
+"""Largest spread of a blank picture's values: half a grey level, for a range of 2."""
 
 
-class Values(NamedTuple):
+class ValueSummary(NamedTuple):
     """The lowest and highest of finite values, NaN without any, and shares of samples, 0..1."""
 
     lowest: float
@@ -27,15 +27,15 @@ class Values(NamedTuple):
     non_finite: float
 
 
-def values(samples: Tensor) -> Values:
-    """Of samples (n, ...), n >= 1, as G made them; one that is not finite is not blank."""
+def values(samples: Tensor) -> ValueSummary:
+    """Summarise samples (n, ...), n >= 1; a sample that is not finite is not blank."""
     flat = samples.flatten(1).float()
     finite = flat.isfinite()
     whole = finite.all(dim=1)
     blank = whole & (flat.amax(dim=1) - flat.amin(dim=1) <= BLANK)
     some = flat[finite]
     low, high = (float(some.min()), float(some.max())) if len(some) else (math.nan, math.nan)
-    return Values(low, high, float(blank.float().mean()), float((~whole).float().mean()))
+    return ValueSummary(low, high, float(blank.float().mean()), float((~whole).float().mean()))
 
 
 class Range(Exam):
@@ -54,10 +54,10 @@ class Range(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
-        """Of fakes as G makes them; a point cannot be blank."""
-        found = values(look.make(SAMPLES)[0])
-        low, high = _range(look.subject)
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure fakes as G returns them; a point cannot be blank."""
+        found = values(context.generate(SAMPLES)[0])
+        low, high = _range(context.subject)
         readings = {
             "value_low": found.lowest,
             "value_high": found.highest,
@@ -65,12 +65,12 @@ class Range(Exam):
             "data_high": high,
             "non_finite": 100 * found.non_finite,
         }
-        if not look.subject.plane:
+        if not context.subject.plane:
             readings["blank"] = 100 * found.blank
-        return Findings(readings)
+        return ExamResult(readings)
 
 
-@once
+@once_per_subject
 def _range(subject: Subject) -> tuple[float, float]:
     both = torch.cat([subject.reals, subject.other_reals])
     return float(both.min()), float(both.max())

@@ -1,4 +1,4 @@
-"""How many different samples there are, in effect: the Vendi score."""
+"""The effective number of different samples: the Vendi score."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from ganterm.core.findings import Measure
-from ganterm.diagnosis.clouds import cloud, distances, once, sound
-from ganterm.diagnosis.exam import Exam, Findings, Look, Subject
+from ganterm.diagnosis.clouds import all_finite, cloud, distances, once_per_subject
+from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 192
-"""Fakes, and as many reals: the eigenvalues cost the cube of it."""
+"""Number of fakes, and of reals: the eigenvalues cost its cube."""
 NEAR = 0.5
-"""The kernel's width, in median distances of the reals: two reals are exp(-2) = 14 % alike in the
-median, so that samples count as others where reals do, and alike only where they nearly are."""
+"""The kernel's width in median distances of the reals.
+
+Two reals at the median distance are then exp(-2) = 14 % alike, so samples count as different where
+reals do.
+"""
 
 
 def vendi_score(kernel: Tensor) -> float:
@@ -30,51 +33,51 @@ def vendi_score(kernel: Tensor) -> float:
 
 
 def alike(points: Tensor, width: float) -> Tensor:
-    """exp(-d^2 / 2 width^2) of all pairs of points (n, d): 1 for the same, 0 for far away ones."""
+    """exp(-d^2 / 2 width^2) of all pairs of points (n, d): 1 for the same, 0 far away."""
     return distances(points, points).div_(width).square_().mul_(-0.5).exp_()
 
 
 def median_distance(points: Tensor) -> float:
-    """Of all pairs of two or more points; NaN of fewer."""
+    """The median distance of all pairs of two or more points; NaN of fewer."""
     apart = distances(points, points)
     return float(apart[tuple(torch.triu_indices(len(points), len(points), 1))].median())
 
 
-class Known(NamedTuple):
-    """What there is to know of n reals: the kernel's width, and their own score."""
+class Reference(NamedTuple):
+    """What is known of n reals: the kernel's width, and their own score."""
 
     samples: int
     width: float
     score: float
 
 
-def known(reals: Tensor) -> Known | None:
-    """Of reals (n, width); None where they are fewer than two, not finite or mostly the same."""
-    if len(reals) < 2 or not sound(reals):
+def reference(reals: Tensor) -> Reference | None:
+    """The reference of reals (n, width); None for fewer than two, not finite, or mostly equal."""
+    if len(reals) < 2 or not all_finite(reals):
         return None
     width = NEAR * median_distance(reals)
-    return Known(len(reals), width, vendi_score(alike(reals, width))) if width > 0 else None
+    return Reference(len(reals), width, vendi_score(alike(reals, width))) if width > 0 else None
 
 
-def relative_vendi(fakes: Tensor, reals: Known | None) -> float:
+def relative_vendi(fakes: Tensor, reals: Reference | None) -> float:
     """The Vendi score of fakes (n, width) in % of that of as many reals.
 
-    The kernel is as wide for the fakes as for the reals. NaN where the reals say nothing, where
-    there are fewer fakes than they were, and where a fake is not finite.
+    The kernel has the width of the reals. NaN where the reals give no reference, where there are
+    fewer fakes than reals, and where a fake is not finite.
     """
-    if reals is None or len(fakes) < reals.samples or not sound(fakes):
+    if reals is None or len(fakes) < reals.samples or not all_finite(fakes):
         return math.nan
     return 100 * vendi_score(alike(fakes[: reals.samples], reals.width)) / reals.score
 
 
-@once
-def _pixels(subject: Subject) -> Known | None:
-    return known(cloud(subject.reals[:SAMPLES]))
+@once_per_subject
+def _pixels(subject: Subject) -> Reference | None:
+    return reference(cloud(subject.reals[:SAMPLES]))
 
 
-@once
-def _features(subject: Subject) -> Known | None:
-    return known(cloud(subject.real_features[:SAMPLES]))
+@once_per_subject
+def _features(subject: Subject) -> Reference | None:
+    return reference(cloud(subject.real_features[:SAMPLES]))
 
 
 class Vendi(Exam):
@@ -93,10 +96,10 @@ class Vendi(Exam):
         """On any data."""
         return True
 
-    def take(self, look: Look) -> Findings:
-        """Of SAMPLES fakes."""
-        fakes = cloud(look.fakes[:SAMPLES])
-        return Findings({"vendi_pixels": relative_vendi(fakes, _pixels(look.subject))})
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure SAMPLES fakes."""
+        fakes = cloud(context.fakes[:SAMPLES])
+        return ExamResult({"vendi_pixels": relative_vendi(fakes, _pixels(context.subject))})
 
 
 class VendiOfFeatures(Exam):
@@ -112,10 +115,10 @@ class VendiOfFeatures(Exam):
         """On pictures: points are their own features."""
         return not subject.plane
 
-    def take(self, look: Look) -> Findings:
-        """Of SAMPLES fakes."""
-        fakes = cloud(look.fake_features[:SAMPLES])
-        return Findings({"vendi_features": relative_vendi(fakes, _features(look.subject))})
+    def take(self, context: ExamContext) -> ExamResult:
+        """Measure SAMPLES fakes."""
+        fakes = cloud(context.fake_features[:SAMPLES])
+        return ExamResult({"vendi_features": relative_vendi(fakes, _features(context.subject))})
 
 
 EXAMS = (Vendi(), VendiOfFeatures())

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
-from ganterm.networks.autoencoder import AutoencoderDiscriminator
 from ganterm.networks.modules.blocks import activation
-from ganterm.networks.modules.shells import Judged
+from ganterm.networks.modules.shells import DiscriminatorOutput
 from ganterm.networks.options import Activation
 
 
 class Autoencoder(nn.Module):
-    """Samples (batch, *shape) to minus their reconstruction error, and their code."""
+    """Maps samples (batch, *shape) to minus their reconstruction error, and to their code.
 
-    def __init__(self, options: AutoencoderDiscriminator, shape: tuple[int, ...]) -> None:
+    ``widths``: of all layers from the flat sample to the code; the decoder has them in reverse.
+    ``error``: mean of squares or of absolute values. ``bounded``: the output ends in a tanh.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation_name: Activation,
+        error: Literal["mse", "l1"],
+        bounded: bool,
+    ) -> None:
         super().__init__()
-        self.error = options.error
-        widths = [math.prod(shape), *options.hidden, options.code]
-        self.encoder = nn.Sequential(*_layers(widths, options.activation))
-        *inner, last = pairwise(reversed(widths))
-        inner_widths = [options.code, *(after for _, after in inner)]
-        out: list[nn.Module] = [nn.Linear(*last)]
-        if options.output == "tanh":
-            out.append(nn.Tanh())
-        self.decoder = nn.Sequential(*_layers(inner_widths, options.activation), *out)
+        self.error = error
+        self.encoder = nn.Sequential(*_layers(widths, activation_name))
+        # The last layer draws its weights first: another order gives other runs for the same seed.
+        last: list[nn.Module] = [nn.Linear(widths[1], widths[0])]
+        if bounded:
+            last.append(nn.Tanh())
+        self.decoder = nn.Sequential(*_layers(widths[:0:-1], activation_name), *last)
 
-    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Judged:
-        """Scores (batch,), at most 0, and code (batch, n); ``labels`` are of no use to it."""
+    def forward(self, samples: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
+        """Scores (batch,), at most 0, and code (batch, n); ``labels`` are ignored."""
         flat = samples.flatten(1)
         code = self.encoder(flat)
         difference = self.decoder(code) - flat
         error = difference.square() if self.error == "mse" else difference.abs()
-        return Judged(-error.mean(1), code=code)
+        return DiscriminatorOutput(-error.mean(1), code=code)
 
 
 def _layers(widths: Sequence[int], name: Activation) -> list[nn.Module]:
-    """A linear layer and an activation from each width to the next."""
+    """Linear layers from each width to the next, each followed by an activation."""
     return [
         layer
         for before, after in pairwise(widths)

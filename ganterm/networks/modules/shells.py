@@ -15,7 +15,7 @@ EMBEDDING = 32
 """Dimensions of an embedded label, where it joins noise or a flat input."""
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """A discriminator's verdict on a batch: raw scores (batch,), and what else it says.
 
     ``logits`` (batch, classes) of its auxiliary head; ``code`` (batch, n), what an autoencoder
@@ -83,7 +83,9 @@ class Discriminator(nn.Module):
             self.label = _label_module(options.conditional, classes)
         self.auxiliary = nn.Linear(width, _some(classes)) if options.auxiliary else None
 
-    def forward(self, samples: Tensor, labels: Tensor | None = None) -> Tensor | Judged:
+    def forward(
+        self, samples: Tensor, labels: Tensor | None = None
+    ) -> Tensor | DiscriminatorOutput:
         """Raw scores (batch,), with the auxiliary head's logits where there is one."""
         if self.flat:
             samples = samples.flatten(1)
@@ -95,7 +97,7 @@ class Discriminator(nn.Module):
             scores = scores + (self.projection(labels) * features).sum(1)
         if self.auxiliary is None:
             return scores
-        return Judged(scores, self.auxiliary(features))
+        return DiscriminatorOutput(scores, self.auxiliary(features))
 
     def _label_input(self, labels: Tensor | None) -> Tensor:
         assert self.label is not None

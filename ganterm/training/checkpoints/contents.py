@@ -1,10 +1,11 @@
-"""All that a run's future depends on: its tensors, its random generators, and the rest as JSON."""
+"""What a checkpoint holds: tensors, states of random generators, and a table for JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,17 +20,18 @@ from ganterm.sections import RunSection
 from ganterm.training.batches import Position
 from ganterm.training.game import Game
 from ganterm.training.sampler import Sampler
+from ganterm.training.torch_internals import default_mps_generator
 
 
 class RunState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a checkpoint holds beside tensors, taken between two iterations.
+    """The part of a checkpoint that is no tensor, as it is between two iterations.
 
-    ``run``: the id of run.json. ``pending``: changes that were asked for and act from the next
-    iteration on. ``scheduled``: the last step whose scheduled changes are in ``controls``.
-    ``d_updates`` counts as ``Game`` does, for regularisers that act now and then; ``position`` is
-    how far the epoch of the data is. ``alarms``: those raised; ``streaks``: of alarms by name, how
-    many judgements in a row speak for a change by now, and since which step.
-    ``preset`` and ``architecture`` are checksums.
+    ``run`` is the id in run.json. ``pending`` are changes that act from the next iteration on.
+    ``controls`` contain the scheduled changes up to the step ``scheduled``. ``d_updates`` is
+    ``Game.d_updates``, which lazy regularisers depend on; ``position`` is the number of samples
+    drawn in this epoch. ``alarms`` are those raised; ``streaks`` says for each rule how many
+    judgements in a row speak for a change, and since which step. ``preset`` and ``architecture``
+    are checksums.
     """
 
     format: int
@@ -52,29 +54,29 @@ class RunState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def versions(device: torch.device) -> dict[str, str]:
-    """Of what the numbers depend on: the software, and an accelerator's model and libraries."""
-    found = {
+    """The versions that results depend on: of software, and of an accelerator and its libraries."""
+    table = {
         "ganterm": __version__,
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
     if device.type == "cuda":
-        found["GPU"] = torch.cuda.get_device_name(device)
-        found["CUDA"] = str(torch.version.cuda or torch.version.hip)
-        found["cuDNN"] = str(torch.backends.cudnn.version())
+        table["GPU"] = torch.cuda.get_device_name(device)
+        table["CUDA"] = str(torch.version.cuda or torch.version.hip)
+        table["cuDNN"] = str(torch.backends.cudnn.version())
     elif device.type == "mps":
-        found["macOS"] = platform.mac_ver()[0]
-    return found
+        table["macOS"] = platform.mac_ver()[0]
+    return table
 
 
 def differences(
     state: RunState, device: torch.device, run: RunSection, presets: Collection[str]
 ) -> list[str]:
-    """Why a run that goes on here will not be the same bit for bit, a few words each.
+    """The reasons why a run resumed here will not be bit-identical, a few words each.
 
-    ``run``: how it is carried out here, its threads resolved; ``presets``: checksums of its preset,
-    in all the ways it may be written.
+    ``run`` are the preset's run options with the thread count resolved; ``presets`` are the
+    checksums of its preset in every way it may be written.
     """
     here = versions(device)
     found = [
@@ -94,12 +96,12 @@ def differences(
 
 
 def checksum(text: str | bytes) -> str:
-    """By which a text is known again."""
+    """The sha256 of a text, in hex."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 def architecture(tensors: Mapping[str, Tensor]) -> str:
-    """A fingerprint of the networks and optimizers: names, shapes and types of their tensors."""
+    """A checksum of the names, shapes and types of the networks' and optimizers' tensors."""
     shapes = sorted(
         f"{name}:{tuple(tensor.shape)}:{tensor.dtype}"
         for name, tensor in tensors.items()
@@ -108,8 +110,8 @@ def architecture(tensors: Mapping[str, Tensor]) -> str:
     return checksum("\n".join(shapes))
 
 
-def taken(game: Game, sampler: Sampler) -> dict[str, Tensor]:
-    """Copies of all tensors by dotted name, on the host; those of generators under ``random``."""
+def copies(game: Game, sampler: Sampler) -> dict[str, Tensor]:
+    """Copies of all tensors by dotted name, on the host; generators' states under ``random.``"""
     tensors = live(game, sampler)
     for name, generator in generators(game, sampler).items():
         tensors[f"random.{name}"] = generator.get_state()
@@ -120,13 +122,13 @@ def taken(game: Game, sampler: Sampler) -> dict[str, Tensor]:
 
 
 def live(game: Game, sampler: Sampler) -> dict[str, Tensor]:
-    """The tensors that training and looking use; what is copied into them acts."""
+    """The tensors in use, by name; values copied into them take effect."""
     shown = {"sampler.noise": sampler.noise, "sampler.chosen": sampler.chosen}
     return game_tensors(game) | shown
 
 
 def game_tensors(game: Game) -> dict[str, Tensor]:
-    """Those of the networks, the averaged G, the optimizers, the loss's balance and the squares."""
+    """The tensors of the networks, the averaged G, the optimizers, the balance and the squares."""
     tensors = {"balance": game.balance, "squares": game.squares}
     modules = {
         "generator": game.generator,
@@ -141,36 +143,35 @@ def game_tensors(game: Game) -> dict[str, Tensor]:
 
 
 def size(game: Game, sampler: Sampler) -> int:
-    """Bytes that the tensors of a checkpoint take, about: those of the random generators and the
-    names are in the last megabyte."""
+    """The size of a checkpoint in bytes, about: one MiB is for generators' states and names."""
     tensors = live(game, sampler).values()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + (1 << 20)
 
 
 def generators(game: Game, sampler: Sampler) -> dict[str, torch.Generator]:
-    """All sources of randomness but that of the data's order.
+    """All random generators except the one that shuffles the data.
 
-    torch's own, of which dropout draws, belong to the whole process.
+    torch's own, which dropout draws from, belong to the whole process.
     """
     return {**game_generators(game), "sampler": sampler.random}
 
 
 def game_generators(game: Game) -> dict[str, torch.Generator]:
-    """Those that the training draws from, but that of the data's order."""
-    found = {"torch": torch.default_generator, "noise": game.noise}
+    """The generators that training draws from, except the one that shuffles the data."""
+    table = {"torch": torch.default_generator, "noise": game.noise}
     if game.device.type == "cuda":
-        found["device"] = torch.cuda.default_generators[game.device.index]
+        table["device"] = torch.cuda.default_generators[game.device.index]
     elif game.device.type == "mps":
-        found["device"] = torch.mps._get_default_mps_generator()
-    return found
+        table["device"] = default_mps_generator()
+    return table
 
 
 def put_back(
     game: Game, sampler: Sampler, tensors: Mapping[str, Tensor], state: RunState, seed: int
 ) -> None:
-    """Bring a run to where its checkpoint was taken; what is given fits and is sound.
+    """Restore a run to a checkpoint that has been checked.
 
-    A generator whose state belongs to another kind of device starts from ``seed`` instead.
+    A generator whose state belongs to another kind of device is seeded with ``seed`` instead.
     """
     for name, tensor in live(game, sampler).items():
         tensor.copy_(tensors[name])
@@ -190,7 +191,7 @@ def put_back(
 
 
 def fits(device: torch.device, held: Tensor) -> bool:
-    """Whether a generator on ``device`` takes this state."""
+    """Whether ``held`` is a state for a generator on ``device``."""
     if held.dtype != torch.uint8 or held.dim() != 1:
         return False
     try:
@@ -198,3 +199,24 @@ def fits(device: torch.device, held: Tensor) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class GameContents:
+    """What the checkpoints of a run hold of its game and sampler."""
+
+    game: Game
+    sampler: Sampler
+
+    @property
+    def bytes(self) -> int:
+        """The size of the tensors, about."""
+        return size(self.game, self.sampler)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of all tensors by dotted name, on the host."""
+        return copies(self.game, self.sampler)
+
+    def counts(self) -> tuple[int, int]:
+        """D's updates so far, and the samples drawn in this epoch of the data."""
+        return self.game.d_updates, self.game.batches.position.at

@@ -1,8 +1,8 @@
-"""Which checkpoints of a run are healthy: those that no alarm of its training speaks against.
+"""Which checkpoints of a run are healthy: those that no alarm about its training speaks against.
 
-An alarm speaks against what was saved while it was raised, and against what was saved before that
-but after what it is about had begun, which is its ``since``. Alarms about the disk, the socket and
-the like say nothing of the networks and do not count. No torch.
+An alarm speaks against checkpoints saved while it was raised, and against earlier ones from its
+``since`` on, the step at which the trouble began. Alarms about the disk, the socket and the like
+say nothing about the networks and do not count. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from msgspec import Struct
 from ganterm.core.events import BRANCHING, AlarmEvent, Event
 from ganterm.core.findings import Alarm
 from ganterm.core.text import clean
-from ganterm.diagnosis.rule import NONFINITE, illnesses
-from ganterm.launch import Launch
+from ganterm.diagnosis.rule import NONFINITE, network_alarms
 from ganterm.rundir import reader
 from ganterm.rundir.find import CheckpointName, checkpoints, command_from, newest
 from ganterm.rundir.jsonfile import MAX_BYTES, validated
 from ganterm.system.files import Folder
 
 HEALTHY = "HEALTHY"
-"""The file that names the newest healthy checkpoint of the newest branch."""
+"""The pointer file with the name of the newest healthy checkpoint of the newest branch."""
 
 
 @dataclass(frozen=True)
 class Spell:
-    """The steps ``since`` to ``raised``, both included, that the alarm ``name`` speaks against.
+    """The steps, ``since`` to ``raised`` inclusive, that the alarm ``name`` speaks against.
 
-    ``branch``: the one it was raised on. The steps reach back into those that this one began from.
+    It was raised on ``branch``; the steps may reach back into the branches before it.
     """
 
     name: str
@@ -42,9 +41,9 @@ class Spell:
 
 @dataclass
 class Health:
-    """What the alarms of a run say of its checkpoints.
+    """What the alarms of a run say about its checkpoints.
 
-    ``begun``: of each branch, the branch and the step that it began from.
+    ``begun`` holds for each branch the branch and step that it began from.
     """
 
     spells: list[Spell] = field(default_factory=list)
@@ -52,24 +51,24 @@ class Health:
 
     @classmethod
     def of(cls, run: Path) -> Health:
-        """What the events of a run directory say; nothing where there are none."""
+        """The health of a run by the events in its directory."""
         health = cls()
         for event in reader.all_events(run):
             health.note(event)
         return health
 
     def note(self, event: Event) -> None:
-        """Add what an event says, if anything; events come in their order."""
+        """Take an event into account; events must come in their order."""
         if isinstance(event, BRANCHING):
             origin = CheckpointName.parse(event.checkpoint)
             new = event.branch and event.branch not in self.begun
             if new and origin is not None and origin.branch < event.branch:
                 self.begun[event.branch] = origin.branch, event.step
-        elif isinstance(event, AlarmEvent) and event.raised and event.name in illnesses():
+        elif isinstance(event, AlarmEvent) and event.raised and event.name in network_alarms():
             self.spells.append(Spell(event.name, event.branch, event.first_step, event.step))
 
     def against(self, name: CheckpointName) -> list[str]:
-        """The alarms, by name, that were raised after a checkpoint but speak against it."""
+        """The names of alarms that speak against a checkpoint though they were raised after it."""
         return [
             spell.name
             for spell in self.spells
@@ -77,7 +76,7 @@ class Health:
         ]
 
     def leads(self, name: CheckpointName, branch: int, step: int) -> bool:
-        """Whether a run that stands at a step of a branch has come by a checkpoint."""
+        """Whether a checkpoint lies on the way to a step of a branch."""
         return any(
             name.branch == passed and name.step <= last for passed, last in self._path(branch, step)
         )
@@ -101,7 +100,7 @@ class _State(Struct, frozen=True):
 
 
 def alarms_of(run: Path, name: CheckpointName) -> list[str] | None:
-    """The alarms of the training that were raised when a checkpoint was taken, by name.
+    """The names of alarms about the training that were raised when a checkpoint was taken.
 
     None where its state cannot be read.
     """
@@ -114,7 +113,7 @@ def alarms_of(run: Path, name: CheckpointName) -> list[str] | None:
             state = validated(_State, folder.read("state.json", MAX_BYTES))
     except (OSError, ValueError):
         return None
-    return [alarm.name for alarm in state.alarms if alarm.name in illnesses()]
+    return [alarm.name for alarm in state.alarms if alarm.name in network_alarms()]
 
 
 def healthy(run: Path) -> list[CheckpointName]:
@@ -123,7 +122,7 @@ def healthy(run: Path) -> list[CheckpointName]:
     if latest is None:
         return []
     health = Health.of(run)
-    # What is named by LATEST is where the newest branch stands or begins.
+    # LATEST names the newest checkpoint of the newest branch, or the one that it begins at.
     branch = max([latest.branch, *health.begun])
     step = max([latest.step, *(name.step for name in there if name.branch == branch)])
     return leading_to(run, health, branch, step)
@@ -141,10 +140,10 @@ def leading_to(run: Path, health: Health, branch: int, step: int) -> list[Checkp
 
 
 def to_resume(run: Path) -> tuple[CheckpointName | None, CheckpointName | None]:
-    """The checkpoint that a run goes on from by itself, and a newer one that it passes over.
+    """The checkpoint that a run is resumed from by default, and a newer one that is passed over.
 
-    That is the newest one, unless an update was not finite when it was taken: such a state seldom
-    recovers, so the newest healthy one is taken where there is any.
+    That is the newest one, unless updates were not finite when it was taken. Such a state seldom
+    recovers, so the newest healthy checkpoint, if there is one, comes before it.
     """
     latest = newest(run)
     if latest is None or NONFINITE not in _against(run, latest):
@@ -154,45 +153,47 @@ def to_resume(run: Path) -> tuple[CheckpointName | None, CheckpointName | None]:
 
 
 def _against(run: Path, name: CheckpointName) -> list[str]:
-    """All alarms that speak against a checkpoint, those that were raised at its time first."""
+    """All alarms that speak against a checkpoint; those raised when it was taken come first."""
     return [*(alarms_of(run, name) or []), *Health.of(run).against(name)]
 
 
-def of_resumption(launch: Launch) -> str:
-    """What to know about the checkpoint that a run goes on from, in one line; "" for nothing."""
-    run = launch.runs_dir / launch.run_name
-    taken, passed_over = map(CheckpointName.parse, (launch.checkpoint, launch.passed_over))
-    assert taken is not None
+def resumption_note(run: Path, chosen: CheckpointName, passed_over: CheckpointName | None) -> str:
+    """A line about the checkpoint that a run is resumed from, "" where there is nothing to say.
+
+    ``passed_over`` is a newer one that ``to_resume`` left out, or None.
+    """
     if passed_over is not None:
         return (
-            f"goes on from {taken}, the newest healthy checkpoint: an update was not finite at "
+            f"goes on from {chosen}, the newest healthy checkpoint: an update was not finite at "
             f"{passed_over}; to take that one: {command_from(run, passed_over)}"
         )
-    against = _against(run, taken)
+    against = _against(run, chosen)
     good = next(iter(healthy(run)), None)
-    if not against or good is None or good == taken:
+    if not against or good is None or good == chosen:
         return ""
     return (
-        f"an alarm speaks against {taken} ({clean(against[0], 40)}); "
+        f"an alarm speaks against {chosen} ({clean(against[0], 40)}); "
         f"the newest healthy one: {command_from(run, good)}"
     )
 
 
 def last_good(run: Path, alarms: Iterable[Alarm]) -> str:
-    """Where to go on from after a run that ended with these ``alarms``, in one line.
+    """A line about where to go on from after a run that ended with these ``alarms``.
 
     "" where none of them is about the training, or where nothing is better than the last state.
     """
-    titles = {alarm.name: clean(alarm.title, 60) for alarm in alarms if alarm.name in illnesses()}
+    titles = {
+        alarm.name: clean(alarm.title, 60) for alarm in alarms if alarm.name in network_alarms()
+    }
     if not titles:
         return ""
     good = next(iter(healthy(run)), None)
-    said = f"an alarm speaks against the last state ({_first(titles)})"
+    text = f"an alarm speaks against the last state ({_first(titles)})"
     if good is not None:
-        return f"{said}; the last good one, of step {good.step:,}: {command_from(run, good)}"
+        return f"{text}; the last good one, of step {good.step:,}: {command_from(run, good)}"
     if NONFINITE not in titles:
         return ""
-    return f"{said}, and there is no healthy checkpoint: start anew, with lower learning rates"
+    return f"{text}, and there is no healthy checkpoint: start anew, with lower learning rates"
 
 
 def _first(titles: Mapping[str, str]) -> str:

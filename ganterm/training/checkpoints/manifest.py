@@ -1,7 +1,8 @@
-"""The files that a run was trained on, by which a resume says what became of them.
+"""The list of files that a run was trained on, so that a resume can say which have changed.
 
-``files.json.gz`` in the run directory: a JSON object with ``format`` and ``files``, a list of pairs
-of a name and the mark of its content. It decides nothing: the data's sha256 in run.json does.
+``files.json.gz`` in the run directory holds a JSON object with ``format`` and ``files``, pairs of a
+name and a mark of the content. Whether the data are the same is decided by their sha256 in
+run.json, not by this list.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from ganterm.system.files import Folder
 
 NAME = "files.json.gz"
 MOST_BYTES = 256 << 20
-"""Of it, unpacked: some millions of files."""
+"""Most bytes of the list, uncompressed; it suffices for some millions of files."""
 _NAMED = 3
+"""Files of each kind that a message names."""
 
 
 def write(run: Folder, files: Files) -> None:
-    """Keep what the files were; OSError where the disk does not take it."""
+    """Write the list; OSError where the disk does not take it."""
     table = {"format": FORMAT, "files": list(zip(files.names, files.marks, strict=True))}
-    # No time of its own in it: the same files, the same bytes.
+    # Without a time stamp, so that the same files give the same bytes.
     run.write_atomically(NAME, gzip.compress(json.dumps(table).encode(), 6, mtime=0))
 
 
 def read(run: Path) -> dict[str, str] | None:
-    """Names to marks; None where nothing usable is kept."""
+    """Marks by file name; None where there is no usable list."""
     try:
         with Folder.at(run) as folder:
             packed = io.BytesIO(folder.read(NAME, MOST_BYTES))
@@ -47,9 +49,9 @@ def read(run: Path) -> dict[str, str] | None:
 
 
 def differences(run: Path, known: DataOfRun, dataset: Dataset) -> tuple[str, ...]:
-    """In what the data may not be those that a run was trained on, though it can go on with them.
+    """How the data may differ from the run's, where it can be resumed all the same.
 
-    UserError, saying what differs and what would help, where they are others.
+    UserError, with the differences and a way out, where they are other data.
     """
     if dataset.sha256 == known.sha256:
         return ()
@@ -62,7 +64,7 @@ def differences(run: Path, known: DataOfRun, dataset: Dataset) -> tuple[str, ...
         )
     before = read(run)
     if before is None and known.samples is None and dataset.stream is not None:
-        # Runs of before knew a streamed folder by its files' times, which a copy has not.
+        # Older runs identified a streamed folder by its files' times, which a copy changes.
         if files.by_times == known.sha256:
             return ()
         return (
@@ -105,7 +107,7 @@ def _refusal(
 
 
 def _named(names: list[str], what: str) -> str:
-    """How many, and the first few, as in "2 missing (a.png, b.png)"."""
+    """The count and the first few names, as in "2 missing (a.png, b.png)"."""
     if not names:
         return ""
     shown = ", ".join(clean(name, 40) for name in sorted(names)[:_NAMED])

@@ -1,4 +1,4 @@
-"""Reading a checkpoint: verified whole before anything of it is used; nothing is unpickled."""
+"""Reading a checkpoint: all of it is verified before any is used, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from ganterm.system.files import Folder
 from ganterm.training.checkpoints.contents import (
     RunState,
     architecture,
+    copies,
     fits,
     generators,
     live,
-    taken,
 )
 from ganterm.training.checkpoints.storage import MANIFEST, STATE, TENSORS, FileEntry, Manifest
 from ganterm.training.game import Game
 from ganterm.training.sampler import Sampler
 
 MOST_TENSORS = 1 << 36
-"""Bytes of a checkpoint's tensors, whichever the networks are."""
+"""Most bytes of a checkpoint's tensors, whatever the networks: 64 GiB."""
 MAX_HEADER = 1 << 20
-"""Of a safetensors file, in bytes: some thousands of tensors."""
+"""Most bytes of a safetensors header; it suffices for some thousands of tensors."""
 FILES = (STATE, TENSORS)
-"""What a checkpoint consists of, beside its manifest; the small one is read first."""
+"""The files of a checkpoint beside its manifest; the small one is read first."""
 SHOWN = 5
-"""Differences between two architectures that are listed."""
+"""Most differences between two architectures that a message lists."""
 
 M = TypeVar("M", bound=Struct)
 
 
-class Unusable(Exception):  # noqa: N818 - it is the checkpoint that is wrong, not the program
-    """A checkpoint that must not be used; the message is the reason, in one line."""
+class Unusable(Exception):  # noqa: N818 - the checkpoint is at fault, not the program
+    """A checkpoint cannot be used; the message gives the reason in one line."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read and is what was written: host tensors by name, and the rest."""
+    """A checkpoint that was read and verified: host tensors by name, and the rest."""
 
     name: CheckpointName
     tensors: dict[str, Tensor]
@@ -61,8 +61,8 @@ class Checkpoint:
 def read(run: Path, name: CheckpointName, run_id: str, most: int = MOST_TENSORS) -> Checkpoint:
     """The checkpoint called ``name`` of the run ``run_id``; Unusable with the reason.
 
-    Every byte is compared with the manifest before it is looked into. ``most``: the bytes that its
-    tensors can have.
+    Every file is compared with the manifest before it is parsed. ``most`` bounds the bytes of the
+    tensors.
     """
     try:
         with (
@@ -98,7 +98,7 @@ def read(run: Path, name: CheckpointName, run_id: str, most: int = MOST_TENSORS)
 
 def check(found: Checkpoint, game: Game, sampler: Sampler, d_kind: str) -> None:
     """Unusable, with the reason, where a sound checkpoint does not fit these networks."""
-    expected = taken(game, sampler)
+    expected = copies(game, sampler)
     differences = _differences(_shapes(found.tensors), _shapes(expected))
     if differences:
         more = len(differences) - SHOWN
@@ -127,7 +127,7 @@ def check(found: Checkpoint, game: Game, sampler: Sampler, d_kind: str) -> None:
 
 
 def _check_generators(tensors: Mapping[str, Tensor], game: Game, sampler: Sampler) -> None:
-    """Those of another kind of device start anew; on the same kind all must be sound."""
+    """On the same kind of device all generators' states must be sound; else they start anew."""
     wanted = {**generators(game, sampler), "batches": game.batches.generator}
     for name, generator in wanted.items():
         held = tensors.get(f"random.{name}")
@@ -136,11 +136,11 @@ def _check_generators(tensors: Mapping[str, Tensor], game: Game, sampler: Sample
 
 
 def _written(folder: Folder, name: str, entry: FileEntry, most: int) -> bytes:
-    """A file that has as many bytes as were written; Unusable before it is read if it has not."""
+    """A file's content; Unusable, before it is read, where its size is not the written one."""
     size = folder.size(name)
     if size != entry.bytes:
         raise Unusable(f"{name}: {size:,} bytes, {entry.bytes:,} were written")
-    # What is read is held twice: as bytes, and as tensors.
+    # The content is in memory twice for a while: as bytes and as tensors.
     if 2 * size > psutil.virtual_memory().available:
         raise Unusable(f"{name}: larger than this machine's free memory")
     if size > (MAX_BYTES if name == STATE else most):
@@ -165,7 +165,7 @@ def _tensors(content: bytes) -> dict[str, Tensor]:
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Name to shape and type, of what must be alike on every device."""
+    """Shapes and types by name, without the generators' states, which depend on the device."""
     return {
         name: f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype)[6:]}"
         for name, tensor in tensors.items()

@@ -1,4 +1,4 @@
-"""Where a sitting begins: at the first step, or where a checkpoint of the run was taken."""
+"""Where a sitting begins: at the first step, or at a checkpoint of the run."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from ganterm.training.game import Game
 from ganterm.training.sampler import Sampler
 
 LARGER = 8
-"""Times that a checkpoint may be larger than one of these networks, to be read at all."""
+"""A checkpoint is not read if it is more times larger than one of these networks. One of slightly
+different networks is read, so that the error can say how they differ."""
 
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """What a trainer starts with; the defaults are those of a new run.
+    """The state that a sitting starts with; the defaults are those of a new run.
 
-    ``scheduled``: the last step whose scheduled changes are in ``controls``; ``pending``: changes
-    that were asked for and act next. ``history`` and ``events``: what the newest branch holds of
-    earlier sittings. ``checkpoint`` is the one resumed from; ``differs`` says why what comes will
-    not be the same bit for bit.
+    ``controls`` contain the scheduled changes up to the step ``scheduled``; ``pending`` are changes
+    that act next. ``history`` and ``events`` are the newest branch's, from earlier sittings.
+    ``checkpoint`` is the one resumed from; ``differs`` says why the rest will not be bit-identical.
     """
 
     controls: Controls
@@ -53,7 +53,7 @@ class Beginning:
 
     @property
     def discards(self) -> bool:
-        """Whether steps that were done are given up."""
+        """Whether completed steps are discarded."""
         return self.checkpoint is not None and self.branch != self.checkpoint.branch
 
 
@@ -66,13 +66,12 @@ def from_checkpoint(
     sampler: Sampler,
     data_differs: tuple[str, ...] = (),
 ) -> Beginning:
-    """Bring ``game`` and ``sampler`` to where a checkpoint was taken; nothing is written.
+    """Restore ``game`` and ``sampler`` from a checkpoint; nothing is written.
 
-    ``data_differs``: in what the data may not be as they were. UserError, naming the newest good
-    checkpoint, where this one cannot be used; then ``game`` and ``sampler`` are as they were.
+    ``data_differs`` says how the data may have changed. UserError, with the newest good checkpoint,
+    where this one cannot be used; ``game`` and ``sampler`` are unchanged then.
     """
     known = find.about(run)
-    # Of other networks it is told how they differ, as long as they are not far larger.
     most = LARGER * contents.size(game, sampler) + (1 << 26)
 
     def usable(candidate: CheckpointName) -> Checkpoint:
@@ -93,7 +92,7 @@ def from_checkpoint(
         branch = 1 + max([known.branch, reader.newest_number(run), *there])
     begun = ResumeEvent(step=held.step, branch=branch, checkpoint=str(name), differs=())
     *events, _ = reader.newest_branch([*reader.read_events(run), begun])
-    # A key that this ganterm has and that one had not is no change of the file.
+    # Both spellings: options that are newer than the run are no change of its file.
     presets = {contents.checksum(preset.toml()), contents.checksum(find.preset_content(run))}
     differs = contents.differences(held, device, preset.run, presets)
     return Beginning(
@@ -116,7 +115,7 @@ def _refusal(
     run: Path, name: CheckpointName, reason: str, usable: Callable[[CheckpointName], Checkpoint]
 ) -> str:
     refused = f"checkpoint {name} of run '{clean(run.name)}' cannot be used: {reason}"
-    # One that no alarm speaks against is better than a newer one that is only sound.
+    # A healthy checkpoint is better than a newer one that is merely readable.
     for other in dict.fromkeys([*health.healthy(run), *find.checkpoints(run)]):
         if other == name:
             continue
@@ -128,13 +127,10 @@ def _refusal(
     return f"{refused}\nno other checkpoint of this run can be used"
 
 
-# Going back to a healthy checkpoint while the run lives: what it held, read whole before use.
-
-
 def first_usable(
     run: Path, names: Iterable[CheckpointName], game: Game, sampler: Sampler, d_kind: str
 ) -> Checkpoint:
-    """The first of some checkpoints that is sound and fits; Unusable where none is, and why."""
+    """The first usable one of some checkpoints; Unusable, with the reason, where none is."""
     reason = "there is no healthy checkpoint to go back to"
     for name in names:
         try:

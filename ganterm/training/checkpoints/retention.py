@@ -1,4 +1,4 @@
-"""Which checkpoints stay."""
+"""Which checkpoints are kept: the newest, the best, the healthy and the user's own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ganterm.system.files import Folder
 from ganterm.training.checkpoints.health import HEALTHY, Health, Spell, leading_to
 from ganterm.training.checkpoints.resume import Beginning
 from ganterm.training.checkpoints.storage import MANIFEST, Manifest
-from ganterm.training.progress import Standing
+from ganterm.training.progress import Progress
 
 NEWEST = 3
-"""Automatic checkpoints that stay where there is room."""
+"""Automatic checkpoints that are kept where there is room."""
 BEST = "BEST"
-"""The file that names the best checkpoint."""
+"""The pointer file with the name of the best checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class _Kept:
 
 
 def best_cfid(folder: Folder) -> float | None:
-    """That of the best checkpoint so far, whichever branch it is of; None where there is none."""
+    """The cFID of the best checkpoint of any branch, None where there is none."""
     name = CheckpointName.parse(_pointed(folder, BEST) or "")
-    known = None if name is None else _looked_at(folder, name)
+    known = None if name is None else _entry(folder, name)
     return None if known is None else known.cfid
 
 
@@ -44,12 +44,12 @@ def prune(
     """Remove automatic checkpoints that are not among the newest three, nor the best one, and then
     the oldest ones until all take no more than ``megabytes``. Returns what was removed.
 
-    Those that LATEST and HEALTHY name, the newest, the user's own and ``healthy``, which HEALTHY
-    is about to name, always stay, and so does what is damaged: it is not ours to judge. OSError
-    where something cannot be removed.
+    Always kept are those that LATEST and HEALTHY name, the newest, the user's own, ``healthy``
+    (which HEALTHY is about to name) and damaged ones, which only the user can judge. OSError where
+    one cannot be removed.
     """
     there = checkpoints_in(folder)
-    kept = [known for name in there if (known := _looked_at(folder, name)) is not None]
+    kept = [known for name in there if (known := _entry(folder, name)) is not None]
     pointed = {_pointed(folder, "LATEST"), _pointed(folder, HEALTHY), str(healthy)}
     pointed |= {str(known.name) for known in kept[:1]}
     best = _pointed(folder, BEST)
@@ -69,13 +69,13 @@ def prune(
 
 
 def _remove(folder: Folder, name: CheckpointName) -> None:
-    # Under a name that is swept away at the next start, if this is cut off half-way.
+    # Renamed first: if this is interrupted, the next start sweeps such names away.
     gone = f".{name}.{os.getpid()}.tmp"
     folder.rename(str(name), gone)
     folder.remove_tree(gone)
 
 
-def _looked_at(folder: Folder, name: CheckpointName) -> _Kept | None:
+def _entry(folder: Folder, name: CheckpointName) -> _Kept | None:
     try:
         with folder.folder(str(name)) as held:
             manifest = validated(Manifest, held.read(MANIFEST, MAX_BYTES))
@@ -92,23 +92,20 @@ def _pointed(folder: Folder, pointer: str) -> str | None:
         return None
 
 
-# Whether G is at its best, by the classifier-FID, and a checkpoint of it can be afforded.
-
 MARGIN = 0.1
-"""Share by which a value must lie below the best one, twice what chance makes of it: rounds of one
-and the same G spread by up to 5 % (standard deviation; mnist_mlp after 50 to 1,500 steps)."""
+"""Share by which a value must lie below the best one. It is twice the noise: rounds of one G have
+a standard deviation of up to 5 % (mnist_mlp after 50 to 1,500 steps)."""
 PERIOD = 0.5
-"""Of the time between two automatic checkpoints, what must pass before another best one."""
+"""Least time between two best checkpoints, as a share of ``checkpoint_minutes``."""
 
 
-class Best:
-    """Knows the lowest cFID that a checkpoint was kept of; lower is better.
+class BestCheckpoint:
+    """Knows the lowest cFID of a written checkpoint; lower is better.
 
-    ``known``: that of earlier sittings, or None. ``minutes``: between two automatic checkpoints, 0
-    for none, and then none is kept for being the best. What is best but comes too soon after the
-    last one is let go: had it been noted, nothing that follows could be kept before it is better
-    than what nobody has. So early on, when every round is better than the one before, a checkpoint
-    is written once in a while, and the one that is kept may lag behind by that while.
+    ``known`` is that of earlier sittings, or None. ``minutes`` is ``checkpoint_minutes``; with 0 no
+    best checkpoint is taken. A best value that comes too soon after the last best checkpoint is not
+    remembered: otherwise later values would be compared with a checkpoint that was never written.
+    Early in a run, when every round is the best so far, the kept one may lag by that time.
     """
 
     def __init__(self, known: float | None, minutes: float) -> None:
@@ -117,7 +114,7 @@ class Best:
         self._not_before = time.monotonic() + self._every
 
     def value(self, found: Diagnosis) -> float | None:
-        """The cFID of the round ``found`` if it is to be kept, else None."""
+        """The cFID of a round of exams if a checkpoint should be taken for it, else None."""
         reading = found.readings.get(CFID)
         if not self._every or reading is None or reading.step != found.step:
             return None
@@ -128,28 +125,27 @@ class Best:
         return reading.value if better and time.monotonic() >= self._not_before else None
 
     def asked(self) -> None:
-        """Note that a checkpoint was asked for: the next one has to wait."""
+        """Note that a checkpoint was asked for; the next one has to wait."""
         self._not_before = time.monotonic() + self._every
 
     def kept(self, value: float) -> None:
-        """Note what a checkpoint that is on the disk now was kept for."""
+        """Note the cFID of a best checkpoint that is on the disk now."""
         self._known = value
 
 
-# The healthy checkpoints of a live run: those to go back to, and the file that names one.
-
 REWIND_KEY = "U"
+"""The dashboard's key for going back to a healthy checkpoint."""
 
 
-class Healthy:
-    """Knows the checkpoints that lead to where the run stands and that no alarm speaks against.
+class HealthyCheckpoints:
+    """The healthy checkpoints of a live run that lead to its present step: those to go back to.
 
-    The file HEALTHY names the newest of them, once the run directory's thread has written it.
+    The run directory's thread writes the newest one's name into the file HEALTHY.
     """
 
-    def __init__(self, directory: RunDirectory, standing: Standing, begin: Beginning) -> None:
+    def __init__(self, directory: RunDirectory, progress: Progress, begin: Beginning) -> None:
         self._directory = directory
-        self._standing = standing
+        self._progress = progress
         self._health = Health.of(directory.path)
         origin = begin.checkpoint
         if origin is not None and begin.discards:
@@ -169,7 +165,7 @@ class Healthy:
         return list(self._names)
 
     def way_back(self, since: int) -> Remedy | None:
-        """What goes back to before step ``since``; None where there is no such checkpoint."""
+        """The remedy of going back to before step ``since``; None without such a checkpoint."""
         for name in self._names:
             if name.step < since:
                 return Remedy(
@@ -178,31 +174,31 @@ class Healthy:
         return None
 
     def saved(self, name: CheckpointName) -> None:
-        """Note a checkpoint that was taken while no alarm spoke against the training."""
+        """Note a checkpoint that was taken while no alarm about the training was raised."""
         if not self._health.against(name):
             self._names.insert(0, name)
             self._point()
 
     def removed(self, names: list[CheckpointName]) -> None:
-        """Note that checkpoints are there no more."""
+        """Note that checkpoints were removed."""
         self._names = [name for name in self._names if name not in names]
         self._point()
 
     def spoken_against(self, alarm: Alarm) -> None:
-        """Note an alarm about the training that is raised now."""
-        standing = self._standing
-        self._health.spells.append(Spell(alarm.name, standing.branch, alarm.since, standing.step))
+        """Note an alarm about the training that has just been raised."""
+        progress = self._progress
+        self._health.spells.append(Spell(alarm.name, progress.branch, alarm.since, progress.step))
         self._names = [name for name in self._names if not self._health.against(name)]
         self._point()
 
     def gone_back(self, name: CheckpointName) -> None:
-        """Note that the run stands at a checkpoint again, on a branch that begins there."""
-        standing = self._standing
-        self._health.begun[standing.branch] = name.branch, name.step
+        """Note that the run has gone back to a checkpoint, on a branch that begins there."""
+        progress = self._progress
+        self._health.begun[progress.branch] = name.branch, name.step
         self._names = [
             known
             for known in self._names
-            if self._health.leads(known, standing.branch, standing.step)
+            if self._health.leads(known, progress.branch, progress.step)
         ]
         self._point()
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import structs
 from torch import Tensor
@@ -19,30 +19,36 @@ from ganterm.core.events import CheckpointEvent
 from ganterm.core.findings import Diagnosis
 from ganterm.core.snapshot import Command, Failure, SetControl
 from ganterm.core.text import clean
-from ganterm.diagnosis.rule import illnesses
+from ganterm.diagnosis.rule import network_alarms
 from ganterm.rundir.directory import Place, RunDirectory
 from ganterm.rundir.find import CheckpointName, point
 from ganterm.sections import RunSection
 from ganterm.system.files import Folder, in_words
-from ganterm.training.checkpoints import contents as states
 from ganterm.training.checkpoints import storage
-from ganterm.training.checkpoints.contents import RunState
-from ganterm.training.checkpoints.retention import BEST, Best, Healthy, best_cfid, prune
-from ganterm.training.game import Game
+from ganterm.training.checkpoints.contents import RunState, architecture
+from ganterm.training.checkpoints.retention import (
+    BEST,
+    BestCheckpoint,
+    HealthyCheckpoints,
+    best_cfid,
+    prune,
+)
 from ganterm.training.journal import Teller
-from ganterm.training.progress import Pace, Standing
-from ganterm.training.sampler import Sampler
+from ganterm.training.progress import Progress
 
 RETRY_SECONDS = 30.0
+"""Wait after a checkpoint that could not be written, before the next attempt."""
 ROWS_SECONDS = 5.0
-"""How long a checkpoint waits for the rows before it; a disk that takes none takes it neither."""
+"""Longest wait until the rows before a checkpoint are written. A disk that does not take them in
+that time will not take the checkpoint either."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Why a checkpoint is taken: the user's ``own``, the best one so far, or because it is time.
+class Request:
+    """Why a checkpoint is asked for.
 
-    ``cfid``: what it is the best by, or None. ``rest``: the run rests, and nobody knows how long.
+    ``own``: the user asked. ``cfid``: it is the best by this classifier-FID, None where it is not.
+    ``rest``: the run pauses for an unknown time.
     """
 
     own: bool = False
@@ -51,26 +57,26 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class News:
-    """A checkpoint that is on the disk, or None, and what went wrong, or None.
+class Outcome:
+    """The result of writing a checkpoint: its ``name`` if it is on the disk, and any ``trouble``.
 
-    ``wish``: of what was wished for, what came true or can still do so. ``well``: whether no alarm
-    spoke against the training when it was taken. ``removed``: older ones that made room for it.
+    ``request``: what was fulfilled, or what a later attempt can still fulfil. ``healthy``: no alarm
+    about the training was raised when it was taken. ``removed``: older ones that made room for it.
     """
 
     name: CheckpointName | None
     trouble: str | None
-    wish: Wish = Wish()
-    well: bool = False
+    request: Request = Request()
+    healthy: bool = False
     removed: tuple[CheckpointName, ...] = ()
 
 
-class Keeper:
-    """Says when a copy of a run's state is due, and has it written; one at a time.
+class CheckpointThread:
+    """Says when a checkpoint is due, and writes one at a time in a thread of its own.
 
-    All methods are for the thread that trains. What is wished for while one is being written is
-    taken once that is done: several wishes become one checkpoint. ``healthy`` is one to go back to,
-    which stays.
+    All methods belong to the trainer's thread. Requests that come while a checkpoint is being
+    written are merged into the next one. ``healthy`` is the newest healthy checkpoint, which is
+    never removed.
     """
 
     def __init__(self, run: Folder, minutes: float, megabytes: int) -> None:
@@ -78,22 +84,24 @@ class Keeper:
         self._every = 60 * minutes
         self._megabytes = megabytes
         self.healthy: CheckpointName | None = None
-        self._wish = Wish()
+        self._request = Request()
         self._next_at = time.monotonic() + self._every
         self._not_before = 0.0
         self._taken_at_step = 0
         self._thread: threading.Thread | None = None
-        self._news: deque[News] = deque()
+        self._outcomes: deque[Outcome] = deque()
 
-    def ask(self, wish: Wish) -> None:
-        """Have a checkpoint taken at the next occasion."""
-        cfid = self._wish.cfid if wish.cfid is None else wish.cfid
-        self._wish = Wish(self._wish.own or wish.own, cfid, self._wish.rest or wish.rest)
+    def ask(self, request: Request) -> None:
+        """Ask for a checkpoint at the next occasion."""
+        cfid = self._request.cfid if request.cfid is None else request.cfid
+        self._request = Request(
+            self._request.own or request.own, cfid, self._request.rest or request.rest
+        )
         self._not_before = 0.0
 
     @property
     def free(self) -> bool:
-        """Whether what is wished for now is taken now."""
+        """Whether a request would be fulfilled at once."""
         waits = time.monotonic() < self._not_before
         return not waits and (self._thread is None or not self._thread.is_alive())
 
@@ -103,308 +111,320 @@ class Keeper:
             return False
         late = time.monotonic() >= self._next_at
         timely = bool(self._every) and late and step != self._taken_at_step
-        return timely or self._wish != Wish()
+        return timely or self._request != Request()
 
     def take(
         self, tensors: Mapping[str, Tensor], state: RunState, rows_written: threading.Event
     ) -> None:
-        """Have a copy written by a thread of its own, once ``rows_written`` is set."""
-        wish, self._wish = self._wish, Wish()
+        """Begin to write a checkpoint; the thread waits for ``rows_written`` first."""
+        request, self._request = self._request, Request()
         self._taken_at_step = state.step
         self._next_at = time.monotonic() + self._every
         self._thread = threading.Thread(
             target=self._write,
-            args=(tensors, state, rows_written, wish),
+            args=(tensors, state, rows_written, request),
             name="ganterm-checkpoint",
             daemon=True,
         )
         self._thread.start()
 
-    def news(self) -> News | None:
-        """What became of a checkpoint, once; a failed one is tried again later."""
-        if not self._news:
+    def outcome(self) -> Outcome | None:
+        """The next result, None where there is none; a failed checkpoint is tried again later."""
+        if not self._outcomes:
             return None
-        told = self._news.popleft()
-        if told.name is None:
+        outcome = self._outcomes.popleft()
+        if outcome.name is None:
             later = time.monotonic() + RETRY_SECONDS
-            self.ask(told.wish)
+            self.ask(outcome.request)
             self._not_before = self._next_at = later
             self._taken_at_step = -1
-        return told
+        return outcome
 
     def wait(self) -> None:
-        """Let what is being written be finished."""
+        """Wait for the checkpoint that is being written."""
         if self._thread is not None:
             self._thread.join()
 
     def last(
         self, tensors: Mapping[str, Tensor], state: RunState, rows_written: threading.Event
-    ) -> News:
-        """Write the last checkpoint of a run, waiting for it."""
+    ) -> Outcome:
+        """Write the last checkpoint of a sitting and wait for it."""
         self.wait()
-        self._write(tensors, state, rows_written, self._wish)
-        return self._news.pop()
+        self._write(tensors, state, rows_written, self._request)
+        return self._outcomes.pop()
 
     def _write(
         self,
         tensors: Mapping[str, Tensor],
         state: RunState,
         rows_written: threading.Event,
-        wish: Wish,
+        request: Request,
     ) -> None:
         rows_written.wait(ROWS_SECONDS)
-        # The best is gone with the copy of it; all else can be had later as well.
-        name, told = None, Wish(wish.own)
+        # If writing fails, the best state is lost with its copy; the user's request can wait.
+        name, fulfilled = None, Request(request.own)
         removed: tuple[CheckpointName, ...] = ()
-        well = not any(alarm.name in illnesses() for alarm in state.alarms)
+        healthy = not any(alarm.name in network_alarms() for alarm in state.alarms)
         try:
             with self._run.folder("checkpoints", make=True) as folder:
-                name = storage.save(folder, tensors, state, wish.own, wish.cfid)
-                if wish.cfid is not None:
+                name = storage.save(folder, tensors, state, request.own, request.cfid)
+                if request.cfid is not None:
                     point(folder, name, BEST)
-                    told = wish
+                    fulfilled = request
                 removed = tuple(prune(folder, self._megabytes, self.healthy))
-        except Exception as error:  # noqa: BLE001 - no trouble in here may end the training
+        except Exception as error:  # noqa: BLE001 - a failure in here must not end the training
             words = f"{type(error).__name__}: {error}"
             if isinstance(error, OSError) and error.strerror:
                 words = in_words(error)
-            self._news.append(News(name, words, told, well))
+            self._outcomes.append(Outcome(name, words, fulfilled, healthy))
         else:
-            self._news.append(News(name, None, told, well, removed))
+            self._outcomes.append(Outcome(name, None, fulfilled, healthy, removed))
 
-
-# The checkpoints of a run: copies of all its future depends on, and what becomes of them.
 
 WARM_UP = 500
-"""Steps after which a run that is well is worth a first way back, once diagnosis has seen it, or
-after twice as many without it. From then on the automatic checkpoints are that."""
+"""Step from which a healthy run gets a first checkpoint to go back to, once a round of exams has
+seen it; without one, at twice as many steps. Later the automatic checkpoints serve."""
 WORTH_KEEPING = 100
-"""Steps of which a first way back is kept before a control is changed: what comes to grief is
-changed more often than left alone, and of fewer steps a new start is as good."""
+"""Step from which a first checkpoint is taken before a control changes, because runs fail after a
+change more often than without one. Before it, a new start costs no more than going back."""
 
 
-class Saving:
-    """Has copies of the state written where they are due, and tells of them.
+class Checkpoints:
+    """Takes a run's checkpoints where they are due, and reports them in the journal.
 
-    ``facts``: what every checkpoint of the run says, as fields of ``RunState``; ``commands``: those
-    that were not yet obeyed.
+    ``facts`` are the fields of ``RunState`` that never change; ``commands`` those still waiting.
     """
 
     def __init__(
         self,
         directory: RunDirectory,
-        standing: Standing,
-        game: Game,
-        sampler: Sampler,
-        pace: Pace,
-        teller: Teller,
-        healthy: Healthy,
+        progress: Progress,
+        contents: Contents,
+        journal: Teller,
+        healthy: HealthyCheckpoints,
         commands: deque[Command],
         run: RunSection,
         facts: Mapping[str, Any],
     ) -> None:
         self._directory = directory
-        self._standing = standing
-        self._game = game
-        self._sampler = sampler
-        self._pace = pace
-        self._teller = teller
+        self._progress = progress
+        self._contents = contents
+        self._journal = journal
         self._healthy = healthy
         self._commands = commands
         self._facts = facts
-        self._keeper = Keeper(directory.folder, run.checkpoint_minutes, run.checkpoint_mb)
-        self._keeper.healthy = healthy.newest
+        self._thread = CheckpointThread(directory.folder, run.checkpoint_minutes, run.checkpoint_mb)
+        self._thread.healthy = healthy.newest
         with directory.folder.folder("checkpoints", make=True) as folder:
-            self._best = Best(best_cfid(folder), run.checkpoint_minutes)
+            self._best = BestCheckpoint(best_cfid(folder), run.checkpoint_minutes)
         self._automatic = run.checkpoint_minutes > 0
-        self._judged_at = 0 if run.diagnosis else WARM_UP
+        self._examined_at = 0 if run.diagnosis else WARM_UP
         self._first_not_before = 0.0
 
-    def ask(self, wish: Wish) -> None:
-        """Have a checkpoint written at the next occasion."""
-        self._keeper.ask(wish)
+    def ask(self, request: Request) -> None:
+        """Ask for a checkpoint at the next occasion."""
+        self._thread.ask(request)
 
     def examined(self, found: Diagnosis) -> None:
-        """Have a checkpoint written at once if the round ``found``, just over, was the best."""
-        self._tell()
-        self._judged_at = found.step
+        """Ask for a checkpoint at once if the round of exams just over was the best."""
+        self._report()
+        self._examined_at = found.step
         value = self._best.value(found)
-        if value is not None and self._keeper.free:
+        if value is not None and self._thread.free:
             self._best.asked()
-            self._keeper.ask(Wish(cfid=value))
+            self._thread.ask(Request(cfid=value))
 
     def due(self) -> bool:
-        """Tell of checkpoints that were written; whether one should be taken now."""
-        self._tell()
-        return self._keeper.due(self._standing.step) or self._first_is_due()
+        """Report those that were written; returns whether one should be taken now."""
+        self._report()
+        return self._thread.due(self._progress.step) or self._first_is_due()
 
     def _first_is_due(self) -> bool:
-        """Whether a run that is well, and past its warm-up, has no way back yet."""
-        step = self._standing.step
-        seen = self._judged_at >= WARM_UP or step >= 2 * WARM_UP
-        return step >= WARM_UP and seen and self._lacks_way_back()
+        """Whether a healthy run past its warm-up has no checkpoint to go back to."""
+        step = self._progress.step
+        examined = self._examined_at >= WARM_UP or step >= 2 * WARM_UP
+        return step >= WARM_UP and examined and self._lacks_healthy()
 
-    def _lacks_way_back(self) -> bool:
-        """Whether a first healthy checkpoint is wanted and can be had now."""
+    def _lacks_healthy(self) -> bool:
+        """Whether a first healthy checkpoint is wanted and can be taken now."""
         return (
             self._automatic
             and self._healthy.newest is None
-            and self._keeper.free
+            and self._thread.free
             and time.monotonic() >= self._first_not_before
-            and not any(name in illnesses() for name in self._teller.raised)
+            and not any(name in network_alarms() for name in self._journal.raised)
         )
 
     def before_change(self) -> None:
-        """Keep a way back before a control is changed, where there is none yet and it is worth it;
-        all rows must be drained."""
-        if self._standing.step >= WORTH_KEEPING and self._lacks_way_back():
+        """Take a first checkpoint before a control changes, where one is wanted.
+
+        All rows must be drained.
+        """
+        if self._progress.step >= WORTH_KEEPING and self._lacks_healthy():
             self.take()
 
     def take(self) -> None:
-        """Have one written beside the training; all rows must be drained."""
+        """Begin to write a checkpoint; all rows must be drained."""
         self._first_not_before = time.monotonic() + RETRY_SECONDS
-        self._keeper.healthy = self._healthy.newest
-        self._keeper.take(*self._copies(), self._directory.settled())
+        self._thread.healthy = self._healthy.newest
+        self._thread.take(*self._copies(), self._directory.settled())
 
     def last(self) -> tuple[str | None, str | None]:
-        """The last checkpoint of a sitting: its path, or why the disk took nothing."""
-        self._keeper.wait()
-        self._tell()
-        news = self._keeper.last(*self._copies(), self._directory.settled())
-        if news.name is None:
-            return None, news.trouble
-        self._note(news)
-        path = f"checkpoints/{news.name}"
-        if news.wish.cfid is not None:
-            # The event of the end names it as well, but not as the best one.
-            self._tell_written(path, news.wish)
-        self._teller.clear("checkpoint")
+        """Write the last checkpoint of a sitting: its path, or why the disk did not take it."""
+        self.finish_writing()
+        outcome = self._thread.last(*self._copies(), self._directory.settled())
+        if outcome.name is None:
+            return None, outcome.trouble
+        self._note(outcome)
+        path = f"checkpoints/{outcome.name}"
+        if outcome.request.cfid is not None:
+            # The stop event names the checkpoint too, but not as the best one.
+            self._log(path, outcome.request)
+        self._journal.clear("checkpoint")
         return path, None
 
     @property
-    def room(self) -> int:
-        """Bytes that a checkpoint takes, about."""
-        return states.size(self._game, self._sampler)
+    def bytes(self) -> int:
+        """The size of a checkpoint, about."""
+        return self._contents.bytes
 
-    def into(self, place: Place) -> str:
-        """Write a checkpoint into another place of the run; its path there. OSError where the disk
-        does not take it."""
+    def save_into(self, place: Place) -> str:
+        """Write a checkpoint into another place; returns its path there.
+
+        OSError where the disk does not take it.
+        """
         tensors, state = self._copies()
         state = structs.replace(state, run=place.about["id"])
         with place.folder.folder("checkpoints") as folder:
             return f"checkpoints/{storage.save(folder, tensors, state)}"
 
     def wait(self) -> None:
-        """Let what is being written be finished."""
-        self._keeper.wait()
+        """Wait for the checkpoint that is being written."""
+        self._thread.wait()
 
-    def settle(self) -> None:
-        """The same, and tell of it."""
-        self._keeper.wait()
-        self._tell()
+    def finish_writing(self) -> None:
+        """Wait for it and report it."""
+        self._thread.wait()
+        self._report()
 
-    def _tell(self) -> None:
-        while (news := self._keeper.news()) is not None:
-            self._note(news)
-            if news.name is not None:
-                self._tell_written(f"checkpoints/{news.name}", news.wish)
-            if news.trouble is not None:
-                message = f"no checkpoint could be written: {news.trouble}; tried again later"
-                if news.name is not None:
-                    message = f"old checkpoints cannot be removed: {news.trouble}"
-                self._teller.alarm("checkpoint", "No checkpoint", message)
+    def _report(self) -> None:
+        while (outcome := self._thread.outcome()) is not None:
+            self._note(outcome)
+            if outcome.name is not None:
+                self._log(f"checkpoints/{outcome.name}", outcome.request)
+            if outcome.trouble is not None:
+                message = f"no checkpoint could be written: {outcome.trouble}; tried again later"
+                if outcome.name is not None:
+                    message = f"old checkpoints cannot be removed: {outcome.trouble}"
+                self._journal.alarm("checkpoint", "No checkpoint", message)
             else:
-                self._teller.clear("checkpoint")
+                self._journal.clear("checkpoint")
 
-    def _note(self, news: News) -> None:
-        """Have a checkpoint that was taken in health be one to go back to."""
-        if news.name is not None and news.well:
-            self._healthy.saved(news.name)
-        if news.removed:
-            self._healthy.removed(list(news.removed))
-        self._keeper.healthy = self._healthy.newest
+    def _note(self, outcome: Outcome) -> None:
+        """Keep the list of healthy checkpoints up to date."""
+        if outcome.name is not None and outcome.healthy:
+            self._healthy.saved(outcome.name)
+        if outcome.removed:
+            self._healthy.removed(list(outcome.removed))
+        self._thread.healthy = self._healthy.newest
 
-    def _tell_written(self, path: str, wish: Wish) -> None:
-        if wish.cfid is not None:
-            self._best.kept(wish.cfid)
-        self._teller.log(CheckpointEvent(path=path, own=wish.own, cfid=wish.cfid))
+    def _log(self, path: str, request: Request) -> None:
+        if request.cfid is not None:
+            self._best.kept(request.cfid)
+        self._journal.log(CheckpointEvent(path=path, own=request.own, cfid=request.cfid))
 
-    def _copies(self) -> tuple[dict[str, Tensor], states.RunState]:
-        """All that the run's future depends on, as it is between two iterations."""
-        standing = self._standing
-        tensors = states.taken(self._game, self._sampler)
+    def _copies(self) -> tuple[dict[str, Tensor], RunState]:
+        """Copies of everything that the run's future depends on, between two iterations."""
+        progress = self._progress
+        tensors, (d_updates, position) = self._contents.tensors(), self._contents.counts()
         pending = [c for c in tuple(self._commands) if isinstance(c, SetControl)]
-        state = states.RunState(
+        state = RunState(
             **self._facts,
-            step=standing.step,
-            branch=standing.branch,
-            controls=standing.controls.table(),
+            step=progress.step,
+            branch=progress.branch,
+            controls=progress.controls.table(),
             pending=pending,
-            scheduled=standing.scheduled,
-            counters=replace(standing.counters, elapsed=self._pace.seconds),
-            d_updates=self._game.d_updates,
-            position=self._game.batches.position.at,
-            alarms=list(self._teller.raised.values()),
-            streaks=self._teller.streaks,
-            architecture=states.architecture(tensors),
+            scheduled=progress.scheduled,
+            counters=replace(progress.counters, elapsed=progress.clock.seconds),
+            alarms=list(self._journal.raised.values()),
+            streaks=self._journal.streaks,
+            d_updates=d_updates,
+            position=position,
+            architecture=architecture(tensors),
         )
         return tensors, state
 
 
-# The last save of a run: where its directory takes nothing, in another place.
+class Contents(Protocol):
+    """What a checkpoint holds of the networks and the data, whatever makes the iterations."""
+
+    @property
+    def bytes(self) -> int:
+        """The size of the tensors, about."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of all tensors by dotted name, on the host."""
+
+    def counts(self) -> tuple[int, int]:
+        """D's updates so far, and the samples drawn in this epoch of the data."""
+
 
 WAIT_SECONDS = 20.0
-"""How long the run directory is tried again; less than a batch system gives a job to end."""
+"""How long saving into the run directory is retried; less than batch systems give a job to end."""
 TRY_SECONDS = 1.0
+"""Time between two attempts."""
 
 
 class LastSave:
-    """Saves the networks at the end of a sitting, whatever became of the run directory.
+    """Saves the networks at the end of a sitting, even if the run directory takes nothing.
 
-    Where it takes nothing, they are at once put into another place, so that a kill loses nothing,
-    and the directory is tried again for ``WAIT_SECONDS``; then the run moves to the other place.
-    ``runs``: where that is made, or else in the folder for temporary files. ``publish`` shows the
-    alarm that tells of all this.
+    Then they are saved in another place at once, so that a kill loses nothing, and the run
+    directory is tried for ``WAIT_SECONDS`` more. If that fails, the run moves to the other place:
+    a new directory under ``runs``, or else in the folder for temporary files. ``publish`` shows the
+    alarm about it on the board.
     """
 
     def __init__(
         self,
         directory: RunDirectory,
-        standing: Standing,
-        saving: Saving,
-        teller: Teller,
+        progress: Progress,
+        checkpoints: Checkpoints,
+        journal: Teller,
         runs: Path,
         publish: Callable[[], None],
     ) -> None:
         self._directory = directory
-        self._standing = standing
-        self._saving = saving
-        self._teller = teller
+        self._progress = progress
+        self._checkpoints = checkpoints
+        self._journal = journal
         self._runs = runs
         self._publish = publish
 
     def save(self) -> tuple[str | None, Failure | None]:
-        """The path of the last checkpoint in the directory that the run has now, None where none
-        could be written; and the failure, where it is not where it should be."""
-        saved, trouble = self._saving.last()
+        """The path of the last checkpoint, None where none could be written, and any failure.
+
+        The path is relative to the directory that the run has now. There is a failure where that is
+        not the directory it had.
+        """
+        saved, trouble = self._checkpoints.last()
         if trouble is None:
             return saved, None
         where = clean(self._directory.path)
         if self._directory.gone:
             trouble = f"{where} was deleted"
         place, elsewhere = self._elsewhere()
-        lie = f"; they lie in {_path(place)} for now" if place else ""
+        where_now = f"; they lie in {_path(place)} for now" if place else ""
         end = time.monotonic() + WAIT_SECONDS
         while trouble is not None and not self._directory.gone and time.monotonic() < end:
-            waits = f"{trouble}{lie}; it is tried again for {WAIT_SECONDS:.0f} s"
-            self._teller.warn("save", "Not saved yet", f"the networks cannot be saved: {waits}")
+            waits = f"{trouble}{where_now}; it is tried again for {WAIT_SECONDS:.0f} s"
+            self._journal.warn("save", "Not saved yet", f"the networks cannot be saved: {waits}")
             self._publish()
             time.sleep(TRY_SECONDS)
-            saved, trouble = self._saving.last()
+            saved, trouble = self._checkpoints.last()
         if trouble is None:
             if place is not None:
                 place.remove()
-            self._teller.clear("save")
+            self._journal.clear("save")
             return saved, None
         if place is None:
             failure = Failure(f"the networks could not be saved: {trouble}")
@@ -414,11 +434,11 @@ class LastSave:
                 f"the networks could not be saved in {where}: {trouble}; they are in another "
                 f"place, to go on with them: ganterm resume {shlex.quote(_path(place))}"
             )
-        self._teller.warn("save", "Not saved", failure.message)
+        self._journal.warn("save", "Not saved", failure.message)
         return elsewhere, failure
 
     def _elsewhere(self) -> tuple[Place | None, str | None]:
-        """Another place with a checkpoint in it, and the checkpoint's path; None where none is."""
+        """Another place and the path of a checkpoint in it; None where there is no such place."""
         try:
             return self._in(self._runs)
         except OSError:
@@ -428,18 +448,18 @@ class LastSave:
             temporary = Path(tempfile.mkdtemp(prefix="ganterm-"))
             return self._in(temporary)
         except OSError:
-            # What is wrong with the run directory is told; that there is no other place, as well.
+            # The caller reports why the run directory failed, and that there is no other place.
             if temporary is not None:
                 temporary.rmdir()
         return None, None
 
     def _in(self, parent: Path) -> tuple[Place, str]:
-        standing = self._standing
+        progress = self._progress
         place = self._directory.second(
-            parent.absolute(), self._saving.room, standing.step, standing.branch
+            parent.absolute(), self._checkpoints.bytes, progress.step, progress.branch
         )
         try:
-            return place, self._saving.into(place)
+            return place, self._checkpoints.save_into(place)
         except OSError:
             place.remove()
             raise

@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Annotated
 
 import numpy as np
-import orjson
 from msgspec import Meta, Struct, to_builtins
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
+from ganterm.core.json_text import json_bytes
 from ganterm.rundir.find import CheckpointName, point
 from ganterm.rundir.jsonfile import FORMAT, validated
 from ganterm.system.files import Folder
@@ -27,16 +27,16 @@ MANIFEST = "MANIFEST.json"
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a file of a checkpoint must be like."""
+    """The size and checksum of a file of a checkpoint."""
 
     bytes: Annotated[int, Meta(ge=0, le=1 << 50)]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What belongs to a checkpoint. ``own``: the user's, which nothing but the user removes.
+    """The files of a checkpoint. ``own``: the user asked for it, and only the user removes it.
 
-    ``cfid``: by which it was the best one when it was taken; None where that is not why.
+    ``cfid`` is the classifier-FID by which it was the best so far, None for other checkpoints.
     """
 
     format: int
@@ -54,22 +54,21 @@ def save(
 ) -> CheckpointName:
     """Write a checkpoint into ``folder``; it appears whole or not at all. Returns its name.
 
-    ``own`` and ``cfid`` are the manifest's.
-
-    ``LATEST`` is renamed into place last, so it never names what is not there. OSError where the
-    disk does not take it; what was there before stays.
+    ``own`` and ``cfid`` are written into the manifest. ``LATEST`` is renamed into place last, so
+    that it always names a complete checkpoint. OSError where the disk does not take it; earlier
+    checkpoints stay.
     """
     files = {
         TENSORS: pack_tensors(dict(tensors)),
-        STATE: _packed(state),
+        STATE: _json(state),
     }
     entries = {
         file: FileEntry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         for file, content in files.items()
     }
     manifest = Manifest(format=FORMAT, own=own, cfid=cfid, files=entries)
-    files[MANIFEST] = _packed(manifest)
-    # The last bytes of a disk are left to the logs.
+    files[MANIFEST] = _json(manifest)
+    # A full disk would also stop the logs, which need far less.
     if shutil.disk_usage(folder.handle).free < sum(map(len, files.values())):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     name = CheckpointName(state.branch, state.step)
@@ -77,7 +76,7 @@ def save(
         name = name._replace(again=name.again + 1)
     aside = f".{name}.{os.getpid()}.tmp"
     if folder.has(aside):
-        # A process with the same number was killed here; the name is ours to use.
+        # Left by a killed process that had the same number.
         folder.remove_tree(aside)
     try:
         with folder.folder(aside, make=True) as making:
@@ -93,15 +92,15 @@ def save(
     return name
 
 
-def _packed(table: Struct) -> bytes:
-    """A table as JSON; ValueError where it could not be read again."""
-    content = orjson.dumps(to_builtins(table, enc_hook=_plain), option=orjson.OPT_INDENT_2)
+def _json(table: Struct) -> bytes:
+    """A table as JSON; ValueError where it would not be readable."""
+    content = json_bytes(to_builtins(table, enc_hook=_plain), indent=2)
     validated(type(table), content)
     return content
 
 
 def _plain(value: object) -> object:
-    """NumPy's numbers, which the evidence of an alarm may hold, as Python's."""
+    """NumPy's numbers, which an alarm's evidence may hold, as Python's."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be part of a checkpoint")

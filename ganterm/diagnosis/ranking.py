@@ -1,4 +1,4 @@
-"""Read-outs of D's raw scores that are comparable across losses."""
+"""How well D ranks reals above fakes, comparable across losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units that never answer, whatever a network is shown."""
+"""UnitActivity that never answer, whatever a network is shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ACTIVE: dict[Callable[..., Any], Range] = {
 dead, as it still learns, but it bends nothing any more."""
 
 
-class Units(TorchFunctionMode):
+class UnitActivity(TorchFunctionMode):
     """While entered, keeps which units of ``network`` were ever active, by the layer they are of.
 
     A unit is a number of a flat layer, or a channel, active if it is anywhere in any sample. The
@@ -61,7 +61,7 @@ class Units(TorchFunctionMode):
             return math.nan
         return 1 - float(torch.cat(of).float().mean())
 
-    def __enter__(self) -> Units:
+    def __enter__(self) -> UnitActivity:
         for name in layers_of(self._network):
             layer = self._network.get_submodule(name)
             self._hooks.enter_context(layer.register_forward_pre_hook(self._reached(name)))

@@ -15,10 +15,10 @@ from torch import Tensor
 from ganterm.core.errors import UserError
 from ganterm.core.text import clean
 from ganterm.data import digits
-from ganterm.data.source import Dataset, Progress
-from ganterm.diagnosis.classifier import fitting, weightfile
+from ganterm.data.source import Dataset, ProgressCallback
+from ganterm.diagnosis.classifier import recipe, weightfile
 from ganterm.diagnosis.classifier.model import Classifier
-from ganterm.diagnosis.classifier.weightfile import About, Untrusted
+from ganterm.diagnosis.classifier.weightfile import FileHeader, Untrusted
 from ganterm.system.files import write_atomically
 from ganterm.system.folders import NoFolder, cache_folder
 
@@ -31,17 +31,17 @@ ENOUGH = 0.975
 _DIGITS = tuple("0123456789")
 
 
-def trained(
-    dataset: Dataset, device: torch.device, tell: Progress, cache: Path | None = None
+def classifier_for(
+    dataset: Dataset, device: torch.device, tell: ProgressCallback, cache: Path | None = None
 ) -> Classifier | None:
-    """The classifier of a labelled set; None where ``unlearnable`` says why there is none.
+    """The classifier of a labelled set; None where ``obstacle`` says why there is none.
 
     Trained once, in 10 to 20 s on a slow core, and then found in ``cache``, the platform's cache
     folder where that is None. A file there that cannot be trusted is replaced, a folder that is
     missing, another user's, or cannot be written to is done without; ``notes`` says so. Sets of
     MNIST's digits, stacked ones too, get the shipped one.
     """
-    if unlearnable(dataset) is not None:
+    if obstacle(dataset) is not None:
         return None
     single = _unstacked(dataset)
     found = _shipped(single, device) or _cached_or_fitted(single, device, tell, cache)
@@ -51,48 +51,48 @@ def trained(
     return replace(found, classes=modes, stacked=dataset.stacked)
 
 
-def unlearnable(dataset: Dataset) -> str | None:
+def obstacle(dataset: Dataset) -> str | None:
     """Why nothing can be learnt from a set's labels, in words; None where something can."""
     if dataset.samples.ndim != 4:
         return "points need no classifier"
     if dataset.labels is None:
         return "the data have no labels"
     count = len(dataset.samples) * dataset.stacked
-    if count < fitting.FEWEST:
-        return f"{count:,} pictures are too few: {fitting.FEWEST} are needed"
+    if count < recipe.FEWEST:
+        return f"{count:,} pictures are too few: {recipe.FEWEST} are needed"
     if len(dataset.labels.unique()) < 2:
         return "the data have one class only"
     return None
 
 
-def fresh(dataset: Dataset, device: torch.device, tell: Progress) -> Classifier:
-    """A classifier trained now; the set must not be ``unlearnable``, nor stacked."""
-    training, held_out = fitting.split(len(dataset.samples))
-    weights = fitting.fit(dataset, training, device, tell)
+def train(dataset: Dataset, device: torch.device, tell: ProgressCallback) -> Classifier:
+    """A classifier trained now; the set must not be ``obstacle``, nor stacked."""
+    training, held_out = recipe.split(len(dataset.samples))
+    weights = recipe.fit(dataset, training, device, tell)
     made = Classifier(weights, dataset.classes, 0.0, len(held_out), dataset.sha256)
     return replace(made, accuracy=_share_right(made, dataset, held_out))
 
 
 def packed(made: Classifier) -> bytes:
     """The bytes of a file that holds it."""
-    about = About(
+    header = FileHeader(
         dataset_sha256=made.dataset_sha256,
         classes=made.classes,
         accuracy=made.accuracy,
         held_out=made.held_out,
     )
-    return weightfile.packed(made.weights, about)
+    return weightfile.packed(made.weights, header)
 
 
 def _cached_or_fitted(
-    dataset: Dataset, device: torch.device, tell: Progress, cache: Path | None
+    dataset: Dataset, device: torch.device, tell: ProgressCallback, cache: Path | None
 ) -> Classifier:
     try:
         folder = cache or cache_folder() / "classifiers"
     except NoFolder as error:
-        return replace(fresh(dataset, device, tell), notes=(f"classifier not kept: {error}",))
+        return replace(train(dataset, device, tell), notes=(f"classifier not kept: {error}",))
     # Kinds of devices round in their own ways; a set has one result on each.
-    path = folder / f"{dataset.sha256}-{device.type}-{fitting.RECIPE}.safetensors"
+    path = folder / f"{dataset.sha256}-{device.type}-{recipe.RECIPE}.safetensors"
     notes = []
     try:
         found = _read(path, dataset.shape, device)
@@ -103,7 +103,7 @@ def _cached_or_fitted(
         pass
     except (Untrusted, OSError) as error:
         notes.append(f"classifier trained anew: {clean(path)}: {clean(error)}")
-    made = fresh(dataset, device, tell)
+    made = train(dataset, device, tell)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, packed(made))
@@ -115,9 +115,9 @@ def _cached_or_fitted(
 def _shipped(dataset: Dataset, device: torch.device) -> Classifier | None:
     """The shipped classifier where the set shows the digits that it knows, else None.
 
-    Judged by up to 2,000 pictures of the set that it was not trained on; where these are too few,
-    the set is a part of the embedded digits, and what they say of it holds. UserError where the
-    package is damaged.
+    Up to 2,000 pictures of the set that it was not trained on measure its accuracy. Where there are
+    too few of them, the set is a part of the embedded digits and the accuracy in the file holds.
+    UserError where the package is damaged.
     """
     if dataset.classes != _DIGITS or dataset.shape != (1, 28, 28):
         return None
@@ -128,16 +128,16 @@ def _shipped(dataset: Dataset, device: torch.device) -> Classifier | None:
             f"the shipped classifier of digits is damaged ({clean(error)}); install ganterm again"
         ) from None
     pictures, _ = digits.unpack()
-    training, _ = fitting.split(len(pictures))
+    training, _ = recipe.split(len(pictures))
     known = {picture.tobytes() for picture in pictures[training.numpy()]}
     places = [
         place
         for place, picture in enumerate(dataset.samples.numpy())
         if picture.tobytes() not in known
     ]
-    if len(places) < min(fitting.LEAST_HELD_OUT, len(dataset.samples)):
+    if len(places) < min(recipe.LEAST_HELD_OUT, len(dataset.samples)):
         return shipped
-    step = -(-len(places) // fitting.MOST_HELD_OUT)
+    step = -(-len(places) // recipe.MOST_HELD_OUT)
     unseen = torch.tensor(places[::step])
     accuracy = _share_right(shipped, dataset, unseen)
     return replace(shipped, accuracy=accuracy, held_out=len(unseen)) if accuracy >= ENOUGH else None
@@ -145,9 +145,11 @@ def _shipped(dataset: Dataset, device: torch.device) -> Classifier | None:
 
 def _read(path: Path, shape: tuple[int, ...], device: torch.device) -> Classifier:
     """The classifier that a file holds; Untrusted or OSError where it holds none."""
-    weights, about = weightfile.read(path, shape)
+    weights, header = weightfile.read(path, shape)
     placed = {name: weight.to(device) for name, weight in weights.items()}
-    return Classifier(placed, about.classes, about.accuracy, about.held_out, about.dataset_sha256)
+    return Classifier(
+        placed, header.classes, header.accuracy, header.held_out, header.dataset_sha256
+    )
 
 
 def _share_right(judge: Classifier, dataset: Dataset, places: Tensor) -> float:
@@ -157,11 +159,11 @@ def _share_right(judge: Classifier, dataset: Dataset, places: Tensor) -> float:
 
 
 def _unstacked(dataset: Dataset) -> Dataset:
-    """Of a stacked set the first pictures one by one, as many as the recipe looks at."""
+    """The first pictures of a stacked set, taken apart: as many as the recipe trains on."""
     if dataset.stacked == 1:
         return dataset
     assert dataset.labels is not None
-    count = -(-fitting.MOST_SAMPLES // dataset.stacked)
+    count = -(-recipe.MOST_SAMPLES // dataset.stacked)
     shown = torch.tensor([[int(digit) for digit in name] for name in dataset.classes])
     return replace(
         dataset,

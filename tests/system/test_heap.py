@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import ctypes, psutil
-from ganterm.training.device import give_back
+from ganterm.system.heap import give_back
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p

@@ -19,11 +19,11 @@ last whole number before gaps. True of TF32 as well, whose inputs keep 11 bits."
 
 
 class Near(NamedTuple):
-    """Of each query, int64 and float64 (q,) on the CPU.
+    """The nearest picture of each of q queries. All tensors have shape (q,) and lie on the CPU.
 
-    ``places``: of the nearest picture, the first of equals; ``distances``: how far it is, as the
-    Euclidean distance of pixels from 0 to 1; ``seconds``: how far the second nearest is, infinite
-    where there is but one picture.
+    ``places``, int64: its index; the first one of equals. ``distances``, float64: the Euclidean
+    distance to it, of pixels from 0 to 1. ``seconds``, float64: the distance to the second nearest;
+    infinite if there is only one picture.
     """
 
     places: Tensor

@@ -1,4 +1,4 @@
-"""Whole diagnoses and alarms, made up, for tests of the screen."""
+"""Made-up diagnoses and alarms, for `ganterm demo` and for tests of the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture file from outside: read with suspicion, cut to a square, resized."""
+"""One picture file from outside: validated, cut to a square, resized."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ganterm.data.options import DataSection
 from ganterm.data.source import BrokenSample, Unreachable
 
 STRICT = ("PNG", "JPEG", "WEBP")
-"""The formats of the first way of reading."""
+"""Formats of the first way of reading."""
 
 MOST_PIXELS = 50_000_000
-"""Pictures of more are refused by their header: a small file can claim gigabytes."""
+"""Largest number of pixels by a file's header: a small file can claim gigabytes."""
 MOST_SLOW_PIXELS = 4_000_000
-"""The same where PIL decodes in Python, which takes a thousand times as long."""
+"""Largest number of pixels for formats that PIL decodes in Python, 1,000 times slower."""
 
 _TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} million pixels"
 _ORIENTATION = 0x0112
@@ -40,12 +40,12 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _FILLER = b"\x5a" * 1024
-"""Nothing that a decoder would take for a marker, nor for what a cut-off scan would go on with."""
+"""Bytes that no decoder takes for a marker or for the rest of a cut-off scan."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """How pictures are read: ``DataSection``'s options, as far as they say so."""
+class PictureOptions:
+    """How pictures are read: the part of ``DataSection`` that decides it."""
 
     side: int
     channels: int = 3
@@ -53,18 +53,19 @@ class Look:
     reading: int = 2
 
     @classmethod
-    def of(cls, options: DataSection) -> Look:
-        """As the options say; in colour and with all bits where they leave it open."""
+    def of(cls, options: DataSection) -> PictureOptions:
+        """The options of a preset; colour and all bits where it leaves them open."""
         return cls(options.side, options.channels or 3, options.bits or 16, options.reading)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """``pixels``: uint8 (channels, side, side). ``grey``: whether its channels are all alike.
+class DecodedPicture:
+    """A decoded picture.
 
-    ``highest``: the largest value of a 16-bit picture, -1 for any other. ``mark``: of the file's
-    content, as far as the pixels depend on it: the first 8 bytes of its BLAKE2b, in hex.
-    ``size`` and ``changed``: of the file, in bytes and ns.
+    ``pixels``: uint8 (channels, side, side). ``grey``: whether all channels are equal. ``highest``:
+    the largest value of a 16-bit picture, -1 for others. ``mark``: the first 8 bytes, in hex, of a
+    BLAKE2b of the content that the pixels depend on. ``size`` and ``changed``: the file's, in bytes
+    and ns.
     """
 
     pixels: np.ndarray
@@ -77,27 +78,28 @@ class Picture:
 
 @contextmanager
 def warned(reading: int) -> Iterator[None]:
-    """What is done with PIL's warnings: ignored; in the first way of reading, raised.
+    """Ignore PIL's warnings, or raise them in the first way of reading.
 
-    It holds for the whole process: enter it once, not in each of several threads.
+    This holds for the whole process: enter it once, not in each of several threads.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("error" if reading == 1 else "ignore", module=r"PIL(\.|$)")
         yield
 
 
-def read(root: Path, name: str, look: Look) -> Picture:
+def read(root: Path, name: str, decoding: PictureOptions) -> DecodedPicture:
     """The picture ``name`` below ``root`` (resolved).
 
-    Turned as its EXIF says, then the largest square in its middle, resized with Lanczos' filter,
-    which also smooths what gets smaller. RGB or grey, transparency left out, of 16-bit grey the
-    upper 8 of ``look.bits`` bits, the first frame of several. BrokenSample says why there is none;
-    Unreachable where that may not be the file's own fault. Call it within ``warned``.
+    The picture is turned as its EXIF says and cut to the largest square in its middle. A Lanczos
+    filter resizes it, which also smooths what gets smaller. The result is RGB or grey without
+    transparency. A 16-bit grey picture keeps the upper 8 of ``decoding.bits`` bits; an animation
+    keeps its first frame. BrokenSample says why a file gives no picture; Unreachable says that the
+    fault may not be the file's own. Call this function within ``warned``.
     """
     with _opened(root, name) as file:
         about = os.fstat(file.fileno())
         try:
-            if look.reading == 1:
+            if decoding.reading == 1:
                 mark = hashlib.blake2b(digest_size=8)
                 while part := file.read(1 << 20):
                     mark.update(part)
@@ -110,7 +112,7 @@ def read(root: Path, name: str, look: Look) -> Picture:
                 mark = hashlib.blake2b(content.data, digest_size=8)
                 upright = _upright(content)
                 mark.update(b"%d" % upright.info["turned"])
-            square, highest = _square(upright, look)
+            square, highest = _square(upright, decoding)
         except BrokenSample:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -125,18 +127,18 @@ def read(root: Path, name: str, look: Look) -> Picture:
             raise BrokenSample(str(error) or type(error).__name__) from None
     pixels = np.asarray(square).transpose(2, 0, 1)
     grey = bool((pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all())
-    if look.channels == 1:
+    if decoding.channels == 1:
         pixels = np.asarray(square.convert("L"))[None]
-    return Picture(pixels, grey, highest, mark.hexdigest(), about.st_size, about.st_mtime_ns)
+    return DecodedPicture(pixels, grey, highest, mark.hexdigest(), about.st_size, about.st_mtime_ns)
 
 
 def _opened(root: Path, name: str) -> BinaryIO:
-    """The file, which a link inside the folder may lead to."""
+    """Open the file; a link may lead to it inside the folder."""
     path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
         raise BrokenSample("a link out of the folder")
     try:
-        # A pipe by the name of a picture would be waited at for ever.
+        # Opening a pipe named like a picture would otherwise block for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         raise Unreachable("no such file") from None
@@ -151,7 +153,7 @@ def _opened(root: Path, name: str) -> BinaryIO:
 
 
 def _upright(content: container.Content) -> Image.Image:
-    """The picture, decoded, as the camera meant it to stand; ``info["turned"]`` says how."""
+    """The decoded picture, upright as its EXIF says; ``info["turned"]`` is the EXIF value."""
     if content.open_end:
         image = _decoded(content, content.data + b"\xff\xd9")
         # What follows the last pixel is ignored; what follows a pixel that is missing is not.
@@ -194,8 +196,8 @@ def _check_size(image: Image.Image) -> None:
         raise BrokenSample(_TOO_LARGE)
 
 
-def _square(image: Image.Image, look: Look) -> tuple[Image.Image, int]:
-    """The middle, resized, RGB, and the largest value of a 16-bit picture or -1."""
+def _square(image: Image.Image, decoding: PictureOptions) -> tuple[Image.Image, int]:
+    """The middle square, resized, RGB, and the largest value of a 16-bit picture or -1."""
     width, height = image.size
     cut = min(width, height)
     left, top = (width - cut) // 2, (height - cut) // 2
@@ -207,11 +209,11 @@ def _square(image: Image.Image, look: Look) -> tuple[Image.Image, int]:
         if highest > 0xFFFF or values.min() < 0:
             raise BrokenSample("values of 32 bits; save it with 8 or 16")
         # PIL itself would cut 16-bit grey off at 255.
-        shown = np.minimum((values << 8) >> look.bits, 255)
+        shown = np.minimum((values << 8) >> decoding.bits, 255)
         middle = Image.fromarray(shown.astype(np.uint8))
     elif middle.mode == "F":
         raise BrokenSample("values of 32 bits; save it with 8 or 16")
     # A palette with several transparent colours warns on its way to RGB unless alpha comes along.
     middle = middle.convert("RGBA") if middle.mode == "P" else middle
-    square = middle.convert("RGB").resize((look.side, look.side), Image.Resampling.LANCZOS)
+    square = middle.convert("RGB").resize((decoding.side, decoding.side), Image.Resampling.LANCZOS)
     return square, highest

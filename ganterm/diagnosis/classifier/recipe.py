@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganterm.data.source import Dataset, Progress
+from ganterm.data.source import Dataset, ProgressCallback
 from ganterm.diagnosis.classifier import network
 from ganterm.diagnosis.classifier.network import Weights
 
@@ -31,7 +31,8 @@ LOOKS = 130_000
 MOST_EPOCHS = 40
 RATE = 3e-3
 _SEED = 4
-# Of the picture's half side, or radians, or the exponent of the scale: the digits stay readable.
+# Largest random shift (in half sides of the picture), turn (in radians) and change of scale (as an
+# exponent). Digits stay readable within these.
 _SHIFT, _TURN, _SCALE = 0.12, 0.15, 0.1
 _PARTS = 64
 
@@ -49,7 +50,9 @@ def split(count: int) -> tuple[Tensor, Tensor]:
     return order[held:MOST_SAMPLES], order[:held]
 
 
-def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress) -> Weights:
+def fit(
+    dataset: Dataset, training: Tensor, device: torch.device, tell: ProgressCallback
+) -> Weights:
     """Weights trained on the samples at ``training``, on ``device``, rounded as files hold them.
 
     Adam (Kingma and Ba 2015) under a warm-up and half a cosine; pictures slightly moved, turned
@@ -76,7 +79,7 @@ def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress
                 optimizer.param_groups[0]["lr"] = RATE * min(
                     10 * share + 0.01, (1 + math.cos(math.pi * share)) / 2
                 )
-                batch = _moved(network.ranged(samples[chosen], device), random)
+                batch = _moved(network.as_floats(samples[chosen], device), random)
                 logits = network.logits(weights, network.features(weights, batch))
                 loss = functional.cross_entropy(logits, labels[chosen.to(device)])
                 optimizer.zero_grad()
@@ -89,7 +92,7 @@ def fit(dataset: Dataset, training: Tensor, device: torch.device, tell: Progress
 def _shrunk(samples: Tensor) -> Tensor:
     """The samples as the network averages them, uint8 again, made in parts."""
     parts = samples.split(_PARTS)
-    return torch.cat([network.smaller(part.float()).round_().byte() for part in parts])
+    return torch.cat([network.downsampled(part.float()).round_().byte() for part in parts])
 
 
 def _moved(batch: Tensor, random: torch.Generator) -> Tensor:
