@@ -13,6 +13,9 @@ from ganterm.core.snapshot import DEFAULT_VIEW, Link, Snapshot, View
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 
+MARKED = (AlarmEvent, ChangeEvent, RewindEvent)
+"""Events that every chart marks at their step."""
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -36,19 +39,13 @@ class Frame:
     def marks(self) -> list[tuple[int, str]]:
         """Step and sign of each change of a control, of each alarm raised or cleared, and of where
         the run went back to."""
-        signs = [(event.step, self._sign(event)) for event in self.events]
-        return [(step, sign) for step, sign in signs if sign is not None]
+        marked = [event for event in self.events if isinstance(event, MARKED)]
+        return [(event.step, self._sign(event)) for event in marked]
 
-    def _sign(self, event: Event) -> str | None:
-        """The mark of an event on every chart; None for one that is not marked."""
-        match event:
-            case AlarmEvent():
-                return "!" if event.raised else self.glyphs.cleared
-            case RewindEvent():
-                return "U"
-            case ChangeEvent():
-                return _SIGNS.get(event.key, "*")
-        return None
+    def _sign(self, event: AlarmEvent | ChangeEvent | RewindEvent) -> str:
+        if isinstance(event, AlarmEvent):
+            return "!" if event.raised else self.glyphs.cleared
+        return "U" if isinstance(event, RewindEvent) else _SIGNS.get(event.key, "*")
 
 
 _SIGNS = {"k": "k", "l": "l", "loss": "o", "lr_d": "d", "lr_g": "g"}
