@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -32,6 +33,15 @@ def test_the_wheel_carries_presets_digits_and_their_licence(wheel: Path) -> None
     assert any(name.endswith("/mnist10k.safetensors") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "screenshots"))]
+
+
+def test_the_source_distribution_carries_no_old_run_directories(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert "tests/rundir/test_rundir.py" in names
+    assert not [name for name in names if name.startswith("tests/rundir/data")]
 
 
 def test_an_unpacked_wheel_finds_its_own_presets(wheel: Path, tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from typing import IO, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ganterm.cli import streams
+from ganterm.core.events import AlarmEvent, DataEvent, Event, PauseEvent
 from ganterm.core.json_text import json_line
 from ganterm.core.metrics import METRICS, WHOLE
-from ganterm.core.snapshot import ENDED, Event, RunInfo, Snapshot, Stop
+from ganterm.core.snapshot import ENDED, RunInfo, Snapshot, Stop
 from ganterm.core.text import clean, clean_lines
 from ganterm.session.local import LocalSession
 
@@ -115,8 +115,8 @@ def watch(
         if begun:
             for event in events:
                 reporter.event(event)
-                lasting = event.kind == "pause" and not event.data.get("waits")
-                if alone and lasting and event.data.get("cause"):
+                lasting = isinstance(event, PauseEvent) and not event.waits and event.cause
+                if alone and lasting:
                     code = 1
                     gone = any(alarm.name == "source" for alarm in session.snapshot.alarms)
                     session.submit(Stop("data out of reach" if gone else "not finite"))
@@ -214,21 +214,21 @@ def _first_line(info: RunInfo) -> str:
 
 
 def _words(event: Event) -> str:
-    if event.kind == "data" and "text" in event.data:
-        return f"step {event.step:,} data: {event.data['text']}"
-    if event.kind == "alarm":
-        return f"step {event.step:,} {_alarm_words(event.data)}"
-    shown = {key: value for key, value in event.data.items() if key != "controls"}
+    if isinstance(event, DataEvent) and event.text is not None:
+        return f"step {event.step:,} data: {event.text}"
+    if isinstance(event, AlarmEvent):
+        return f"step {event.step:,} {_alarm_words(event)}"
+    shown = {key: value for key, value in event.details().items() if key != "controls"}
     return " ".join([f"step {event.step:,}", event.kind, *(f"{k}={v}" for k, v in shown.items())])
 
 
-def _alarm_words(alarm: Mapping[str, Any]) -> str:
+def _alarm_words(alarm: AlarmEvent) -> str:
     """An alarm in one line: severity, name, message, first step, and remedies."""
-    if alarm["state"] == "cleared":
-        return f"cleared {alarm['name']}: {alarm['message']}"
-    words = f"{alarm['severity'].upper()} {alarm['name']}: {alarm['message']}"
-    words += f" (since step {alarm['since']:,})"
-    tries = [f"{remedy['press']} {remedy['does']}" for remedy in alarm["remedies"]]
+    if not alarm.raised:
+        return f"cleared {alarm.name}: {alarm.message}"
+    words = f"{alarm.severity.upper()} {alarm.name}: {alarm.message}"
+    words += f" (since step {alarm.first_step:,})"
+    tries = [f"{remedy['press']} {remedy['does']}" for remedy in alarm.remedies]
     return f"{words}; try: {'; '.join(tries)}" if tries else words
 
 

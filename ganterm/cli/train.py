@@ -21,6 +21,14 @@ from ganterm.cli.headless import BarReporter, JsonReporter, PlainReporter, Repor
 from ganterm.cli.signal_stop import SignalStop
 from ganterm.cli.streams import tell
 from ganterm.core.errors import UserError
+from ganterm.core.events import (
+    PauseEvent,
+    RefusedEvent,
+    ResumeEvent,
+    StartEvent,
+    StopEvent,
+    UnpauseEvent,
+)
 from ganterm.core.snapshot import HAND_OVER, HANDED_OVER
 from ganterm.core.text import clean
 from ganterm.launch import Launch, resumption
@@ -40,6 +48,8 @@ FIRST_PRESET = "mnist_mlp"
 MOST_RECENT = 5
 """Runs that the welcome screen offers to resume, the newest ones."""
 _CAN_GO_ON = ("stopped", "failed", "crashed")
+_TURNS = (StartEvent, ResumeEvent, PauseEvent, UnpauseEvent)
+"""Events after which a run trains or is paused."""
 
 
 def welcome(headless: bool, color: Any, runs_dir: Path) -> tuple[Choice | None, int]:
@@ -188,10 +198,10 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
     session.hand_over()
     while not session.ended.wait(0.05):
         for event in session.events(event_count):
-            if event.kind == "refused" and event.data["key"] == HAND_OVER:
-                return _stay(session, stop, event.data["reason"], debug)
+            if isinstance(event, RefusedEvent) and event.key == HAND_OVER:
+                return _stay(session, stop, event.reason, debug)
     info = session.snapshot.info
-    if stop.code is not None or not (_is_handed_over(session) or _has_not_begun(session)):
+    if stop.code is not None or not (_hand_over_end(session) or _has_not_begun(session)):
         return _end(session, stop, 0, debug)
     try:
         launch = _to_go_on_with(session, launch)
@@ -222,9 +232,10 @@ def _leave(session: LocalSession, stop: SignalStop, launch: Launch, debug: bool)
     return _stay(session, stop, failure, debug)
 
 
-def _is_handed_over(session: LocalSession) -> bool:
-    last = session.events()[-1:]
-    return bool(last) and last[0].kind == "stop" and last[0].data["reason"] == HANDED_OVER
+def _hand_over_end(session: LocalSession) -> StopEvent | None:
+    """The last event, where the run ended in order to be handed over."""
+    last = next(reversed(session.events()), None)
+    return last if isinstance(last, StopEvent) and last.reason == HANDED_OVER else None
 
 
 def _has_not_begun(session: LocalSession) -> bool:
@@ -234,16 +245,18 @@ def _has_not_begun(session: LocalSession) -> bool:
 
 def _to_go_on_with(session: LocalSession, launch: Launch) -> Launch:
     """A launch that resumes the run of a session; UserError where it cannot be resumed."""
-    directory = session.snapshot.info.directory
-    if not directory:
+    end = _hand_over_end(session)
+    if end is None or end.saved is None:
         return launch
     # From the checkpoint just saved, even if an alarm speaks against it.
-    saved = session.events()[-1].data["saved"].rpartition("/")[2]
+    saved = end.saved.rpartition("/")[2]
+    directory = Path(session.snapshot.info.directory)
     resumed = resumption(
-        Path(directory), launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
+        directory, launch.steps, saved, data_dir=launch.data_dir, stop_on=launch.stop_on
     )
-    kinds = [e.kind for e in session.events() if e.kind in ("start", "resume", "pause", "unpause")]
-    return replace(resumed, on_alarm=launch.on_alarm, paused=kinds[-1:] == ["pause"])
+    turns = [event for event in session.events() if isinstance(event, _TURNS)]
+    paused = bool(turns) and isinstance(turns[-1], PauseEvent)
+    return replace(resumed, on_alarm=launch.on_alarm, paused=paused)
 
 
 def _stay(session: LocalSession, stop: SignalStop, why: str, debug: bool) -> int:
@@ -327,8 +340,8 @@ def _ending(session: LocalSession, signalled: int | None, code: int, debug: bool
     A signal's code goes before all others; 3 stands for --stop-on.
     """
     for event in session.events(session.snapshot.info.events_before):
-        if event.kind == "resume" and event.data["differs"]:
-            tell(f"not bit-exact: {', '.join(event.data['differs'])}")
+        if isinstance(event, ResumeEvent) and event.differs:
+            tell(f"not bit-exact: {', '.join(event.differs)}")
     snapshot = session.snapshot
     good = ""
     if snapshot.info.directory:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.core.controls import Controls, Value
+from ganterm.core.events import Event
 from ganterm.core.findings import Alarm, Diagnosis, Outlook
 from ganterm.core.history import HistoryView
 from ganterm.core.metrics import METRICS
@@ -97,22 +98,6 @@ class Refusal:
 
     command: Command
     reason: str
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of events.jsonl: something that happened at ``step``, with what belongs to it."""
-
-    step: int
-    branch: int
-    time: str
-    kind: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    def table(self) -> dict[str, Any]:
-        """The event as one flat table, as it is logged."""
-        head = {"step": self.step, "branch": self.branch, "time": self.time, "kind": self.kind}
-        return {**head, **self.data}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from textual.widgets import Input
 
 from ganterm.core.controls import ControlError, Value
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event, WarningEvent
 from ganterm.core.findings import Remedy
 from ganterm.core.snapshot import (
-    Event,
     NewNoise,
     OneStep,
     Pause,
@@ -154,9 +154,9 @@ class Dashboard(SessionApp):
 
     def _warn(self, events: tuple[Event, ...]) -> None:
         """Show new warnings as a notice; a small screen has no panel for them."""
-        told = [clean(event.data["text"], 300) for event in events if event.kind == "warning"]
-        if told:
-            self.notify("\n".join(told[:5]), severity="warning", timeout=12)
+        texts = [clean(event.text, 300) for event in events if isinstance(event, WarningEvent)]
+        if texts:
+            self.notify("\n".join(texts[:5]), severity="warning", timeout=12)
 
     def _ring(self, snapshot: Snapshot) -> None:
         """Ring the terminal's bell for each new alarm, but not for those of the first snapshot."""

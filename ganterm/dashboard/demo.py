@@ -15,14 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.core.controls import Value
-from ganterm.core.findings import Alarm, Diagnosis, Outlook, Reading
+from ganterm.core.events import (
+    AlarmEvent,
+    ChangeEvent,
+    Event,
+    NoteEvent,
+    PauseEvent,
+    RefusedEvent,
+    StartEvent,
+    StopEvent,
+    UnpauseEvent,
+)
+from ganterm.core.findings import Diagnosis, Outlook, Reading
 from ganterm.core.metrics import METRICS
 from ganterm.core.snapshot import (
     DEFAULT_VIEW,
     ENDED,
     Command,
     Counters,
-    Event,
     NewNoise,
     OneStep,
     Pause,
@@ -116,8 +126,8 @@ class DemoSession(Board):
             doing="",
             rates=Rates(STEPS_PER_S, 64 * STEPS_PER_S),
         )
-        self._tell("start")
-        self._tell("note", text="This is the demo: nothing is trained and nothing is written.")
+        self._log(StartEvent())
+        self._log(NoteEvent(text="This is the demo: nothing is trained and nothing is written."))
         self.advance(first_step)
 
     def start(self) -> None:
@@ -170,7 +180,7 @@ class DemoSession(Board):
             case Pause() if self.snapshot.state == "running":
                 self._rest()
             case Unpause() if self.snapshot.state == "paused":
-                self._be("running", "unpause")
+                self._be("running", UnpauseEvent())
             case OneStep():
                 if self.snapshot.state == "running":
                     self._rest()
@@ -178,38 +188,37 @@ class DemoSession(Board):
             case NewNoise():
                 self._noise += 1
             case Stop(reason):
-                self._be("stopped", "stop", reason=reason)
+                self._be("stopped", StopEvent(reason=reason))
                 self.ended.set()
             case Pause() | Unpause():
                 pass
             case _:
                 reason = "the demo trains nothing, so it has nothing to save or to go back to"
-                self._tell("refused", key=type(command).__name__, to="", reason=reason)
+                self._log(RefusedEvent(key=type(command).__name__, to="", reason=reason))
 
     def _change(self, name: str, value: Value, by: str) -> None:
         controls = self.snapshot.controls
-        ends: dict[str, Any] = {"from": controls.value(name), "to": value}
-        self._tell("change", key=name, by=by, **ends)
+        self._log(ChangeEvent(key=name, before=controls.value(name), after=value, by=by))
         self.snapshot = replace(self.snapshot, controls=controls.with_(name, value))
 
     def _rest(self) -> None:
-        self._be("paused", "pause")
+        self._be("paused", PauseEvent())
 
-    def _be(self, state: State, kind: str, **data: Any) -> None:
+    def _be(self, state: State, event: Event) -> None:
         self.snapshot = replace(self.snapshot, state=state)
-        self._tell(kind, **data)
+        self._log(event)
 
-    def _tell(self, kind: str, step: int | None = None, **data: Any) -> None:
-        step = self.snapshot.step if step is None else step
+    def _log(self, event: Event, at: int | None = None) -> None:
+        step = self.snapshot.step if at is None else at
         time = _BEGINNING + timedelta(seconds=step / STEPS_PER_S)
-        self.pin(Event(step, 0, time.isoformat(), kind, data))
+        self.pin(event.placed(step, 0, time.isoformat()))
 
     def _turn(self, step: int) -> None:
         """Raise or clear the collapse alarm, and log it."""
         raised = step % PERIOD == COLLAPSE_AT
         alarm = replace(_COLLAPSE, since=step - DIAGNOSE_EVERY, raised=step)
         self.snapshot = replace(self.snapshot, alarms=(alarm,) if raised else ())
-        self._tell("alarm", step, **_logged(alarm), state="raised" if raised else "cleared")
+        self._log(AlarmEvent.of(alarm, "raised" if raised else "cleared"), step)
 
     def _diagnosis(self, step: int) -> Diagnosis:
         step -= step % DIAGNOSE_EVERY
@@ -313,14 +322,3 @@ def _pictures(digits: NDArray[np.int64], clear: float, noise: int) -> NDArray[np
 def _collapsed(step: Any) -> Any:
     """Whether the run is collapsed at ``step``, which may be an array."""
     return (step % PERIOD >= COLLAPSE_AT) & (step % PERIOD < RECOVERY_AT)
-
-
-def _logged(alarm: Alarm) -> dict[str, Any]:
-    """An alarm as its event holds it."""
-    return {
-        **{
-            name: getattr(alarm, name) for name in ("name", "severity", "title", "message", "since")
-        },
-        "evidence": dict(alarm.evidence),
-        "remedies": [remedy._asdict() for remedy in alarm.remedies],
-    }

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ganterm.core.controls import Value
+from ganterm.core.events import AlarmEvent, ChangeEvent, Event, RewindEvent
 from ganterm.core.history import HistoryView
-from ganterm.core.snapshot import DEFAULT_VIEW, Event, Link, Snapshot, View
+from ganterm.core.snapshot import DEFAULT_VIEW, Link, Snapshot, View
 from ganterm.dashboard.budget import Cost
 from ganterm.dashboard.draw.glyphs import Glyphs
 
-MARKED = frozenset({"change", "schedule", "alarm", "rewind"})
-"""Kinds of events that every chart marks at their step."""
+MARKED = (AlarmEvent, ChangeEvent, RewindEvent)
+"""Events that every chart marks at their step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +39,13 @@ class Frame:
     def marks(self) -> list[tuple[int, str]]:
         """Step and sign of each change of a control, of each alarm raised or cleared, and of where
         the run went back to."""
-        return [(event.step, self._sign(event)) for event in self.events if event.kind in MARKED]
+        marked = [event for event in self.events if isinstance(event, MARKED)]
+        return [(event.step, self._sign(event)) for event in marked]
 
-    def _sign(self, event: Event) -> str:
-        if event.kind == "alarm":
-            return "!" if event.data["state"] == "raised" else self.glyphs.cleared
-        if event.kind == "rewind":
-            return "U"
-        return _SIGNS.get(str(event.data.get("key")), "*")
+    def _sign(self, event: AlarmEvent | ChangeEvent | RewindEvent) -> str:
+        if isinstance(event, AlarmEvent):
+            return "!" if event.raised else self.glyphs.cleared
+        return "U" if isinstance(event, RewindEvent) else _SIGNS.get(event.key, "*")
 
 
 _SIGNS = {"k": "k", "l": "l", "loss": "o", "lr_d": "d", "lr_g": "g"}

@@ -6,10 +6,10 @@ import time
 from collections import Counter
 
 from ganterm.core.controls import KNOBS, ControlError, Value, parse_assignment
+from ganterm.core.events import ChangeEvent, Event, RefusedEvent
 from ganterm.core.snapshot import (
     ENDED,
     Command,
-    Event,
     Pause,
     Refusal,
     Session,
@@ -115,12 +115,8 @@ class Steering:
 
     def settle(self, snapshot: Snapshot, events: tuple[Event, ...]) -> None:
         """Forget what is in force, and what the new ``events`` say was done or refused."""
-        answered = {
-            (event.data["key"], event.data["to"])
-            for event in events
-            if event.kind in ("change", "schedule")
-        }
-        refused = {event.data["key"] for event in events if event.kind == "refused"}
+        answered = {(event.key, event.after) for event in events if isinstance(event, ChangeEvent)}
+        refused = {event.key for event in events if isinstance(event, RefusedEvent)}
         self.asked = {
             name: value
             for name, value in self.asked.items()

@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event
 from ganterm.core.findings import Diagnosis
 from ganterm.core.json_text import json_bytes, parse_json, shortest
 from ganterm.core.metrics import METRICS, WHOLE
-from ganterm.core.snapshot import Event, Sample, View
+from ganterm.core.snapshot import Sample, View
 from ganterm.core.text import clean
 from ganterm.rundir.find import CheckpointName, point
 from ganterm.rundir.jsonfile import FORMAT, MAX_BYTES

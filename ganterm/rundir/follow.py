@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import BRANCHING, Event
 from ganterm.core.history import History, HistoryView
 from ganterm.core.limits import MOST_BETWEEN_ROWS
 from ganterm.core.metrics import METRICS
-from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.rundir import find, reader
 from ganterm.rundir.columns import ColumnFiles, farthest, read_history
@@ -86,7 +86,7 @@ class Follower:
         self._offset += end
         parsed = (reader.event_of(line) for line in whole.splitlines())
         new = [event for event in parsed if event is not None]
-        branches = [event for event in new if event.kind in reader.BRANCHING]
+        branches = [event for event in new if isinstance(event, BRANCHING)]
         if branches:
             self.events = tuple(reader.newest_branch([*self.events, *new]))
             self._cut(branches[-1])

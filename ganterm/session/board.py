@@ -7,9 +7,10 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
+from ganterm.core.events import Event
 from ganterm.core.history import History, HistoryView
 from ganterm.core.metrics import METRICS
-from ganterm.core.snapshot import DEFAULT_VIEW, EMPTY, Command, Event, Link, Refusal, Snapshot, View
+from ganterm.core.snapshot import DEFAULT_VIEW, EMPTY, Command, Link, Refusal, Snapshot, View
 
 MOST_OBEYED = 4096
 """Newest commands whose steps are kept, for the answers to watchers."""

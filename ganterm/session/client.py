@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event
 from ganterm.core.findings import Diagnosis
 from ganterm.core.history import HistoryView
 from ganterm.core.metrics import METRICS
@@ -22,7 +23,6 @@ from ganterm.core.snapshot import (
     EMPTY,
     ENDED,
     Command,
-    Event,
     Failure,
     Link,
     Refusal,

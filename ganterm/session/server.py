@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import RefusedEvent
 from ganterm.core.findings import Diagnosis
 from ganterm.core.snapshot import Command, Rewind, SetControl, Stop
 from ganterm.core.text import clean
@@ -334,9 +335,8 @@ class Connection(asyncio.Protocol):
         if isinstance(command, SetControl | Rewind):
             key = command.name if isinstance(command, SetControl) else "rewind"
             for event in self._board.events(pending.events):
-                data = event.data
-                if event.kind == "refused" and (data["key"], data.get("by")) == (key, command.by):
-                    return str(data["reason"])
+                if isinstance(event, RefusedEvent) and (event.key, event.by) == (key, command.by):
+                    return event.reason
         return ""
 
     def _say(self, message: wire.ServerMessage) -> None:

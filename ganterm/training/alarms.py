@@ -6,14 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
+from ganterm.core.events import AlarmState
 from ganterm.core.findings import Alarm, Outlook, Remedy
 from ganterm.core.text import clean
 from ganterm.diagnosis.remedies import available
 from ganterm.diagnosis.rule import Finding, Record, Rule, network_alarms, rules
-
-Change = Literal["raised", "cleared"]
 
 
 @dataclass
@@ -42,19 +41,6 @@ class Urgency(NamedTuple):
     measures: frozenset[str]
 
 
-def as_table(alarm: Alarm) -> dict[str, Any]:
-    """An alarm as its event and the command hook have it, without its state."""
-    return {
-        "name": alarm.name,
-        "severity": alarm.severity,
-        "title": alarm.title,
-        "message": alarm.message,
-        "since": alarm.since,
-        "evidence": dict(alarm.evidence),
-        "remedies": [remedy._asdict() for remedy in alarm.remedies],
-    }
-
-
 class Alarms:
     """Those that are raised, by name; ``tell`` is called with each that is raised or cleared.
 
@@ -65,7 +51,7 @@ class Alarms:
 
     def __init__(
         self,
-        tell: Callable[[Alarm, Change], None],
+        tell: Callable[[Alarm, AlarmState], None],
         before: Iterable[Alarm] = (),
         streaks: Mapping[str, tuple[int, int]] = MappingProxyType({}),
         way_back: Callable[[int], Remedy | None] = lambda since: None,

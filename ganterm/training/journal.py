@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ganterm.core.events import AlarmEvent, AlarmState, DataEvent, Event, from_table
 from ganterm.core.findings import Alarm, Outlook, Remedy, Severity
-from ganterm.core.snapshot import Event
 from ganterm.diagnosis.rule import Record, network_alarms
 from ganterm.rundir.directory import RunDirectory
 from ganterm.session.board import Board, now
-from ganterm.training.alarms import Alarms, Change, Urgency, as_table
+from ganterm.training.alarms import Alarms, Urgency
 from ganterm.training.checkpoints.resume import Beginning
 from ganterm.training.checkpoints.retention import HealthyCheckpoints
 from ganterm.training.hook import run_hook
@@ -59,10 +59,10 @@ class Teller:
         """What speaks for a change of alarms, by name."""
         return self._alarms.streaks
 
-    def event(self, kind: str, at: int | None = None, **data: Any) -> None:
+    def log(self, event: Event, at: int | None = None) -> None:
         """Log an event of this step, or of step ``at``."""
         step = self._progress.step if at is None else at
-        event = Event(step, self._progress.branch, now(), kind, data)
+        event = event.placed(step, self._progress.branch, now())
         self._board.pin(event)
         self._directory.event(event)
 
@@ -70,7 +70,9 @@ class Teller:
         """Log what watchers had to say."""
         while self._board.notes:
             kind, data = self._board.notes.popleft()
-            self.event(kind, **data)
+            event = from_table({**data, "step": 0, "branch": 0, "time": "", "kind": kind})
+            if event is not None:
+                self.log(event)
 
     def alarm(
         self,
@@ -130,11 +132,11 @@ class Teller:
         new = sorted(set(broken) - self._broken_told)
         if new:
             self._broken_told.update(new)
-            self.event("data", files=new, why="replaced, can no longer be read")
+            self.log(DataEvent(files=tuple(new), why="replaced, can no longer be read"))
 
-    def _tell_alarm(self, alarm: Alarm, change: Change) -> None:
-        told = {**as_table(alarm), "state": change}
-        self.event("alarm", **told)
+    def _tell_alarm(self, alarm: Alarm, change: AlarmState) -> None:
+        event = AlarmEvent.of(alarm, change)
+        self.log(event)
         if change == "raised" and alarm.name in network_alarms():
             self._healthy.spoken_against(alarm)
         if change == "cleared" or alarm.severity == "warning":
@@ -143,7 +145,7 @@ class Teller:
         if self._on_alarm:
             run_hook(
                 self._on_alarm,
-                {"run": str(self._directory.path.resolve()), **told},
+                {"run": str(self._directory.path.resolve()), **event.details()},
                 self._board.note,
             )
         if alarm.name in self._stop_on:

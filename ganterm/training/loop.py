@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import replace
-from typing import Any
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import (
+    ChangeEvent,
+    DataEvent,
+    NoteEvent,
+    PauseEvent,
+    RefusedEvent,
+    ResumeEvent,
+    ScheduleEvent,
+    StartEvent,
+    WarningEvent,
+)
 from ganterm.core.findings import Remedy
 from ganterm.core.snapshot import (
     HAND_OVER,
@@ -176,11 +186,11 @@ class Training:
         run, journal = self.run, self.run.journal
         self._log_data()
         if run.directory.notice:
-            journal.event("note", text=run.directory.notice)
+            journal.log(NoteEvent(text=run.directory.notice))
         if self._setup.beginning.checkpoint is None:
-            journal.event("start", controls=run.progress.controls.table())
+            journal.log(StartEvent(controls=run.progress.controls.table()))
             for line in idle_settings(self._setup.preset):
-                journal.event("warning", text=line)
+                journal.log(WarningEvent(text=line))
         else:
             self._log_resume()
         journal.warn("device", "Not on the GPU", self._setup.device_note, "warning")
@@ -193,31 +203,30 @@ class Training:
         """Log files left out and remarks about the data; clear alarms that no longer hold."""
         skipped, remarks, journal = self._setup.skipped, self._setup.remarks, self.run.journal
         if skipped:
-            named = list(skipped[:MAX_NAMED])
-            rest = len(skipped) - len(named)
-            named += [f"and {rest:,} more"] if rest else []
-            journal.event("data", files=named, why="skipped on loading")
+            named, rest = skipped[:MAX_NAMED], len(skipped[MAX_NAMED:])
+            files = (*named, f"and {rest:,} more") if rest else named
+            journal.log(DataEvent(files=files, why="skipped on loading"))
         warnings = {f"{DATA_ALARMS}{remark.name}" for remark in remarks if remark.warns}
         for name in [name for name in journal.raised if name.startswith(DATA_ALARMS)]:
             if name not in warnings:
                 journal.clear(name)
         for remark in remarks:
-            journal.event("data", text=remark.message)
+            journal.log(DataEvent(text=remark.message))
             if remark.warns:
                 name = f"{DATA_ALARMS}{remark.name}"
                 journal.warn(name, remark.title, remark.message, "warning")
 
     def _log_resume(self) -> None:
-        begin, passed_over = self._setup.beginning, self._launch.passed_over
-        fields: dict[str, Any] = {"passed_over": passed_over} if passed_over else {}
-        self.run.journal.event(
-            "resume",
-            from_step=begin.step,
-            checkpoint=str(begin.checkpoint),
-            **fields,
-            discards=begin.discards,
-            differs=list(begin.differs),
-            controls=self.run.progress.controls.table(),
+        begin = self._setup.beginning
+        self.run.journal.log(
+            ResumeEvent(
+                from_step=begin.step,
+                checkpoint=str(begin.checkpoint),
+                passed_over=self._launch.passed_over or None,
+                discards=begin.discards,
+                differs=tuple(begin.differs),
+                controls=self.run.progress.controls.table(),
+            )
         )
         if not self._launch.paused:
             # Resuming answers the alarm that paused the run, as the key for it does.
@@ -245,7 +254,7 @@ class Training:
         gave_up_before = supply.given_up
         fault = supply.fault(count)
         if fault is not None and fault.process and "source" not in journal.raised:
-            journal.event("data", text=f"{fault}; others are started")
+            journal.log(DataEvent(text=f"{fault}; others are started"))
             fault = supply.fault(count)
         if fault is None:
             journal.clear("source")
@@ -260,7 +269,7 @@ class Training:
             # The run was paused before and stays so when the data are back.
             supply.forget()
         elif supply.given_up and not gave_up_before:
-            journal.event("pause", cause=message)
+            journal.log(PauseEvent(cause=message))
         self._single_steps = 0
         run.publish()
         return False
@@ -280,7 +289,7 @@ class Training:
         if coming in scheduled and progress.scheduled < coming:
             progress.scheduled = coming
             for name, value in scheduled[coming].items():
-                run.change(name, value, "schedule", "preset")
+                run.change(name, value, ScheduleEvent, "preset")
         commands = self._board.commands
         stops = [command for command in tuple(commands) if isinstance(command, Stop)]
         if stops:
@@ -300,7 +309,7 @@ class Training:
         run = self.run
         match command:
             case SetControl(name, value, by):
-                run.change(name, value, "change", by)
+                run.change(name, value, ChangeEvent, by)
             case Pause():
                 self._supply.forget()
                 run.pause()
@@ -316,11 +325,11 @@ class Training:
                     run.pause()
             case NewNoise():
                 run.samples.renew_noise()
-                run.journal.event("note", text="fresh fixed noise")
+                run.journal.log(NoteEvent(text="fresh fixed noise"))
             case SaveSamples():
                 run.samples.save_all()
                 text = f"sample picture of step {run.progress.step} saved"
-                run.journal.event("note", text=text)
+                run.journal.log(NoteEvent(text=text))
             case SaveCheckpoint():
                 run.checkpoints.ask(Request(own=True))
                 # A paused run would otherwise sleep a little before it saves.
@@ -336,9 +345,9 @@ class Training:
         if trouble is None:
             self._stop_command = HANDED_OVER
         else:
-            self.run.journal.event(
-                "refused", key=HAND_OVER, to="background", by="q l", reason=f"not saved: {trouble}"
-            )
+            reason = f"not saved: {trouble}"
+            refusal = RefusedEvent(key=HAND_OVER, to="background", by="q l", reason=reason)
+            self.run.journal.log(refusal)
 
     def _rewind(self, by: str) -> None:
         """Go back to the newest healthy checkpoint that can be used, and pause there."""
@@ -353,7 +362,7 @@ class Training:
             held = found.state
             history = read_history(path, preset.run.record_every, held.step)
         except (Unusable, UserError, OSError) as error:
-            run.journal.event("refused", key="rewind", to="", by=by, reason=clean(error))
+            run.journal.log(RefusedEvent(key="rewind", to="", by=by, reason=clean(error)))
             return
         run.journal.go_back(held.alarms, held.streaks)
         contents.put_back(game, sampler, found.tensors, held, preset.run.seed + held.step)

@@ -16,6 +16,16 @@ import torch
 from torch import Tensor
 
 from ganterm.core.controls import ControlError, Controls, Value
+from ganterm.core.events import (
+    ChangeEvent,
+    ErrorEvent,
+    NoteEvent,
+    PauseEvent,
+    RefusedEvent,
+    RewindEvent,
+    StopEvent,
+    UnpauseEvent,
+)
 from ganterm.core.history import History
 from ganterm.core.snapshot import Counters, Failure, Rates, RunInfo
 from ganterm.core.text import clean
@@ -240,7 +250,7 @@ class Run:
         snapshot, path = self.board.snapshot, str(self.directory.path)
         if snapshot.info.directory != path:
             self.board.snapshot = replace(snapshot, info=replace(snapshot.info, directory=path))
-            self.journal.event("note", text=f"the run directory is now {clean(path, 4096)}")
+            self.journal.log(NoteEvent(text=f"the run directory is now {clean(path, 4096)}"))
 
     # Exams and alarms.
 
@@ -282,14 +292,14 @@ class Run:
 
     # Changes of the run's course.
 
-    def change(self, name: str, value: Value, kind: str, by: str) -> None:
+    def change(self, name: str, value: Value, kind: type[ChangeEvent], by: str) -> None:
         """Set a control from the next iteration on; log the change, or why it is refused."""
         before = self.progress.controls
         try:
             after = controls_with(before, name, value)
         except ControlError as error:
             key, to = clean(name, 40), clean(value, 40)
-            self.journal.event("refused", key=key, to=to, by=by, reason=str(error))
+            self.journal.log(RefusedEvent(key=key, to=to, by=by, reason=str(error)))
             return
         if after == before:
             return
@@ -298,8 +308,8 @@ class Run:
         self.checkpoints.before_change()
         self.samples.save_picture()
         self.progress.controls = after
-        fields = {"key": name, "from": before.value(name), "to": after.value(name), "by": by}
-        self.journal.event(kind, at=self.progress.step + 1, **fields)
+        event = kind(key=name, before=before.value(name), after=after.value(name), by=by)
+        self.journal.log(event, at=self.progress.step + 1)
         self.publish()
 
     def pause(self, cause: str | None = None, waits: bool = False) -> None:
@@ -307,8 +317,7 @@ class Run:
         self.clock.stop()
         if not self.paused:
             self.progress.state = "paused"
-            fields: dict[str, Any] = {"cause": cause} if cause else {}
-            self.journal.event("pause", **fields, **({"waits": True} if waits else {}))
+            self.journal.log(PauseEvent(cause=cause or None, waits=waits or None))
         self.drain()
         self.publish()
 
@@ -316,7 +325,7 @@ class Run:
         """End a pause."""
         self.progress.state = "running"
         self.clock.start()
-        self.journal.event("unpause")
+        self.journal.log(UnpauseEvent())
         self.publish()
 
     def go_back(self, name: CheckpointName, held: RunState, history: History, by: str) -> None:
@@ -325,7 +334,7 @@ class Run:
         Changes that were pending when it was taken are dropped like those that came after it.
         """
         progress, controls = self.progress, Controls.from_table(held.controls)
-        came_from = {"from_step": progress.step, "from_branch": progress.branch}
+        from_step, from_branch = progress.step, progress.branch
         changed = {
             key: {"from": progress.controls.value(key), "to": value}
             for key, value in controls.table().items()
@@ -343,13 +352,15 @@ class Run:
         self.samples.forget()
         self.healthy.gone_back(name)
         self.directory.update(branch=progress.branch)
-        self.journal.event(
-            "rewind",
-            checkpoint=str(name),
-            **came_from,
-            by=by,
-            changed=changed,
-            controls=controls.table(),
+        self.journal.log(
+            RewindEvent(
+                checkpoint=str(name),
+                from_step=from_step,
+                from_branch=from_branch,
+                by=by,
+                changed=changed,
+                controls=controls.table(),
+            )
         )
         # If the run is killed before its next checkpoint, it resumes from this one.
         self.directory.point("LATEST", name)
@@ -381,10 +392,8 @@ class Run:
         journal.take_notes()
         good = self.healthy.newest
         ill = any(name in network_alarms() for name in journal.raised)
-        healthy: dict[str, Any] = {}
-        if ill and good is not None:
-            healthy["healthy"] = f"checkpoints/{good}"
-        journal.event("stop", reason=reason, state=progress.state, saved=saved, **healthy)
+        healthy = f"checkpoints/{good}" if ill and good is not None else None
+        journal.log(StopEvent(reason=reason, state=progress.state, saved=saved, healthy=healthy))
         self._close()
         self.samples.renew()
         self.publish(failure)
@@ -392,7 +401,7 @@ class Run:
     def fail(self, message: str) -> None:
         """Log that the run broke off; everything recorded stays."""
         self.progress.state = "failed"
-        self.journal.event("error", message=message)
+        self.journal.log(ErrorEvent(message=message))
         self._close()
         self.board.snapshot = replace(self.board.snapshot, step=self.progress.step)
 

@@ -19,11 +19,11 @@ from textual.widget import Widget
 
 from ganterm.core.controls import KNOBS, Controls
 from ganterm.core.errors import UserError
+from ganterm.core.events import ChangeEvent, CheckpointEvent, RefusedEvent, StartEvent
 from ganterm.core.findings import Alarm
 from ganterm.core.metrics import METRICS
 from ganterm.core.snapshot import (
     Command,
-    Event,
     Failure,
     Link,
     NewNoise,
@@ -83,7 +83,7 @@ def running(step: int = 1234, state: State = "running", **known: Any) -> Board:
         rates=Rates(321.0, 20_544.0),
         **known,
     )
-    board.pin(Event(0, 0, TIME, "start", {}))
+    board.pin(StartEvent())
     return board
 
 
@@ -159,8 +159,7 @@ async def test_a_refusal_takes_the_wish_back() -> None:
     board = running()
     async with shown(board) as (app, pilot):
         await pilot.press("K")
-        refusal = {"key": "k", "to": "2", "reason": "k: no"}
-        board.pin(Event(5, 0, TIME, "refused", refusal))
+        board.pin(RefusedEvent(step=5, key="k", to="2", reason="k: no"))
         app.tick()
         await pilot.pause()
         assert "→2" not in screen_text(app)
@@ -392,7 +391,7 @@ async def test_resizing_at_any_moment_and_a_terminal_too_small() -> None:
 
 async def test_pure_ascii_shows_no_other_character() -> None:
     board = running(alarms=(raised("something"),), controls=Controls(k=7))
-    board.pin(Event(7, 0, TIME, "change", {"key": "k", "from": 1, "to": 7, "by": "key"}))
+    board.pin(ChangeEvent(step=7, key="k", before=1, after=7, by="key"))
     glyphs = Glyphs(unicode=False, pictures="ascii")
     for size in SIZES:
         async with shown(board, size, glyphs) as (app, pilot):
@@ -406,7 +405,7 @@ async def test_pure_ascii_shows_no_other_character() -> None:
 
 async def test_marks_of_changes_are_on_every_chart() -> None:
     board = running()
-    board.pin(Event(600, 0, TIME, "change", {"key": "lr_d", "from": 1e-3, "to": 2e-3, "by": "key"}))
+    board.pin(ChangeEvent(step=600, key="lr_d", before=1e-3, after=2e-3, by="key"))
     async with shown(board) as (app, _):
         charts = [app.screen.query_one(f"#{name}") for name in ("losses", "accuracy", "gradients")]
         rows = [chart.render_line(1).text for chart in charts]
@@ -439,10 +438,10 @@ async def test_what_is_kept_from_frame_to_frame_is_what_would_be_drawn_afresh(
         monkeypatch.setenv("NO_COLOR", "1")
     board = running(controls=Controls(k=3))
     random = np.random.default_rng(1)
-    change = {"key": "k", "from": 3, "to": 4, "by": "key"}
+    change = ChangeEvent(key="k", before=3, after=4, by="key")
     happenings = [
         lambda app: app.action_nudge("k", 1),
-        lambda app: board.pin(Event(board.snapshot.step, 0, TIME, "change", change)),
+        lambda app: board.pin(change.placed(board.snapshot.step, 0, TIME)),
         lambda app: obey(board),
         lambda app: app.action_zoom(),
         lambda app: app.use_glyphs(Glyphs(bool(random.integers(2)))),
@@ -592,7 +591,7 @@ async def test_keys_after_the_end_say_so_and_do_nothing() -> None:
 async def test_changes_in_one_column_all_keep_their_sign() -> None:
     board = running()
     for key in ("k", "loss", "lr_g"):
-        board.pin(Event(600, 0, TIME, "change", {"key": key, "from": 1, "to": 1, "by": "key"}))
+        board.pin(ChangeEvent(step=600, key=key, before=1, after=1, by="key"))
     async with shown(board) as (app, _):
         losses = app.screen.query_one("#losses")
         column = losses.render_line(1).text.index("k")
@@ -861,7 +860,7 @@ async def test_restart_is_for_failed_runs_and_says_why_it_cannot() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("R")
         assert not asked
-        board.pin(Event(250, 0, TIME, "checkpoint", {"path": "x"}))
+        board.pin(CheckpointEvent(step=250, path="x"))
         board.snapshot = replace(board.snapshot, state="failed", failure=Failure("out of memory"))
         app.tick()
         await pilot.pause(0.3)

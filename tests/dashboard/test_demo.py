@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from ganterm.core.events import AlarmEvent, ChangeEvent
 from ganterm.core.snapshot import (
     ENDED,
     VIEWS,
@@ -47,8 +48,8 @@ def test_changes_are_acknowledged_at_their_step() -> None:
     session.submit(SetControl("loss", "hinge", "prompt"))
     session.obey()
     assert (session.snapshot.controls.k, session.snapshot.controls.loss) == (3, "hinge")
-    changes = [event for event in session.events() if event.kind == "change"]
-    assert [(e.step, e.data["key"], e.data["from"], e.data["to"]) for e in changes] == [
+    changes = [event for event in session.events() if isinstance(event, ChangeEvent)]
+    assert [(e.step, e.key, e.before, e.after) for e in changes] == [
         (500, "k", 1, 3),
         (500, "loss", "non_saturating", "hinge"),
     ]
@@ -100,7 +101,7 @@ def test_the_collapse_comes_and_goes() -> None:
     assert [alarm.name for alarm in session.snapshot.alarms] == ["collapse"]
     session.advance(RECOVERY_AT - COLLAPSE_AT)
     assert not session.snapshot.alarms
-    states = [event.data["state"] for event in session.events() if event.kind == "alarm"]
+    states = [event.state for event in session.events() if isinstance(event, AlarmEvent)]
     assert states == ["raised", "cleared"]
 
 

@@ -10,8 +10,9 @@ import pytest
 from textual.widgets import OptionList
 
 from ganterm.core.controls import Controls
+from ganterm.core.events import AlarmEvent, AlarmState
 from ganterm.core.findings import Alarm, Diagnosis, Outlook, Remedy
-from ganterm.core.snapshot import Event, Pause, Sample, SetControl, View
+from ganterm.core.snapshot import Pause, Sample, SetControl, View
 from ganterm.dashboard import palette
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.demo_findings import COLLAPSE, OVERPOWERING, RANGE, diagnosis, modes
@@ -44,12 +45,9 @@ def diagnosed(found: Diagnosis | None = None, every: int = 250, **known: Any) ->
     return board
 
 
-def event(alarm: Alarm, state: str, step: int) -> Event:
+def event(alarm: Alarm, state: AlarmState, step: int) -> AlarmEvent:
     """As the trainer logs it."""
-    told = {**{k: getattr(alarm, k) for k in ("name", "severity", "title", "message", "since")}}
-    remedies = [remedy._asdict() for remedy in alarm.remedies]
-    known = {**told, "evidence": dict(alarm.evidence), "remedies": remedies, "state": state}
-    return Event(step, 0, TIME, "alarm", known)
+    return AlarmEvent.of(alarm, state).placed(step, 0, TIME)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import NoteEvent
 from ganterm.launch import Launch
 from ganterm.rundir import lock
 from ganterm.rundir.lock import Holder, RunLock, holder, is_live
@@ -255,6 +256,6 @@ def test_a_run_trains_without_locks_and_says_so(
     session = LocalSession(launch(steps=3))
     session.start()
     assert session.ended.wait(DEADLINE) and session.snapshot.state == "finished"
-    (note,) = [event for event in session.events() if event.kind == "note"]
-    assert "no locks" in note.data["text"]
+    (note,) = [event for event in session.events() if isinstance(event, NoteEvent)]
+    assert "no locks" in note.text
     assert not is_live(Path(session.snapshot.info.directory))

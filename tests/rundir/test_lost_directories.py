@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from ganterm.core.errors import UserError
-from ganterm.core.snapshot import Event, Sample
+from ganterm.core.events import NoteEvent
+from ganterm.core.snapshot import Sample
 from ganterm.launch import Launch
 from ganterm.rundir import find, writer
 from ganterm.rundir.directory import RunDirectory
@@ -192,7 +193,7 @@ def test_a_picture_that_cannot_be_written_holds_nothing_up(
     in_the_way.write_text("")
     directory.sample(Sample(1, images=np.zeros((4, 8, 8, 1), np.uint8)), 0)
     directory.rows(np.arange(1, 21), 0, some_rows(20))
-    directory.event(Event(20, 0, "2026-01-01T00:00:00+00:00", "note", {"text": "later"}))
+    directory.event(NoteEvent(step=20, text="later"))
     assert directory.settled().wait(DEADLINE)
     assert len((directory.path / "metrics.jsonl").read_text().splitlines()) == 21
     assert (directory.path / "history" / "step.i8").stat().st_size == 20 * 8

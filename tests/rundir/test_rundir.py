@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from ganterm.core.errors import UserError
+from ganterm.core.events import NoteEvent
 from ganterm.core.metrics import METRICS
-from ganterm.core.snapshot import Event, Sample
+from ganterm.core.snapshot import Sample
 from ganterm.rundir import directory, writer
 from ganterm.rundir.directory import RunDirectory, check_can_create, json_rows
 from ganterm.system import files
@@ -88,7 +89,7 @@ def test_a_full_disk_pauses_recording_and_nothing_is_lost(
     monkeypatch.setattr(files.os, "write", disk)
     rows = some_rows(20)
     directory.rows(np.arange(1, 21), 0, rows)
-    directory.event(Event(20, 0, "2026-01-01T00:00:00+00:00", "note", {"text": "later"}))
+    directory.event(NoteEvent(step=20, text="later"))
     for _ in range(100):
         if directory.trouble:
             break

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event, NoteEvent, ResumeEvent
 from ganterm.core.findings import (
     Alarm,
     Diagnosis,
@@ -30,7 +31,7 @@ from ganterm.core.findings import (
     Series,
     Surface,
 )
-from ganterm.core.snapshot import Event, Pause, Refusal, RunInfo, Sample, SetControl, Snapshot
+from ganterm.core.snapshot import Pause, Refusal, RunInfo, Sample, SetControl, Snapshot
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.frame import Frame
@@ -46,7 +47,7 @@ from ganterm.rundir import follow, reader
 from ganterm.session import bounds, wire
 from ganterm.session import client as client_module
 from ganterm.session.client import RemoteSession
-from tests.dashboard.test_dashboard import TIME, notices, running, screen_text
+from tests.dashboard.test_dashboard import notices, running, screen_text
 from tests.helpers.deadlines import until
 from tests.helpers.frames import content, framed, packed, table
 from tests.helpers.hostile import WELCOME, run_directory, trainer
@@ -353,10 +354,7 @@ def test_the_newest_of_a_flood_of_events_are_kept(
 ) -> None:
     monkeypatch.setattr(follow, "MOST_EVENTS", 1000)
     run = run_directory(tmp_path)
-    lines = [
-        msgspec.json.encode(Event(n, 0, TIME, "note", {"text": "x"}).table()) + b"\n"
-        for n in range(3000)
-    ]
+    lines = [msgspec.json.encode(NoteEvent(step=n, text="x").table()) + b"\n" for n in range(3000)]
     (run / "events.jsonl").write_bytes(b"y" * (reader.LONGEST_LINE + 5) + b"\n")
     with (run / "events.jsonl").open("ab") as file:
         file.write(b"".join(lines))
@@ -367,8 +365,12 @@ def test_the_newest_of_a_flood_of_events_are_kept(
     assert follower.forgotten + len(follower.events) == 3000
 
 
+def resume(step: int, branch: int) -> Event:
+    return ResumeEvent(step=step, branch=branch, checkpoint="", differs=())
+
+
 def test_a_storm_of_resumes_is_read_in_a_moment() -> None:
-    events = [Event(n, n, TIME, "resume", {}) for n in range(1, 100_000)]
+    events = [resume(n, n) for n in range(1, 100_000)]
     assert reader.newest_branch(events) == events
 
 
@@ -376,7 +378,9 @@ def test_a_storm_of_resumes_is_read_in_a_moment() -> None:
 def test_the_newest_branch_is_what_no_later_resume_abandoned(
     drawn: list[tuple[int, int, bool]],
 ) -> None:
-    events = [Event(s, b, TIME, "resume" if again else "note", {}) for s, b, again in drawn]
+    events = [
+        resume(s, b) if again else NoteEvent(step=s, branch=b, text="x") for s, b, again in drawn
+    ]
     kept: list[Event] = []
     branch = 0
     for event in events:

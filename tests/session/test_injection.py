@@ -24,8 +24,9 @@ from textual.widgets import Input
 from ganterm import presets
 from ganterm.cli import commands, headless, streams
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event, from_table
 from ganterm.core.findings import Remedy
-from ganterm.core.snapshot import Event, Failure
+from ganterm.core.snapshot import Failure
 from ganterm.core.text import clean, clean_data
 from ganterm.dashboard.app import Dashboard
 from ganterm.dashboard.demo_findings import COLLAPSE, OVERPOWERING, diagnosis
@@ -229,7 +230,9 @@ def some_events(text: str) -> list[Event]:
         "attach": {"by": text},
         text: {text: text},
     }
-    return [Event(9, 0, TIME, kind, known) for kind, known in data.items()]
+    head = {"step": 9, "branch": 0, "time": TIME}
+    tables = [{**head, "kind": kind, **known} for kind, known in data.items()]
+    return [event for table in tables if (event := from_table(table)) is not None]
 
 
 def test_headless_reports_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +268,7 @@ def test_events_and_messages_of_other_processes_are_clean_once_they_are_read(pay
     for event in some_events(payload):
         read = reader.event_of(json.dumps(event.table()).encode())
         if read is not None:
-            assert not any(harm(text, 4000) for text in texts([read.kind, dict(read.data)]))
+            assert not any(harm(text, 4000) for text in texts([read.kind, read.details()]))
     for message in (wire.Goodbye(False, payload), wire.Answer(3, 4, payload)):
         with suppress(wire.WireError, UnicodeEncodeError):
             found = wire.server_message(content(message))

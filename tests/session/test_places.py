@@ -14,6 +14,7 @@ import pytest
 
 from ganterm.cli import runs
 from ganterm.core.errors import UserError
+from ganterm.core.events import AlarmEvent
 from ganterm.data.download import data_folder
 from ganterm.diagnosis.classifier import obtain
 from ganterm.launch import Launch
@@ -200,7 +201,7 @@ def test_where_no_place_is_safe_training_goes_on_and_says_so(
     session = LocalSession(launch(steps=20))
     session.start()
     assert session.ended.wait(DEADLINE) and session.snapshot.state == "finished"
-    alarms = [e.data["name"] for e in session.events() if e.kind == "alarm"]
+    alarms = [e.name for e in session.events() if isinstance(e, AlarmEvent)]
     assert alarms == ["attach"]
     assert runs.how_to_reach(os.getpid()) == (
         f"it cannot be attached to; to save and end it: kill -TERM {os.getpid()}",

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganterm.core.events import CheckpointEvent
 from ganterm.core.findings import Diagnosis, Measure, Reading
-from ganterm.core.snapshot import Event, SaveCheckpoint
+from ganterm.core.snapshot import SaveCheckpoint
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
 from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
@@ -89,8 +90,8 @@ OFTEN = ("run.diagnosis=1", "run.diagnose_every=1", "run.checkpoint_minutes=0.01
 
 
 def best_ones(session: LocalSession) -> list[tuple[float, str]]:
-    told = [e for e in session.events() if e.kind == "checkpoint" and "cfid" in e.data]
-    return [(event.data["cfid"], Path(event.data["path"]).name) for event in told]
+    told = [e for e in session.events() if isinstance(e, CheckpointEvent) and e.cfid is not None]
+    return [(event.cfid or 0.0, Path(event.path).name) for event in told]
 
 
 def written(session: LocalSession) -> int:
@@ -180,7 +181,7 @@ def test_a_best_one_that_the_disk_does_not_take_is_not_called_so_later(
     until(lambda: bool(refused))
     exam.value = float("nan")
     session.submit(SaveCheckpoint())
-    until(lambda: any(e.kind == "checkpoint" and e.data["own"] for e in session.events()))
+    until(lambda: any(isinstance(e, CheckpointEvent) and e.own for e in session.events()))
     session.stop("test")
     assert session.ended.wait(DEADLINE)
     assert best_ones(session) == []
@@ -202,8 +203,8 @@ def test_one_that_is_best_at_the_very_end_is_told(
 def test_the_event_is_shown_and_a_foreign_one_passed_over(
     launch: Callable[..., Launch], exam: Told
 ) -> None:
-    data = {"path": "checkpoints/x", "own": False, "cfid": 43.219}
-    text, _ = describe(Event(5, 0, "", "checkpoint", data), Glyphs())
+    data: dict[str, Any] = {"path": "checkpoints/x", "own": False, "cfid": 43.219}
+    text, _ = describe(CheckpointEvent(**data), Glyphs())
     assert text == "checkpoint checkpoints/x, the best so far: cFID 43.22"
     session = LocalSession(launch(preset="ring8", steps=1))
     session.start()

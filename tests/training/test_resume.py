@@ -22,8 +22,9 @@ from safetensors.torch import load_file
 
 from ganterm import presets
 from ganterm.core.errors import UserError
+from ganterm.core.events import AlarmEvent, CheckpointEvent, ResumeEvent
 from ganterm.core.metrics import METRICS
-from ganterm.core.snapshot import Event, NewNoise, Pause, SaveCheckpoint, SetControl, Stop
+from ganterm.core.snapshot import NewNoise, Pause, SaveCheckpoint, SetControl, Stop
 from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.panels.events import describe
 from ganterm.diagnosis.rule import Finding, Record, Rule
@@ -530,8 +531,8 @@ def test_an_alarm_is_raised_in_the_round_in_which_it_would_have_been(
     each = ("run.diagnosis=1", "run.diagnose_every=1", "data.held_out=0")
 
     def raised(session: LocalSession) -> list[tuple[int, int]]:
-        told = [e for e in session.events() if e.kind == "alarm"]
-        return [(e.step, e.data["since"]) for e in told]
+        told = [e for e in session.events() if isinstance(e, AlarmEvent)]
+        return [(e.step, e.first_step) for e in told]
 
     whole = LocalSession(launch(*each, steps=6, name="whole"))
     whole.start()
@@ -677,9 +678,9 @@ def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
         process.stdout.read()
         process.wait()
         lines = (run / "events.jsonl").read_bytes().splitlines()
-        acknowledged = [e for e in map(event_of, lines) if e is not None and e.kind == "checkpoint"]
+        acknowledged = [e for e in map(event_of, lines) if isinstance(e, CheckpointEvent)]
         assert acknowledged[-1].step >= told_of
-        told_of = int(acknowledged[-1].data["path"].partition("step_")[2][:10])
+        told_of = int(acknowledged[-1].path.partition("step_")[2][:10])
         newest = find.newest(run)
         assert newest is not None and newest.step >= told_of
         for name in find.checkpoints(run):
@@ -696,11 +697,11 @@ def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
 
 @pytest.mark.parametrize("differs", [[], ["torch 2.6 -> 2.7", "\x1b]52;"]])
 def test_the_events_panel_tells_of_checkpoints_and_resumes(differs: list[str]) -> None:
-    data = {"checkpoint": "step_0000000005-b0", "differs": differs}
-    text, _ = describe(Event(5, 1, "", "resume", data), Glyphs())
+    resume = ResumeEvent(checkpoint="step_0000000005-b0", differs=tuple(differs))
+    text, _ = describe(resume, Glyphs())
     assert text.startswith("goes on from step_0000000005-b0")
     assert ("not bit-exact: torch 2.6 -> 2.7, ^[]52;" in text) == bool(differs)
-    saved_text, _ = describe(Event(5, 1, "", "checkpoint", {"path": "checkpoints/x"}), Glyphs())
+    saved_text, _ = describe(CheckpointEvent(path="checkpoints/x"), Glyphs())
     assert saved_text == "checkpoint checkpoints/x"
 
 

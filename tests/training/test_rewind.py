@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganterm.core.events import RefusedEvent, ResumeEvent
 from ganterm.core.findings import Alarm
 from ganterm.core.history import History
 from ganterm.core.metrics import METRICS
@@ -271,8 +272,8 @@ def test_without_a_way_back_that_is_said(launch: Make) -> None:
     until(lambda: session.snapshot.step > 3)
     session.submit(Rewind("me"))
     until(lambda: any(event.kind == "refused" for event in session.events()))
-    refused = next(event for event in session.events() if event.kind == "refused")
-    assert (refused.data["key"], refused.data["by"]) == ("rewind", "me")
+    refused = next(event for event in session.events() if isinstance(event, RefusedEvent))
+    assert (refused.key, refused.by) == ("rewind", "me")
     assert "no healthy checkpoint" in describe(refused, Glyphs())[0]
     assert (session.snapshot.branch, session.snapshot.state) == (0, "running")
     session.stop("test")
@@ -287,8 +288,8 @@ def test_a_damaged_one_is_passed_over(blown_up: LocalSession) -> None:
     (path / "tensors.safetensors").write_bytes(b"no")
     session.submit(Rewind())
     until(lambda: any(event.kind == "refused" for event in session.events()))
-    refused = next(event for event in session.events() if event.kind == "refused")
-    assert "tensors.safetensors" in refused.data["reason"]
+    refused = next(event for event in session.events() if isinstance(event, RefusedEvent))
+    assert "tensors.safetensors" in refused.reason
     assert session.snapshot.branch == 0
 
 
@@ -387,8 +388,8 @@ def test_a_run_that_blew_up_says_where_it_was_good_and_resumes_there(tmp_path: P
     again = ganterm(tmp_path, "resume", "r", "--headless")
     assert f"goes on from {good}, the newest healthy checkpoint" in again.stderr
     assert f"--from {ruin}" in again.stderr
-    begun = [event for event in reader.all_events(run) if event.kind == "resume"]
-    assert begun[0].data["passed_over"] == str(ruin)
+    begun = [event for event in reader.all_events(run) if isinstance(event, ResumeEvent)]
+    assert begun[0].passed_over == str(ruin)
 
 
 def test_an_old_directory_without_the_pointer_is_understood(tmp_path: Path) -> None:

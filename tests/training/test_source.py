@@ -80,8 +80,8 @@ def told(run: Path, **options: Any) -> list[str]:
     session = resumed(run, step + 1, **options)
     assert session.snapshot.state == "finished", session.snapshot.failure
     before = session.snapshot.info.events_before
-    events = [event.data for event in session.events(before) if event.kind in ("data", "resume")]
-    return [line for data in events for line in [data.get("text", ""), *data.get("differs", [])]]
+    told = [e.details() for e in session.events(before) if e.kind in ("data", "resume")]
+    return [line for data in told for line in [data.get("text", ""), *data.get("differs", [])]]
 
 
 # Where the pictures are looked for again

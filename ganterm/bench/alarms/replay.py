@@ -11,12 +11,13 @@ import numpy as np
 from msgspec import convert
 
 from ganterm.bench.alarms.settings import Run, controls_at
+from ganterm.core.events import AlarmState
 from ganterm.core.findings import Alarm, Diagnosis, Modes, ModeTrail, Reading, Series
 from ganterm.core.history import History
 from ganterm.core.json_text import parse_json
 from ganterm.core.metrics import METRICS
 from ganterm.diagnosis.rule import Record, Traits
-from ganterm.training.alarms import Alarms, Change
+from ganterm.training.alarms import Alarms
 
 
 class AlarmSpan(NamedTuple):
@@ -35,7 +36,7 @@ def replay(run: Run, out: Path, hidden: bool) -> list[AlarmSpan]:
     spans: list[AlarmSpan] = []
     step = 0
 
-    def on_change(alarm: Alarm, change: Change) -> None:
+    def on_change(alarm: Alarm, change: AlarmState) -> None:
         if change == "raised":
             details = (alarm.since, alarm.message, alarm.severity)
             spans.append(AlarmSpan(alarm.name, alarm.raised, None, *details))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.style import Style
 
+from ganterm.core.events import CheckpointEvent
 from ganterm.core.findings import Alarm
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
@@ -36,7 +37,7 @@ class BannerPanel(Panel):
         if snapshot.failure is not None:
             look = style(palette.ALARM, bold=True)
             _wrap(cells, f"{glyphs.alarm} failed: {clean(snapshot.failure.message, 400)}", look)
-            saved = any(event.kind == "checkpoint" for event in frame.events)
+            saved = any(isinstance(event, CheckpointEvent) for event in frame.events)
             if saved and not frame.link.readonly:
                 told = " R goes on from the newest checkpoint "
                 cells.write(height - 1, width - len(told), told, style(palette.D, bold=True))

@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from ganterm.core.events import AlarmEvent, Event
 from ganterm.core.findings import Alarm, Remedy
-from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.glyphs import Glyphs
@@ -64,7 +64,7 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
     ) -> None:
         super().__init__()
         self._alarms = ranked(tuple(alarms))
-        self._past = [event for event in events if event.kind == "alarm"][-_PAST:]
+        self._past = [event for event in events if isinstance(event, AlarmEvent)][-_PAST:]
         self._light = light
         self._glyphs = glyphs
         self._remedies = [remedy for alarm in self._alarms for remedy in alarm.remedies]

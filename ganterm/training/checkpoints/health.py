@@ -13,8 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ganterm.core.events import BRANCHING, AlarmEvent, Event
 from ganterm.core.findings import Alarm
-from ganterm.core.snapshot import Event
 from ganterm.core.text import clean
 from ganterm.diagnosis.rule import NONFINITE, network_alarms
 from ganterm.rundir import reader
@@ -59,15 +59,13 @@ class Health:
 
     def note(self, event: Event) -> None:
         """Take an event into account; events must come in their order."""
-        data = event.data
-        if event.kind in reader.BRANCHING and event.branch not in self.begun and event.branch:
-            origin = CheckpointName.parse(str(data.get("checkpoint")))
-            if origin is not None and origin.branch < event.branch:
+        if isinstance(event, BRANCHING):
+            origin = CheckpointName.parse(event.checkpoint)
+            new = event.branch and event.branch not in self.begun
+            if new and origin is not None and origin.branch < event.branch:
                 self.begun[event.branch] = origin.branch, event.step
-        elif event.kind == "alarm" and data["state"] == "raised" and _is_illness(data["name"]):
-            since = data.get("since")
-            first = since if type(since) is int else event.step
-            self.spells.append(Spell(data["name"], event.branch, first, event.step))
+        elif isinstance(event, AlarmEvent) and event.raised and event.name in network_alarms():
+            self.spells.append(Spell(event.name, event.branch, event.first_step, event.step))
 
     def against(self, name: CheckpointName) -> list[str]:
         """The names of alarms that speak against a checkpoint though they were raised after it."""
@@ -90,10 +88,6 @@ class Health:
             branch, begun_at = self.begun[branch]
             step = min(step, begun_at)
             yield branch, step
-
-
-def _is_illness(name: object) -> bool:
-    return isinstance(name, str) and name in network_alarms()
 
 
 class _Raised(Struct, frozen=True):

@@ -10,15 +10,15 @@ import torch
 
 from ganterm.core.controls import Controls
 from ganterm.core.errors import UserError
+from ganterm.core.events import Event, ResumeEvent
 from ganterm.core.findings import Alarm
 from ganterm.core.history import History
-from ganterm.core.snapshot import ENDED, Counters, Event, SetControl
+from ganterm.core.snapshot import ENDED, Counters, SetControl
 from ganterm.core.text import clean
 from ganterm.presets import Preset
 from ganterm.rundir import find, reader
 from ganterm.rundir.columns import read_history
 from ganterm.rundir.find import CheckpointName
-from ganterm.session.board import now
 from ganterm.training.checkpoints import contents, health, restore
 from ganterm.training.checkpoints.restore import Checkpoint, Unusable
 from ganterm.training.game import Game
@@ -90,7 +90,7 @@ def from_checkpoint(
     if not ended:
         there = [checkpoint.branch for checkpoint in find.checkpoints(run)]
         branch = 1 + max([known.branch, reader.newest_number(run), *there])
-    begun = Event(held.step, branch, now(), "resume")
+    begun = ResumeEvent(step=held.step, branch=branch, checkpoint=str(name), differs=())
     *events, _ = reader.newest_branch([*reader.read_events(run), begun])
     # Both spellings: options that are newer than the run are no change of its file.
     presets = {contents.checksum(preset.toml()), contents.checksum(find.preset_content(run))}

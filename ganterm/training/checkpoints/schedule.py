@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from msgspec import structs
 from torch import Tensor
 
+from ganterm.core.events import CheckpointEvent
 from ganterm.core.findings import Diagnosis
 from ganterm.core.snapshot import Command, Failure, SetControl
 from ganterm.core.text import clean
@@ -328,11 +329,9 @@ class Checkpoints:
         self._thread.healthy = self._healthy.newest
 
     def _log(self, path: str, request: Request) -> None:
-        fields: dict[str, Any] = {"path": path, "own": request.own}
         if request.cfid is not None:
             self._best.kept(request.cfid)
-            fields["cfid"] = request.cfid
-        self._journal.event("checkpoint", **fields)
+        self._journal.log(CheckpointEvent(path=path, own=request.own, cfid=request.cfid))
 
     def _copies(self) -> tuple[dict[str, Tensor], RunState]:
         """Copies of everything that the run's future depends on, between two iterations."""
