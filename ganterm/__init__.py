@@ -1,6 +1,6 @@
 """ganterm: a terminal cockpit for training GANs."""
 
-# First, because it decides where all other modules are looked for.
+# This comes first: it decides where all other modules are looked for.
 from ganterm import search_path as search_path
 
 __version__ = "0.1.0"

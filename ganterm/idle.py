@@ -1,6 +1,6 @@
-"""Settings without effect: values that differ from their default and that nothing reads.
+"""Finds settings without effect: values that differ from their default and that nothing reads.
 
-Losses, knobs and optimizers declare what they read; nothing is listed here again.
+Losses, knobs and optimizers declare what they read, so nothing is listed here again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def _controls(preset: Preset) -> Iterator[str]:
     default = Controls()
     for name, knob in KNOBS.items():
         values = [stage.value(name) for stage in stages if stage.value(name) != default.value(name)]
-        needed = knob.only_for
-        missing = needed and not getattr(preset.discriminator, needed)
+        option = knob.only_for
+        missing = option and not getattr(preset.discriminator, option)
         if not values or (any(in_use(stage, name) for stage in stages) and not missing):
             continue
         if missing:
-            why = f"it needs discriminator.{needed} = true"
+            why = f"it needs discriminator.{option} = true"
         elif knob.only_with:
             why = f"it needs {' or '.join(knob.only_with)} above 0"
         else:
@@ -72,17 +72,17 @@ def _optimizer(preset: Preset) -> Iterator[str]:
 
 
 def _absent_parts(preset: Preset) -> Iterator[str]:
-    """Settings of a part that this run does not have."""
+    """Settings of a part that the run does not have."""
     if preset.data.name != "folder":
-        for key, value in _away_from_default(preset.data, FOLDER_ONLY):
+        for key, value in _changed(preset.data, FOLDER_ONLY):
             why = f"it belongs to data.name = folder, not to {preset.data.name}"
             yield _line(f"data.{key}", value, why)
     if not preset.run.diagnosis:
-        for key, value in _away_from_default(preset.run, DIAGNOSIS_ONLY):
+        for key, value in _changed(preset.run, DIAGNOSIS_ONLY):
             yield _line(f"run.{key}", value, "run.diagnosis is 0")
 
 
-def _away_from_default(section: BaseModel, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _changed(section: BaseModel, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for key in keys:
         value = getattr(section, key)
         if value != type(section).model_fields[key].default:
@@ -90,5 +90,5 @@ def _away_from_default(section: BaseModel, keys: tuple[str, ...]) -> Iterator[tu
 
 
 def _line(key: str, value: object, why: str) -> str:
-    shown = str(value).lower() if isinstance(value, bool) else value
-    return f"{key} = {shown} has no effect: {why}"
+    text = str(value).lower() if isinstance(value, bool) else value
+    return f"{key} = {text} has no effect: {why}"

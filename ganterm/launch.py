@@ -1,4 +1,4 @@
-"""What a run is started from: the preset and what the command line adds to it."""
+"""What a run is started from: a preset, and what the command line adds to it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 @dataclass(frozen=True)
 class Launch:
-    """What to train, where and how far; ``steps`` is None for a run without an end.
+    """What to train, where, and for how many steps.
 
-    ``stop_on`` names alarms that end the run. ``on_alarm`` is a command with its arguments, run
-    with each raised alarm. ``checkpoint`` is the one that a run is resumed from, "" for a new run;
-    ``passed_over`` a newer one that an alarm speaks against. ``paused``: a resumed run starts with
-    a pause.
+    ``steps``: None for a run without an end. ``stop_on``: alarms that end the run. ``on_alarm``: a
+    command with its arguments, run for each alarm that is raised. ``checkpoint``: the one to resume
+    from, "" for a new run. ``passed_over``: a newer one, which an alarm speaks against. ``paused``:
+    the resumed run starts paused.
     """
 
     preset_name: str
@@ -65,23 +65,23 @@ class Launch:
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise UserError(f"--data-dir {clean(self.data_dir)}: there is no such folder")
         if not self.checkpoint:
-            self._settle_folder()
+            self._make_folder_absolute()
         if not self.run_name:
             stem = re.sub(r"[^A-Za-z0-9._-]", "_", self.preset_name).lstrip("._-")[:40] or "run"
             name = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
-            free = (n for n in (name, *(f"{name}-{i}" for i in range(2, 1000))))
-            name = next(n for n in free if not os.path.lexists(self.runs_dir / n))
+            candidates = (name, *(f"{name}-{i}" for i in range(2, 1000)))
+            name = next(n for n in candidates if not os.path.lexists(self.runs_dir / n))
             object.__setattr__(self, "run_name", name)
         elif not NAME.fullmatch(self.run_name):
             raise UserError(
-                f"--run '{clean(self.run_name, 60)}': a name has letters, digits, '.', '_' and '-' "
-                "alone, 64 at most, and starts with a letter or digit"
+                f"--run '{clean(self.run_name, 60)}': a name has at most 64 letters, digits, '.', "
+                "'_' and '-', and starts with a letter or digit"
             )
 
-    def _settle_folder(self) -> None:
+    def _make_folder_absolute(self) -> None:
         """Make the preset's folder of pictures absolute, so that a resume finds it from anywhere.
 
-        ``data_dir`` overrides the preset's folder.
+        ``data_dir`` takes precedence over the preset's folder.
         """
         data = self.preset.data
         folder = self.data_dir or (Path(data.folder) if data.folder else None)
@@ -91,19 +91,19 @@ class Launch:
         try:
             path.encode()
         except UnicodeEncodeError:
-            return  # TOML cannot hold a name that is not valid Unicode, so it stays as given.
+            return  # The name is not valid Unicode, which TOML cannot hold: leave it as it is.
         data = data.model_copy(update={"folder": path})
         object.__setattr__(self, "preset", self.preset.model_copy(update={"data": data}))
 
     @property
     def checkpoints(self) -> tuple[CheckpointName, CheckpointName | None]:
         """``checkpoint`` and ``passed_over`` of a launch that resumes a run."""
-        chosen = CheckpointName.parse(self.checkpoint)
-        assert chosen is not None
-        return chosen, CheckpointName.parse(self.passed_over)
+        name = CheckpointName.parse(self.checkpoint)
+        assert name is not None
+        return name, CheckpointName.parse(self.passed_over)
 
     def to_json(self) -> bytes:
-        """The launch as JSON, for a process that this one starts."""
+        """The launch as JSON, to be sent to another process."""
         table = {field.name: getattr(self, field.name) for field in fields(self)}
         table["preset"] = self.preset.toml()
         table["runs_dir"] = str(self.runs_dir)
@@ -112,7 +112,7 @@ class Launch:
 
     @classmethod
     def from_json(cls, content: bytes) -> Launch:
-        """The launch that ``to_json`` wrote."""
+        """Read what ``to_json`` wrote."""
         from ganterm.presets import Preset
 
         table = parse_json(content)
@@ -138,12 +138,12 @@ def resumption(
     """A launch that resumes a run, by default from the checkpoint of ``health.to_resume``.
 
     Options that are None stay as they were. ``on_alarm`` is not restored: a run directory may come
-    from anywhere and must not name commands. UserError where there is no such checkpoint, where no
-    step is left, and where the run's files cannot be used.
+    from anywhere and must not name commands. UserError if there is no such checkpoint, if no step
+    is left, or if the run's files cannot be used.
     """
-    known = about(run)
-    name, passed_over = _chosen(run, checkpoint)
-    goal = steps or known.steps
+    run_info = about(run)
+    name, passed_over = _checkpoint(run, checkpoint)
+    goal = steps or run_info.steps
     command = f"ganterm resume {shlex.quote(str(run))}"
     if goal is not None and goal <= name.step:
         raise UserError(
@@ -154,7 +154,7 @@ def resumption(
     from ganterm.diagnosis.rule import alarm_names
     from ganterm.presets import Preset
 
-    for alarm in known.stop_on if stop_on is None else ():
+    for alarm in run_info.stop_on if stop_on is None else ():
         if alarm not in alarm_names():
             raise UserError(
                 f"{clean(run / 'run.json')}: stop_on: there is no alarm '{clean(alarm, 40)}'; "
@@ -163,53 +163,53 @@ def resumption(
     source = clean(run / "preset.toml")
     table = preset_table(run)
     if isinstance(table.get("data"), dict):
-        # Runs from before this option read files in the first way.
+        # Runs from before this option read files by the first version of the rules.
         table["data"].setdefault("reading", 1)
     preset = Preset.from_table(table, source)
-    folder = Path(known.data.folder) if known.data.folder else None
+    folder = Path(run_info.data.folder) if run_info.data.folder else None
     if preset.data.name == "folder":
-        data_dir = data_dir or _pictures(run, known.data, preset.data.folder)
+        data_dir = data_dir or _pictures(run, run_info.data, preset.data.folder)
     return Launch(
-        preset_name=clean(known.preset, 64),
+        preset_name=clean(run_info.preset, 64),
         preset=preset,
-        device=device or known.device,
+        device=device or run_info.device,
         steps=goal,
         data_dir=data_dir or (folder if folder and folder.is_dir() else None),
         runs_dir=run.parent,
         run_name=run.name,
-        stop_on=tuple(known.stop_on) if stop_on is None else stop_on,
+        stop_on=tuple(run_info.stop_on) if stop_on is None else stop_on,
         checkpoint=str(name),
         passed_over=str(passed_over or ""),
     )
 
 
-def _pictures(run: Path, data: DataOfRun, named: str) -> Path:
-    """The folder of a run's pictures: the last known one, or where it has moved with the run.
+def _pictures(run: Path, data: DataOfRun, preset_folder: str) -> Path:
+    """The folder of a run's pictures: where it was last, or where it has moved with the run.
 
-    ``named`` is the preset's folder. UserError, with the places tried, where there is none.
+    UserError, with the places where it was looked for, if there is none.
     """
     places = [Path(data.folder)] if data.folder else []
     if data.from_run:
         places.append(run / data.from_run)
-    if named:
-        folder = expanded(named)
-        # Older runs hold a relative path; it starts from the folder that contains "runs".
+    if preset_folder:
+        folder = expanded(preset_folder)
+        # The path of older runs is relative to the folder that contains "runs".
         starts = [run.parent.parent, run.parent, run, Path()]
         places += [start / folder for start in ([Path()] if folder.is_absolute() else starts)]
-    # Resolve ".." by name: after the run has moved, links on the way mean nothing.
-    tried = [Path(os.path.normpath(place.absolute())) for place in places]
-    tried = list(dict.fromkeys(tried))
-    for place in tried:
-        if place.is_dir():
-            return place
-    looked = ", ".join(clean(place, 100) for place in tried[:4]) or "nothing says where"
+    # Resolve ".." by name: if the run has moved, links on the way mean nothing.
+    candidates = [Path(os.path.normpath(place.absolute())) for place in places]
+    candidates = list(dict.fromkeys(candidates))
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    names = ", ".join(clean(folder, 100) for folder in candidates[:4]) or "nothing says where"
     raise UserError(
-        f"the pictures of run '{clean(run.name)}' are not where they were; looked at: {looked}\n"
+        f"the pictures of run '{clean(run.name)}' are not where they were; looked at: {names}\n"
         f"Say where they are: ganterm resume {shlex.quote(clean(run))} --data-dir FOLDER"
     )
 
 
-def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, CheckpointName | None]:
+def _checkpoint(run: Path, checkpoint: str | None) -> tuple[CheckpointName, CheckpointName | None]:
     """The checkpoint to resume from, and a newer one that is passed over, or None."""
     from ganterm.training.checkpoints import health
 
@@ -217,13 +217,13 @@ def _chosen(run: Path, checkpoint: str | None) -> tuple[CheckpointName, Checkpoi
         name, passed_over = health.to_resume(run)
         if name is None:
             raise UserError(
-                f"run '{clean(run.name)}' has no checkpoint yet; to start the same anew: "
+                f"run '{clean(run.name)}' has no checkpoint yet; to start it anew: "
                 f"ganterm --preset {shlex.quote(clean(run / 'preset.toml'))}"
             )
         return name, passed_over
-    there = [str(name) for name in checkpoints(run)]
-    chosen = CheckpointName.parse(checkpoint)
-    if chosen is None or checkpoint not in there:
-        hint = nearest(checkpoint, there) if there else "there is none"
+    valid = [str(name) for name in checkpoints(run)]
+    name = CheckpointName.parse(checkpoint)
+    if name is None or checkpoint not in valid:
+        hint = nearest(checkpoint, valid) if valid else "there is none"
         raise UserError(f"--from '{clean(checkpoint, 60)}': no checkpoint of this run; {hint}")
-    return chosen, None
+    return name, None

@@ -1,4 +1,4 @@
-"""The Preset: everything that a run is started from, one TOML file each, validated before use."""
+"""The Preset: everything that a run is started from; one TOML file each, validated when loaded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Preset(Section):
-    """A whole preset. ``Controls`` and the networks' options validate their own tables."""
+    """A whole preset. Its sections validate their own tables."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
@@ -56,7 +56,7 @@ class Preset(Section):
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], source: str) -> Preset:
-        """A preset from parsed TOML; UserError names key, source and the right value."""
+        """The preset of parsed TOML; UserError names ``source``, the key and what is valid."""
         table = dict(table)
         sections = {
             name: table.get(name, {}) for name in ("generator", "discriminator", "controls")
@@ -70,9 +70,9 @@ class Preset(Section):
                 sections["discriminator"], DISCRIMINATORS, "discriminator", source
             )
             table["controls"] = Controls.from_table(sections["controls"])
-            preset = _checked(cls, table, source)
+            preset = _validate(cls, table, source)
             preset._check_schedule()
-            preset._check_together(source)
+            preset._check_combinations(source)
         except ControlError as error:
             raise UserError(f"{source}: {error}") from None
         if preset.data.name not in data.DATASETS:
@@ -87,13 +87,15 @@ class Preset(Section):
             for name, value in change.set.items():
                 controls_with(self.controls, name, value)
 
-    def _check_together(self, source: str) -> None:
-        """Refuse combinations that each part allows by itself."""
+    def _check_combinations(self, source: str) -> None:
+        """Refuse combinations of values that are valid by themselves."""
         g, d, loss = self.generator, self.discriminator, LOSSES[self.controls.loss]
         problem = None
         if loss.d_kind != d.d_kind:
-            fitting = ", ".join(name for name, known in LOSSES.items() if known.d_kind == d.d_kind)
-            problem = f"loss {loss.name} does not fit discriminator.network {d.network}: {fitting}"
+            choices = ", ".join(other.name for other in LOSSES.values() if other.d_kind == d.d_kind)
+            problem = (
+                f"loss {loss.name} does not fit discriminator.network {d.network}; valid: {choices}"
+            )
         elif self.data.batch_size % d.pack:
             problem = f"data.batch_size {self.data.batch_size} is not a multiple of pack {d.pack}"
         elif g.codes and not d.auxiliary:
@@ -120,14 +122,14 @@ class Preset(Section):
 
     @property
     def time_on_cpu(self) -> str:
-        """The time on 2 CPU cores until samples are good, in words."""
+        """How long it takes on 2 CPU cores until samples are good, in words."""
         if self.expected is None:
             return "unknown"
         minutes = self.expected.minutes
         return f"{minutes:g} min" if minutes else "needs GPU"
 
     def table(self) -> dict[str, Any]:
-        """The preset as plain tables with every default written out."""
+        """The preset as plain tables, with all defaults included."""
         table = self.model_dump(exclude_none=True)
         table["controls"] = self.controls.table()
         if not self.schedule:
@@ -135,7 +137,7 @@ class Preset(Section):
         return table
 
     def toml(self) -> str:
-        """The preset as TOML that ``from_table`` reads back to an equal preset."""
+        """The preset as TOML, which ``from_table`` turns into an equal preset."""
         return tomli_w.dumps(self.table())
 
 
@@ -147,24 +149,24 @@ def _network(
 ) -> NetworkOptions:
     name = table.get("network")
     if not isinstance(name, str) or name not in registry:
-        wrong = "is missing" if name is None else f"'{clean(name, 40)}' is not known"
-        raise UserError(f"{source}: {section}.network {wrong}; {nearest(str(name), registry)}")
-    return _checked(registry[name], table, source, section)
+        problem = "is missing" if name is None else f"'{clean(name, 40)}' is not known"
+        raise UserError(f"{source}: {section}.network {problem}; {nearest(str(name), registry)}")
+    return _validate(registry[name], table, source, section)
 
 
-def _checked(model: type[M], table: Mapping[str, Any], source: str, at: str = "") -> M:
+def _validate(model: type[M], table: Mapping[str, Any], source: str, section: str = "") -> M:
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first_problem(error, model, at)}") from None
+        raise UserError(f"{source}: {_first_problem(error, model, section)}") from None
 
 
-def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> str:
-    """The first error, in one line, with the key's dotted name."""
+def _first_problem(error: ValidationError, model: type[BaseModel], section: str) -> str:
+    """One error, an unknown key before others, in a line with the key's dotted name."""
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = [str(part) for part in problem["loc"]]
-    dotted = clean(".".join([at, *place] if at else place), 80)
+    dotted = clean(".".join([section, *place] if section else place), 80)
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{dotted}'; {nearest(place[-1], _keys_at(model, place[:-1]))}"
     if problem["type"] == "model_type":
@@ -176,10 +178,11 @@ def _first_problem(error: ValidationError, model: type[BaseModel], at: str) -> s
 
 
 def _keys_at(model: type[BaseModel], place: list[str]) -> Iterable[str]:
+    """The valid keys of the table at ``place``."""
     for part in place:
         field = model.model_fields.get(part)
         annotation = field.annotation if field else None
-        # A table that may be missing is a union with None.
+        # The type of an optional table is a union with None.
         models = [
             kind
             for kind in (annotation, *get_args(annotation))
@@ -195,8 +198,8 @@ def _keys_at(model: type[BaseModel], place: list[str]) -> Iterable[str]:
 def folder() -> Path:
     """The folder of the shipped presets: in the wheel, or in the checkout."""
     here = Path(__file__).parent
-    packed = here / "_presets"
-    return packed if packed.is_dir() else here.parent / "presets"
+    in_wheel = here / "_presets"
+    return in_wheel if in_wheel.is_dir() else here.parent / "presets"
 
 
 def names() -> list[str]:
@@ -205,7 +208,7 @@ def names() -> list[str]:
 
 
 def find(name_or_file: str) -> Path:
-    """The preset's file; UserError with the nearest name where there is none."""
+    """The file of a preset; UserError, with the nearest name, if there is none."""
     if name_or_file in names():
         return folder() / f"{name_or_file}.toml"
     looks_like_file = name_or_file.endswith(".toml") or os.sep in name_or_file
@@ -228,9 +231,9 @@ def find(name_or_file: str) -> Path:
 
 
 def load(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[str, Preset]:
-    """The preset and its short name, with ``KEY=VALUE`` overrides as ``--set`` takes them.
+    """A preset's short name and the preset, changed by overrides ``KEY=VALUE`` as of ``--set``.
 
-    The last override of a key wins.
+    If a key is set more than once, the last override wins.
     """
     path = find(name_or_file)
     name = clean(path.stem, 60)
@@ -239,24 +242,24 @@ def load(name_or_file: str, overrides: Sequence[str] = ()) -> tuple[str, Preset]
     preset = Preset.from_table(table, source)
     if not overrides:
         return name, preset
-    # The file was valid by itself, so the overrides cause whatever is wrong now.
+    # The file is valid by itself, so any error from here on is due to the overrides.
     for override in overrides:
         override_key(table, override)
     return name, Preset.from_table(table, "--set")
 
 
 def check_once(overrides: Iterable[str]) -> None:
-    """UserError where a key is set twice."""
+    """Raise UserError if a key is set more than once."""
     places = sorted(_place_of(override) for override in overrides)
-    # In sorted order, keys within a table follow the table.
-    for place, following in pairwise(places):
-        if following[: len(place)] == place:
-            key = clean(".".join(following), 60)
-            raise UserError(f"--set {key}: set more than once; once is right")
+    # In sorted order, the keys of a table come right after the table.
+    for place, next_place in pairwise(places):
+        if next_place[: len(place)] == place:
+            key = clean(".".join(next_place), 60)
+            raise UserError(f"--set {key}: set more than once; set it once")
 
 
 def override_key(table: dict[str, Any], assignment: str) -> None:
-    """Put one ``KEY=VALUE`` into the table: a control by its name, other keys by dotted name."""
+    """Put one ``KEY=VALUE`` into ``table``. KEY is a control's name or any key's dotted name."""
     *sections, last = place = _place_of(assignment)
     for section in sections:
         table = table.setdefault(section, {})
@@ -267,7 +270,7 @@ def override_key(table: dict[str, Any], assignment: str) -> None:
 
 
 def _place_of(assignment: str) -> list[str]:
-    """The path of keys that ``KEY=VALUE`` sets; UserError for invalid assignments."""
+    """The path of keys that ``KEY=VALUE`` sets; UserError for an invalid assignment."""
     key, equals, _ = assignment.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -300,7 +303,7 @@ def _dotted_keys() -> Iterable[tuple[str, str]]:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; other text is a string, so that names need no quotes."""
+    """The value of TOML text. Other text is a string, so that names need no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):

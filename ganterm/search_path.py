@@ -1,16 +1,16 @@
-"""Keeps the current folder out of the module search path: its files are the user's own.
+"""Keeps the current folder out of the module search path: its files belong to the user.
 
-It is imported first, and itself imports only what Python has loaded at its start.
+This module is imported first, and imports only what Python has loaded when it starts.
 """
 
 import os
 import sys
 
 # ruff: noqa: PTH100, PTH119, PTH120, PTH121
-# Python would look for pathlib, and even __future__, in the current folder too.
+# An import of pathlib, or even of __future__, would look in the current folder.
 
 VARIABLE = "PYTHONSAFEPATH"
-"""Environment variable that has the effect of ``-P`` in all child processes."""
+"""Environment variable with the effect of ``-P`` on this process's children."""
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _FROM_A_CHECKOUT = (
     "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
@@ -19,9 +19,10 @@ _FROM_A_CHECKOUT = (
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs one of our modules in another Python, without the current folder.
+    """The command that runs a module of ganterm in another Python, without the current folder.
 
-    In a checkout, only the current folder leads to this package; it is then searched last.
+    If only the current folder leads to this package, as in a checkout, the package's folder is
+    added at the end of the search path.
     """
     command = [sys.executable, "-P"]
     if _ROOT in (path for path in sys.path if not _is_here(path)):
@@ -40,15 +41,15 @@ def _is_here(path: str) -> bool:
 def _is_our_program() -> bool:
     """Whether this is the console script or ``python -m ganterm``, not another program."""
     # A program that embeds Python may have no arguments.
-    started = getattr(sys, "argv", [""])[0]
-    if started != "-m":
-        return os.path.basename(started) == "ganterm"
+    program = getattr(sys, "argv", [""])[0]
+    if program != "-m":
+        return os.path.basename(program) == "ganterm"
     names = (word.removeprefix("-m").partition(".")[0] for word in sys.orig_argv[1:])
     return "ganterm" in names
 
 
 def _remove_current_folder() -> None:
-    """Remove the first folder of the search path: that of the script or of ``-m``."""
+    """Remove the first folder of the search path, which Python adds for a script or ``-m``."""
     if not sys.flags.safe_path and _is_our_program():
         del sys.path[0]
         if _ROOT not in sys.path:

@@ -1,4 +1,4 @@
-"""The sections of a preset other than the networks', and the values that their keys allow."""
+"""The sections of a preset, except those of data, networks and controls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Precision = Literal["float32", "bf16"]
 
 
 class Section(BaseModel):
-    """A table of a preset: unknown keys and values of another type are errors."""
+    """A table of a preset. Unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -30,11 +30,11 @@ READ_BY: dict[str, frozenset[OptimizerName]] = {
     "momentum": frozenset({"sgd", "rmsprop"}),
     "alpha": frozenset({"rmsprop"}),
 }
-"""The optimizers that read an option; all of them read an option that is not listed."""
+"""The optimizers that read an option. All optimizers read an option that is not listed."""
 
 
 class OptimizerSide(Section):
-    """Options that differ from ``[optimizer]`` for D alone, or for G alone."""
+    """Options of D's or G's optimizer that differ from ``[optimizer]``; None: as there."""
 
     name: OptimizerName | None = None
     betas: _Betas | None = None
@@ -48,7 +48,7 @@ class OptimizerSide(Section):
 class OptimizerOptions(Section):
     """The options of an optimizer; learning rates are controls.
 
-    ``clip_value`` limits each number of a gradient to -clip_value..clip_value; 0 for no limit.
+    ``clip_value``: each number of a gradient is limited to -clip_value..clip_value; 0: no limit.
     """
 
     name: OptimizerName = "adam"
@@ -67,7 +67,7 @@ class OptimizerSection(OptimizerOptions):
     g: OptimizerSide | None = None
 
     def of(self, side: Literal["d", "g"]) -> OptimizerOptions:
-        """The optimizer of one network, with all its options."""
+        """All options of one network's optimizer."""
         common = {name: getattr(self, name) for name in OptimizerOptions.model_fields}
         own = self.d if side == "d" else self.g
         return OptimizerOptions(**common | (own or OptimizerSide()).model_dump(exclude_none=True))
@@ -76,15 +76,16 @@ class OptimizerSection(OptimizerOptions):
 class RunSection(Section):
     """How the run is carried out.
 
-    ``threads``: 0 chooses at start and records the choice. ``deterministic``: only kernels that
-    give the same bits every time; a run whose networks have a layer without one is refused.
-    ``diagnosis``: the share of training time for diagnosis, 0 for none, 1 without limit.
-    ``diagnose_every``: fewest steps between two rounds of it. ``classifier``: train one on labelled
-    data, once, to tell modes apart. ``checkpoint_minutes``: minutes between two checkpoints, 0 for
-    one at the end only. ``checkpoint_mb``: their total size, without the newest, the healthy one
-    and the user's own. ``precision`` and ``compile`` apply to the forward passes of G and D (bf16
-    by autocast; losses, penalties, norms and optimizers stay float32). They do not apply to a pass
-    of D under a gradient penalty, which differentiates twice. ``cuda_graphs``: replay whole
+    ``threads``: number of CPU threads; 0 chooses one at the start and records it.
+    ``deterministic``: use only kernels that give the same bits every time; a run is refused if a
+    layer has none. ``record_every``: steps between two recorded rows. ``diagnosis``: share of
+    training time for diagnosis; 0: none, 1: no limit. ``diagnose_every``: fewest steps between two
+    rounds of exams. ``classifier``: train a classifier on labelled data, once, to count modes.
+    ``checkpoint_minutes``: minutes between two checkpoints; 0: only one at the end.
+    ``checkpoint_mb``: largest total size of checkpoints in MiB, not counting the newest, the
+    healthy one and the user's own. ``precision`` and ``compile`` apply to the forward passes of G
+    and D (bf16 by autocast; losses, penalties, norms and optimizers stay float32), but not to a
+    pass of D under a gradient penalty, which is differentiated twice. ``cuda_graphs``: replay whole
     iterations as CUDA graphs, on CUDA devices.
     """
 
@@ -103,11 +104,11 @@ class RunSection(Section):
 
 
 DIAGNOSIS_ONLY = ("diagnose_every", "classifier")
-"""Keys of ``[run]`` that nothing reads while diagnosis is off."""
+"""Keys of ``[run]`` that have no effect if diagnosis is off."""
 
 
 class ScheduledChange(Section):
-    """Changes of controls that first act in the iteration that completes as ``step``."""
+    """Changes of controls that take effect in the iteration that completes as ``step``."""
 
     step: int = Field(ge=1, le=MOST_STEPS)
     set: dict[str, str | int | float] = Field(min_length=1)
@@ -116,7 +117,7 @@ class ScheduledChange(Section):
 class ExpectedSection(Section):
     """The step at which samples are good, and the minutes until then on 2 CPU cores.
 
-    ``minutes`` is 0 where the preset has not been trained to the end on a CPU.
+    ``minutes``: 0 if nobody has trained the preset so far on a CPU.
     """
 
     steps: int = Field(ge=1, le=MOST_STEPS)

@@ -1,11 +1,11 @@
-"""What the dashboard costs here, and the training speed, as ratios measured side by side.
+"""Benchmarks. ``bench`` measures what the dashboard costs on this machine, as ratios of speeds.
 
-The same networks are trained without a screen, with the dashboard on a pty of 120x36, without a
-screen and without diagnosis, and as a tutorial would write it, once with as many threads as ganterm
-takes and once with torch's own; on CUDA also replayed as CUDA graphs. All are started at once and
-then run in turns, each stopped (SIGSTOP) while another runs, so that what the machine does
-meanwhile falls on all of them alike; and all are started anew now and then, for where a process
-happens to lie in memory makes it some percent faster or slower for as long as it lives.
+It trains the same networks in several programs: headless; with the dashboard, on a pty of 120x36;
+headless without diagnosis; by a loop as tutorials write it, with ganterm's number of threads and
+with torch's own; on CUDA also with CUDA graphs. The programs start together and then run in turns,
+each stopped (SIGSTOP) while another runs, so that other load on the machine affects all of them
+alike. From time to time all are started anew: depending on its place in memory, a process can be
+some percent faster or slower for its whole life.
 """
 
 from ganterm.bench.turns import bench

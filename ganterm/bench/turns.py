@@ -1,4 +1,4 @@
-"""The programs, their turns, and the ratios."""
+"""The programs that ``bench`` compares, their turns, and the ratios of their speeds."""
 
 from __future__ import annotations
 
@@ -30,19 +30,25 @@ from ganterm.presets import Preset
 from ganterm.system.signals import ENDING, handle
 
 COLUMNS, ROWS = 120, 36
+"""Size of the dashboard's terminal."""
 UNDIAGNOSED = "without diagnosis"
 GRAPHS = "with CUDA graphs"
 TUTORIAL = "tutorial"
 TUTORIAL_FREE = "tutorial, torch's threads"
 _NAMES = len(TUTORIAL_FREE)
 _SETTLE = 0.25
-"""Share of a turn that is not counted, in which the program finds its caches again."""
+"""Share of each turn, at its beginning, that does not count: the CPU's caches fill again."""
 _START_SECONDS = 120
+"""Seconds in which all programs must have begun to train."""
 
 
 @dataclass
 class Program:
-    """A program under measurement, the turns it had, and what it sent to its terminal."""
+    """A program that is measured.
+
+    ``turns``: start and end of each, in seconds of the system's clock. ``sent``: bytes sent to
+    ``terminal``, in all; ``sent_in_turns``: bytes sent in its turns.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
@@ -53,7 +59,7 @@ class Program:
     sent_in_turns: int = 0
 
     def step_times(self) -> NDArray[np.float64]:
-        """When each step ended, in seconds of the system's clock."""
+        """The time at the end of each step, in seconds of the system's clock."""
         times = self.folder / "times"
         if times.exists():
             return np.loadtxt(times, ndmin=1)
@@ -69,25 +75,25 @@ class Program:
         return probe.exists() and probe.stat().st_size > 0
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program and all it started, as far as they are there."""
+        """Send a signal to the program and its children, if they still exist."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def forget_turns(self) -> None:
-        """Have the turns so far not count."""
+        """Forget the turns so far: they do not count."""
         self.turns.clear()
         self.sent_in_turns = 0
 
     def read_terminal(self) -> None:
-        """Take what it sends to its terminal until it is gone, as a terminal does."""
+        """Read what the program sends to its terminal, until it has ended."""
         assert self.terminal is not None
-        # EIO where nobody has the other end open any more.
+        # Reading fails with EIO once nobody has the other end open.
         with os.fdopen(self.terminal, "rb", buffering=0) as terminal, suppress(OSError):
             while chunk := terminal.read(65_536):
                 self.sent += len(chunk)
 
     def rates(self) -> NDArray[np.float64]:
-        """Steps a second in each turn."""
+        """Steps per second in each turn."""
         times = self.step_times()
         rates = []
         for start, end in self.turns:
@@ -128,7 +134,7 @@ def _start_tutorial(name: str, preset: str, runs: Path, threads: int | None) -> 
 
 
 def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Program]]:
-    """What starts each program, in the order in which they take their turns."""
+    """A function that starts each program, in the order of their turns."""
     from ganterm.training.device import DEFAULT_THREADS, resolve_device
 
     threads = loaded.run.threads or DEFAULT_THREADS
@@ -151,33 +157,33 @@ def _starts(preset: str, runs: Path, loaded: Preset) -> list[Callable[[], Progra
 
 
 class Ending:
-    """Has the bench end by a signal where it waits, and nowhere else.
+    """Lets signals end the benchmark only while it waits.
 
-    Whoever ends it ends the programs too, which would train for ever: none may be lost because the
-    signal came while it was being started, or left stopped because it came while they were ended.
+    The benchmark ends its programs when it ends; otherwise they would train for ever. A signal that
+    came while a program was being started or ended could leave one behind.
     """
 
     def __init__(self) -> None:
         self._number = 0
-        self._asked = threading.Event()
-        handle((*ENDING, signal.SIGHUP), self._ask)
+        self._signalled = threading.Event()
+        handle((*ENDING, signal.SIGHUP), self._on_signal)
 
     def wait(self, seconds: float) -> None:
-        """Sleep; SystemExit with the shell's code for the signal that came, now or before."""
-        if self._asked.wait(seconds):
+        """Sleep. SystemExit, with the shell's code, if a signal has come or comes meanwhile."""
+        if self._signalled.wait(seconds):
             sys.exit(128 + self._number)
 
-    def _ask(self, number: int, _: object) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         self._number = number
-        self._asked.set()
+        self._signalled.set()
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the programs did in their turns after one start.
+    """What was measured after one start of the programs.
 
-    ``rates``: steps a second in each turn, by program; ``bytes_per_s`` that the dashboard sent;
-    ``tick`` in seconds of one core.
+    ``rates``: steps per second in each turn, by program. ``bytes_per_s``: what the dashboard sent
+    to its terminal. ``tick``: seconds of one core that the dashboard needs for one drawing.
     """
 
     rates: dict[str, NDArray[np.float64]]
@@ -186,18 +192,18 @@ class Start:
 
 
 def bench(preset: str, rounds: int, seconds: float, starts: int) -> None:
-    """Run ``rounds`` turns, shared out among ``starts``, and print the ratios.
+    """Give each program ``rounds`` turns, divided among ``starts``, and print the ratios.
 
-    UserError where a program does not start.
+    ``seconds``: length of a turn. UserError if a program does not start to train.
     """
     _, loaded = presets.load(preset)
     ending = Ending()
     shares = np.array_split(np.arange(rounds), min(starts, rounds))
-    measured = [_measured(preset, loaded, turns.tolist(), seconds, ending) for turns in shares]
-    _print_report(measured, preset)
+    results = [_measure(preset, loaded, turns.tolist(), seconds, ending) for turns in shares]
+    _print_report(results, preset)
 
 
-def _measured(
+def _measure(
     preset: str, loaded: Preset, turns: list[int], seconds: float, ending: Ending
 ) -> Start:
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as folder:
@@ -209,11 +215,11 @@ def _measured(
             for program in programs:
                 program.signal(signal.SIGSTOP)
             for program in programs:
-                # Not counted: the dashboard still finds the frame rate that it can afford.
+                # This turn does not count: the dashboard is still adjusting its frame rate.
                 _take_turn(program, seconds, ending)
                 program.forget_turns()
             for turn in turns:
-                # Each program comes first in its turn.
+                # Each program comes first in some turns.
                 first = turn % len(programs)
                 for program in (*programs[first:], *programs[:first]):
                     _take_turn(program, seconds, ending)
@@ -225,17 +231,17 @@ def _measured(
                 program.process.wait(timeout=60)
         rates = {program.name: program.rates() for program in programs}
         dashboard = programs[1]
-        awake = sum(until - since for since, until in dashboard.turns)
+        running = sum(until - since for since, until in dashboard.turns)
         cost = _cost(dashboard)
         tick = cost["busy_s"] / max(1, cost["ticks"])
-        return Start(rates, dashboard.sent_in_turns / awake, tick)
+        return Start(rates, dashboard.sent_in_turns / running, tick)
 
 
 def _await_start(programs: list[Program], ending: Ending) -> None:
-    patience = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while not all(program.started() for program in programs):
         for program in programs:
-            if program.process.poll() is not None or time.monotonic() > patience:
+            if program.process.poll() is not None or time.monotonic() > deadline:
                 raise UserError(f"bench: the {program.name} program did not start to train here")
         ending.wait(0.1)
 
@@ -252,15 +258,16 @@ def _take_turn(program: Program, seconds: float, ending: Ending) -> None:
 def interval(starts: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     """The 95 % bootstrap interval of the median of all ratios, 2,000 resamples.
 
-    Drawn in two stages (for data in groups, Davison and Hinkley 1997): which starts, then which of
-    their turns; for where a process happens to lie in memory, it is faster or slower in all of its
-    turns. Of 8 starts with 2 turns it covers the truth in 92 to 97 % of simulations, of 4 with 4 in
-    86 to 93 %; fewer starts say little.
+    ``starts``: for each start, the ratios of its turns. Resampling has two stages, as for grouped
+    data (Davison and Hinkley 1997): starts, then turns of each, since a process is faster or slower
+    in all its turns, depending on its place in memory. In simulations the interval covers the true
+    median in 92 to 97 % of cases for 8 starts with 2 turns, in 86 to 93 % for 4 with 4; fewer
+    starts say little.
     """
     random = np.random.default_rng(0)
     medians = [
-        np.median(np.concatenate([random.choice(starts[i], len(starts[i])) for i in drawn]))
-        for drawn in random.integers(len(starts), size=(2000, len(starts)))
+        np.median(np.concatenate([random.choice(starts[i], len(starts[i])) for i in sample]))
+        for sample in random.integers(len(starts), size=(2000, len(starts)))
     ]
     low, high = np.percentile(medians, [2.5, 97.5])
     return float(low), float(high)
@@ -268,7 +275,7 @@ def interval(starts: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
 
 def _print_report(starts: list[Start], preset: str) -> None:
     if not all(rate.all() for start in starts for rate in start.rates.values()):
-        raise UserError("bench: a turn passed without a step; give longer ones with --seconds")
+        raise UserError("bench: no step was completed in a turn; make turns longer with --seconds")
     names = list(starts[0].rates)
     turns = sum(len(start.rates[names[0]]) for start in starts)
     print(
@@ -300,5 +307,5 @@ def _cost(dashboard: Program) -> dict[str, float]:
     lines = (dashboard.folder / "events.jsonl").read_text().splitlines()
     detached = [event for event in map(json.loads, lines) if event["kind"] == "detach"]
     if not detached:
-        raise UserError("bench: the dashboard left without telling what it had cost")
+        raise UserError("bench: the dashboard ended without reporting its cost")
     return dict(detached[-1])

@@ -1,8 +1,8 @@
-"""The loop that tutorials teach, as the yardstick: nothing in it is slowed down on purpose.
+"""The training loop that tutorials teach, for comparison. Nothing in it is slow on purpose.
 
-A DataLoader with transforms for each picture, default Adam, ``.item()`` every step.
-``python -m ganterm.bench.tutorial PRESET FILE [THREADS]`` trains until it is ended and writes the
-time of each step's end to FILE; without THREADS, torch's own number of them is left.
+It has a DataLoader with transforms for each picture, default Adam, and ``.item()`` in every step.
+``python -m ganterm.bench.tutorial PRESET FILE [THREADS]`` trains until it is stopped and writes the
+time at the end of each step to FILE. Without THREADS, torch chooses the number of threads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ganterm.training.device import resolve_device
 
 
 class Samples(Dataset[tuple[torch.Tensor, int]]):
-    """Each item as torchvision's MNIST gives it: tensor to PIL image to transforms, and a label."""
+    """Items as of torchvision's MNIST: tensor to PIL image to transforms, and a label."""
 
     def __init__(self, dataset: source.Dataset) -> None:
         self._samples = dataset.samples
@@ -44,7 +44,7 @@ class Samples(Dataset[tuple[torch.Tensor, int]]):
 
 
 def train(preset_name: str, file: Path) -> None:
-    """Train for ever; the time of each step's end goes to ``file``."""
+    """Train for ever; write the time at the end of each step to ``file``."""
     _, preset = presets.load(preset_name)
     dataset = load_dataset(preset.data, None, lambda doing, share: None)
     generator = preset.generator.build(dataset.shape)

@@ -1,4 +1,4 @@
-"""Processes that share the work of a bench."""
+"""Worker processes that share the work of a benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ganterm import search_path
 
 
 def worker_pool(jobs: int) -> ProcessPoolExecutor:
-    """``jobs`` processes that start anew and import nothing from the current folder."""
-    # Python builds the command line of these processes itself; options cannot be added to it.
+    """A pool of ``jobs`` fresh processes that import nothing from the current folder."""
+    # Python builds their command lines itself, so the option -P is set by the environment.
     os.environ[search_path.VARIABLE] = "1"
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))

@@ -9,9 +9,9 @@ from ganterm.dashboard.draw.numbers import size
 
 CHARTS_PER_S = 4.0
 SAMPLES_PER_S = 2.0
-LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.5))
+LEVELS = ((4.0, 2.0), (4.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5), (0.5, 0.25))
 """Charts and sample pictures a second, from the best to the most frugal."""
-PICTURES = (1.0, 1.0, 0.75, 0.75, 0.5, 0.5)
+PICTURES = (1.0, 1.0, 1.0, 1.0, 0.75, 0.75)
 """At each level, the share of its room that the sample picture takes, across and down."""
 MOST_SHARE = 0.03
 """Share of one core that watching may take.

@@ -1,6 +1,7 @@
-"""The data sets, one file each; the catalogue loads without torch, tensors load on demand.
+"""The data sets, one file for each family.
 
-A file lists its sets as ``SOURCES``, which makes them choices of ``data.name``.
+A file lists its sets as ``SOURCES``, which is all it takes to make them choices of ``data.name``.
+The catalogue loads without torch: the ``load`` functions import it when they are called.
 """
 
 import sys

@@ -1,17 +1,20 @@
-"""CIFAR-10 through torchvision; fetched on first use."""
+"""CIFAR-10, read by torchvision and downloaded on first use."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ganterm.core.errors import UserError
-from ganterm.data.download import broken, data_folder, digest, fetch, unavailable, untarred
+from ganterm.data.download import broken, data_folder, digest, fetch, tar_file, unavailable
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
 
 def _load(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
-    """The 50,000 training pictures. Its files are pickles: none is opened before its checksum."""
+    """The 50,000 training pictures.
+
+    The files are pickles, which can run code, so none is opened before its checksum agrees.
+    """
     import torch
     from torchvision.datasets import CIFAR10
 
@@ -22,16 +25,16 @@ def _load(options: DataSection, folder: Path | None, progress: ProgressCallback)
     try:
         if not all((batches / file).is_file() for file in checksums):
             members = [f"{CIFAR10.base_folder}/{file}" for file in checksums]
-            fetch([CIFAR10.url], CIFAR10.tgz_md5, batches, progress, untarred(members))
+            fetch([CIFAR10.url], CIFAR10.tgz_md5, batches, progress, tar_file(members))
     except (UserError, OSError) as error:
         raise unavailable("cifar10", batches, error) from None
     progress("checking cifar10", None)
     for file, md5 in checksums.items():
         try:
-            found = digest(batches / file, "md5")
+            checksum = digest(batches / file, "md5")
         except OSError as error:
             raise broken(f"cifar10: {batches / file}", str(error)) from None
-        if found != md5:
+        if checksum != md5:
             raise broken(f"cifar10: {batches / file}", "its checksum is not CIFAR-10's")
     whole = CIFAR10(str(root), train=True, download=False)
     samples = torch.from_numpy(whole.data).permute(0, 3, 1, 2).contiguous()

@@ -22,7 +22,7 @@ FILE = Path(__file__).with_name("digits.xz")
 SHA256 = "214a6617932dfa0b829788504e90c00dee4bfac54b8e6ee43f823f5adb019c6b"
 """Checksum of the embedded file."""
 
-# Written out, so that another default of the library cannot change the bytes.
+# All settings are spelled out: a change of the library's defaults must not change the bytes.
 _FILTERS = [
     {
         "id": lzma.FILTER_LZMA2,
@@ -36,7 +36,7 @@ _FILTERS = [
 
 
 def pack(raw: Path) -> bytes:
-    """The embedded file's bytes: the first 1,000 of each class, in the training file's order.
+    """The bytes of the embedded file: the first 1,000 of each class, in the training file's order.
 
     ``raw`` holds ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``. The content is the
     pictures (10,000 x 28 x 28 bytes), then the labels (10,000 bytes), as one xz stream.
@@ -44,20 +44,20 @@ def pack(raw: Path) -> bytes:
     images = np.fromfile(raw / "train-images-idx3-ubyte", np.uint8, offset=16).reshape(-1, 28, 28)
     labels = np.fromfile(raw / "train-labels-idx1-ubyte", np.uint8, offset=8)
     firsts = [np.flatnonzero(labels == digit)[:PER_CLASS] for digit in range(10)]
-    chosen = np.sort(np.concatenate(firsts))
-    content = images[chosen].tobytes() + labels[chosen].tobytes()
+    places = np.sort(np.concatenate(firsts))
+    content = images[places].tobytes() + labels[places].tobytes()
     return lzma.compress(content, lzma.FORMAT_XZ, lzma.CHECK_CRC64, filters=_FILTERS)
 
 
 def unpack() -> tuple[np.ndarray, np.ndarray]:
-    """The pictures, uint8 (10000, 28, 28), and labels, uint8 (10000,); UserError where damaged."""
-    packed = FILE.read_bytes()
-    if hashlib.sha256(packed).hexdigest() != SHA256:
+    """Pictures, uint8 (10000, 28, 28), and labels, uint8 (10000,); UserError if damaged."""
+    archive = FILE.read_bytes()
+    if hashlib.sha256(archive).hexdigest() != SHA256:
         raise UserError(
             "mnist10k: the embedded digits are damaged; install ganterm again, "
             "or choose --set data.name=mnist"
         )
-    content = np.frombuffer(lzma.decompress(packed), np.uint8)
+    content = np.frombuffer(lzma.decompress(archive), np.uint8)
     return content[: COUNT * 784].reshape(COUNT, 28, 28), content[COUNT * 784 :]
 
 

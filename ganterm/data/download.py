@@ -1,4 +1,4 @@
-"""Fetching a file with progress, a time limit on every wait, and a checksum before it counts."""
+"""Downloads with progress, a time limit on every wait, and a checksum before a file is used."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ganterm.data.source import ProgressCallback
 from ganterm.system.folders import NoFolder, cache_folder
 
 TIMEOUT = 10.0
-"""Seconds without an answer or a byte after which a server counts as not there."""
+"""Seconds without an answer or a byte after which a server is given up."""
 
 _CHUNK = 1 << 16
-_FAILED = (
+_FAILURES = (
     OSError,
     EOFError,
     KeyError,
@@ -35,8 +35,12 @@ _FAILED = (
 )
 
 
+Unpack = Callable[[Path, Path], Sequence[Path]]
+"""Unpacks a downloaded file into a folder, and returns the files that it wrote there."""
+
+
 def data_folder(folder: Path | None) -> Path:
-    """The user's ``--data-dir``, or the platform's cache folder; UserError where there is none."""
+    """The user's ``--data-dir``, or the platform's cache folder; UserError if there is neither."""
     if folder is not None:
         return folder
     try:
@@ -50,7 +54,7 @@ def data_folder(folder: Path | None) -> Path:
 
 
 def unavailable(name: str, where: Path, cause: object) -> UserError:
-    """Why a data set is not there, and what to do."""
+    """The error that says why a data set is missing, and what to do."""
     return UserError(
         f"{name}: not in {clean(where)} and could not be fetched: {clean(cause, 400)}\n"
         "Give the folder that holds it with --data-dir, "
@@ -59,7 +63,7 @@ def unavailable(name: str, where: Path, cause: object) -> UserError:
 
 
 def broken(file: object, cause: str) -> UserError:
-    """Which file is broken and what to do."""
+    """The error that says which file is broken, and what to do."""
     return UserError(
         f"{clean(file)} is broken ({cause})\n"
         "Remove it to have it fetched again, or use --set data.name=mnist10k"
@@ -71,98 +75,98 @@ def fetch(
     md5: str,
     folder: Path,
     progress: ProgressCallback,
-    unpack: Callable[[Path, Path], Sequence[Path]],
+    unpack: Unpack,
 ) -> None:
-    """Fetch a file from the first of ``urls`` that gives it, and place what is in it in ``folder``.
+    """Download a file from the first of ``urls`` that has it, and unpack it into ``folder``.
 
-    ``md5`` is that of the file as it is fetched. ``unpack(packed, making)`` writes into the folder
-    ``making`` and returns the files, which are then renamed into ``folder``: each appears whole or
-    not at all. UserError names what each server answered where none gave the file.
+    ``md5`` is the checksum of the download. ``unpack(archive, output)`` writes files into the
+    folder ``output`` and returns them; they are then renamed into ``folder``, so that each appears
+    whole or not at all. UserError, if no server has the file, names what each of them answered.
     """
     answers = []
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for url in urls:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
-            packed, making = Path(temporary, "packed"), Path(temporary, "made")
-            making.mkdir()
+            archive, output = Path(temporary, "archive"), Path(temporary, "output")
+            output.mkdir()
             try:
-                if _fetch(url, packed, progress) != md5:
+                if _download(url, archive, progress) != md5:
                     answers.append(f"{url}: bad checksum")
                     continue
                 progress(f"unpacking {url.rsplit('/', 1)[-1]}", None)
-                for made in unpack(packed, making):
-                    made.replace(folder / made.name)
+                for file in unpack(archive, output):
+                    file.replace(folder / file.name)
                 return
-            except _FAILED as error:
+            except _FAILURES as error:
                 answers.append(f"{url}: {getattr(error, 'reason', None) or error}")
     for path in new:
-        # Another program may be fetching into it, too.
+        # The folder is not empty if another program is downloading into it, too.
         with contextlib.suppress(OSError):
             path.rmdir()
     raise UserError("; ".join(clean(answer, 160) for answer in answers))
 
 
-def gunzipped(name: str) -> Callable[[Path, Path], Sequence[Path]]:
-    """For ``fetch``: a gzip file whose content is to be called ``name``."""
+def gzip_file(name: str) -> Unpack:
+    """Unpacks a gzip file into a file called ``name``."""
 
-    def unpack(packed: Path, making: Path) -> Sequence[Path]:
-        with gzip.open(packed) as source, (making / name).open("wb") as sink:
+    def unpack(archive: Path, output: Path) -> Sequence[Path]:
+        with gzip.open(archive) as source, (output / name).open("wb") as sink:
             shutil.copyfileobj(source, sink)
-        return [making / name]
+        return [output / name]
 
     return unpack
 
 
-def as_it_is(name: str) -> Callable[[Path, Path], Sequence[Path]]:
-    """For ``fetch``: a file that is used as it comes, called ``name``."""
-    return lambda packed, making: [packed.rename(making / name)]
+def plain_file(name: str) -> Unpack:
+    """Keeps the download as it is, as a file called ``name``."""
+    return lambda archive, output: [archive.rename(output / name)]
 
 
-def untarred(members: Sequence[str]) -> Callable[[Path, Path], Sequence[Path]]:
-    """For ``fetch``: some ``members`` of a tar file, placed by their last names."""
+def tar_file(members: Sequence[str]) -> Unpack:
+    """Extracts some ``members`` of a tar file; folders in their names are dropped."""
 
-    def unpack(packed: Path, making: Path) -> Sequence[Path]:
-        with tarfile.open(packed) as archive:
+    def unpack(archive: Path, output: Path) -> Sequence[Path]:
+        with tarfile.open(archive) as tar:
             for member in members:
-                archive.extract(member, making, filter="data")
-        return [making / member for member in members]
+                tar.extract(member, output, filter="data")
+        return [output / member for member in members]
 
     return unpack
 
 
-def unzipped_gzips(members: Sequence[str]) -> Callable[[Path, Path], Sequence[Path]]:
-    """For ``fetch``: some gzip files of a zip file, placed unpacked by their last names."""
+def zip_of_gzips(members: Sequence[str]) -> Unpack:
+    """Unpacks some gzip files of a zip file; folders in their names are dropped."""
 
-    def unpack(packed: Path, making: Path) -> Sequence[Path]:
-        made = []
-        with zipfile.ZipFile(packed) as archive:
+    def unpack(archive: Path, output: Path) -> Sequence[Path]:
+        files = []
+        with zipfile.ZipFile(archive) as zipped:
             for member in members:
-                made.append(making / Path(member).stem)
+                files.append(output / Path(member).stem)
                 with (
-                    archive.open(member) as inner,
+                    zipped.open(member) as inner,
                     gzip.open(inner) as source,
-                    made[-1].open("wb") as sink,
+                    files[-1].open("wb") as sink,
                 ):
                     shutil.copyfileobj(source, sink)
-        return made
+        return files
 
     return unpack
 
 
 def digest(file: Path, kind: str) -> str:
-    """The file's checksum, ``kind`` "md5" or "sha256"."""
-    made = hashlib.new(kind, usedforsecurity=False)
+    """The file's checksum in hex; ``kind`` is "md5" or "sha256"."""
+    checksum = hashlib.new(kind, usedforsecurity=False)
     with file.open("rb") as source:
         for chunk in iter(partial(source.read, 1 << 20), b""):
-            made.update(chunk)
-    return made.hexdigest()
+            checksum.update(chunk)
+    return checksum.hexdigest()
 
 
-def _fetch(url: str, target: Path, progress: ProgressCallback) -> str:
-    """Write what ``url`` gives to ``target``; returns its md5."""
+def _download(url: str, target: Path, progress: ProgressCallback) -> str:
+    """Download ``url`` into ``target``; returns its md5."""
     request = urllib.request.Request(url, headers={"User-Agent": f"ganterm/{__version__}"})
-    made = hashlib.md5(usedforsecurity=False)
+    checksum = hashlib.md5(usedforsecurity=False)
     name = url.rsplit("/", 1)[-1]
     with (
         urllib.request.urlopen(request, timeout=TIMEOUT) as response,
@@ -172,7 +176,7 @@ def _fetch(url: str, target: Path, progress: ProgressCallback) -> str:
         done = 0
         while chunk := response.read(_CHUNK):
             sink.write(chunk)
-            made.update(chunk)
+            checksum.update(chunk)
             done += len(chunk)
             progress(f"downloading {name}", done / total if total else None)
-    return made.hexdigest()
+    return checksum.hexdigest()

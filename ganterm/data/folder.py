@@ -1,4 +1,4 @@
-"""Your own pictures: a folder of them, sub-folders being classes."""
+"""Your own pictures: a folder of them, whose sub-folders are classes."""
 
 from __future__ import annotations
 
@@ -36,26 +36,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREVIEW = 2_048
-"""Pictures of a streamed folder that are held as its ``samples``, if so many fit the memory."""
+"""Pictures of a streamed folder that are kept in memory as its ``samples``, if they fit."""
 
 REFUSED_PERCENT = 1
-"""From this share of bad files on, the folder is refused."""
+"""A folder is refused if at least this share of its files, in %, is bad."""
 MOST_SKIPPED = 10_000
-"""Bad files after which a folder that is refused anyway is not read to its end."""
+"""Bad files after which the rest of a folder is not read, if it is refused in any case."""
 PROBES = 8
-"""Other pictures that are tried where one cannot be read, to tell whether the disk is away."""
+"""Other pictures that are tried if one cannot be read, to see whether the disk is missing."""
 
-_AT_ONCE = 64
+_BLOCK = 64
+"""Pictures decoded between two reports of progress."""
 _NAMED = 5
+"""Most bad files that an error names."""
 _NEIGHBOURS = 1_000
+"""Following pictures among which others of the same folder are looked for."""
 
 
 @dataclass(frozen=True)
 class PictureStream:
-    """The good files of a folder that is larger than its memory; each is decoded when asked for.
+    """The good files of a folder that does not fit in memory; each is decoded when it is indexed.
 
-    ``names`` below ``root``; ``labels`` one a name, or empty; ``decoding``: how they are read.
-    Workers get a copy each, so it is plain data.
+    ``names``: paths below ``root``. ``labels``: one for each name, or empty. ``decoding``: how the
+    files are read. The class holds plain data only, since each worker process gets a copy.
     """
 
     root: Path
@@ -70,35 +73,35 @@ class PictureStream:
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """A picture, uint8 (channels, side, side), and its label or -1.
 
-        BrokenSample names the file; SourceAway where other files cannot be read either.
+        BrokenSample names a file that cannot be used. SourceAway: others cannot be read either.
         """
         import torch
 
         name = self.names[index]
         try:
-            with picture_file.warned(self.decoding.reading):
+            with picture_file.pil_warnings(self.decoding.reading):
                 try:
-                    found = picture_file.read(self.root, name, self.decoding)
+                    picture = picture_file.read(self.root, name, self.decoding)
                 except Unreachable as error:
                     if self._away(index):
                         raise SourceAway(f"{clean(self.root)}: {_line(name, error)}") from None
-                    # It may have been away when it was tried, and be back now.
-                    found = picture_file.read(self.root, name, self.decoding)
+                    # The disk may have been missing at first and be back now.
+                    picture = picture_file.read(self.root, name, self.decoding)
         except BrokenSample as error:
             raise BrokenSample(_line(name, error)) from None
         label = self.labels[index] if self.labels else -1
-        return torch.from_numpy(found.pixels.copy()), label
+        return torch.from_numpy(picture.pixels.copy()), label
 
     def _away(self, index: int) -> bool:
-        """Whether the folder of a picture that cannot be read, or all of them, is out of reach."""
+        """Whether the folder of an unreadable picture, or the whole source, is out of reach."""
         name, count = self.names[index], len(self.names)
         if not (self.root / name).parent.is_dir():
             return True
         folder = name.rpartition("/")[0]
         near = (self.names[(index + n) % count] for n in range(1, min(_NEIGHBOURS, count)))
-        beside = [other for other in near if other.rpartition("/")[0] == folder][:PROBES]
-        apart = [self.names[(index + n * count // PROBES) % count] for n in range(1, PROBES)]
-        groups = (beside, [other for other in apart if other != name])
+        siblings = [other for other in near if other.rpartition("/")[0] == folder][:PROBES]
+        spread = [self.names[(index + n * count // PROBES) % count] for n in range(1, PROBES)]
+        groups = (siblings, [other for other in spread if other != name])
         return any(group and not any(map(self._readable, group)) for group in groups)
 
     def _readable(self, name: str) -> bool:
@@ -110,45 +113,45 @@ class PictureStream:
 
 
 def _load(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
-    """The folder's pictures, in memory or, where they are too many, as a stream.
+    """The folder's pictures, in memory or, if they do not fit, as a stream.
 
-    Files are sorted by name, and classes take turns, so that the first few show them all. What is
-    not wanted by ``classes`` and ``limit`` (of files) is never opened. Every other file is decoded
-    once: one that cannot be is skipped and named, 1 % of them or more are refused. Pictures of 16
-    bits that leave the upper ones unused are read again by those they use.
+    Files are sorted by name, and classes take turns, so that the first few samples show all of
+    them. Files that ``classes`` and ``limit`` leave out are never opened. Every other file is
+    decoded once. One that cannot be used is skipped and named; if these are 1 % or more, the folder
+    is refused. Pictures of 16 bits are read a second time if they do not use the highest bits.
     """
     import torch
 
     root = _root(options, folder)
     listing = list_pictures(root, options.reading, progress)
-    names = _wanted(listing, root, options)
-    fitting = options.memory_mb * 2**20 // (3 * options.side**2)
-    streamed = len(names) > fitting
-    held = min(PREVIEW, fitting) if streamed else len(names)
+    names = _selection(listing, root, options)
+    capacity = options.memory_mb * 2**20 // (3 * options.side**2)
+    streamed = len(names) > capacity
+    in_memory = min(PREVIEW, capacity) if streamed else len(names)
     decoding = PictureOptions.of(options)
-    scan = _scan(root, names, listing.links, decoding, held, progress)
-    said = remarks.file_remarks(listing, scan.names, root)
+    scan = _scan(root, names, listing.links, decoding, in_memory, progress)
+    messages = remarks.file_remarks(listing, scan.names, root)
     if options.reading > 1 and not options.bits and 0 < scan.highest < 1 << 15:
         decoding = replace(decoding, bits=scan.highest.bit_length())
-        said.append(
+        messages.append(
             Remark(
                 "bits",
                 f"the 16-bit pictures have values up to {scan.highest:,}: {decoding.bits} bits are "
                 "stretched to 0..255 (data.bits)",
             )
         )
-        scan = _scan(root, names, listing.links, decoding, held, progress)
+        scan = _scan(root, names, listing.links, decoding, in_memory, progress)
     if options.reading > 1 and not options.channels and scan.grey:
         decoding = replace(decoding, channels=1)
-    samples = np.ascontiguousarray(scan.held[: len(scan.names), : decoding.channels])
+    samples = np.ascontiguousarray(scan.samples[: len(scan.names), : decoding.channels])
     classes = sorted({_class(name) for name in scan.names} - {""})
     places = {name: place for place, name in enumerate(classes)}
     labels = tuple(places[_class(name)] for name in scan.names) if classes else ()
-    said += remarks.pixel_remarks(
+    messages += remarks.pixel_remarks(
         samples,
         np.array(scan.lows, np.uint8),
         np.array(scan.highs, np.uint8),
-        len(scan.different),
+        len(scan.distinct),
         options.batch_size,
     )
     stream = None
@@ -163,7 +166,7 @@ def _load(options: DataSection, folder: Path | None, progress: ProgressCallback)
         labels=torch.tensor(labels[: len(samples)]) if classes else None,
         classes=tuple(clean(name, 64) for name in classes),
         skipped=tuple(scan.skipped),
-        remarks=tuple(said),
+        remarks=tuple(messages),
         options=options.model_copy(update=resolved) if options.reading > 1 else options,
         files=Files(root, tuple(scan.names), tuple(scan.marks), scan.by_times.hexdigest()),
         narrowed=True,
@@ -172,27 +175,27 @@ def _load(options: DataSection, folder: Path | None, progress: ProgressCallback)
 
 
 def _root(options: DataSection, folder: Path | None) -> Path:
-    """Where the pictures lie, without links in its path; UserError where there is no folder."""
-    given = folder or (Path(options.folder) if options.folder else None)
-    if given is None:
-        raise UserError("data folder: which one? Say it with --set data.folder=PATH")
+    """The folder of the pictures, with links in its path resolved; UserError if there is none."""
+    path = folder or (Path(options.folder) if options.folder else None)
+    if path is None:
+        raise UserError("data folder: which one? Name it with --set data.folder=PATH")
     try:
-        root = expanded(given).resolve(strict=True)
+        root = expanded(path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError):
-        root = given
+        root = path
     if not root.is_dir():
-        raise UserError(f"data.folder: {clean(given)}: there is no such folder")
+        raise UserError(f"data.folder: {clean(path)}: there is no such folder")
     return root
 
 
-def _wanted(listing: Listing, root: Path, options: DataSection) -> list[str]:
-    """Those of the wanted classes, the classes taking turns, and of them the first ``limit``."""
+def _selection(listing: Listing, root: Path, options: DataSection) -> list[str]:
+    """The first ``limit`` names of the classes in ``options``; classes take turns."""
     names = listing.names
     if not names:
-        besides = f"; not read: {listing.unread_kinds()}" if listing.unread else ""
-        besides += f"; {listing.away[0]}" if listing.away else ""
+        reasons = f"; not read: {listing.unread_kinds()}" if listing.unread else ""
+        reasons += f"; {listing.unread_folders[0]}" if listing.unread_folders else ""
         raise UserError(
-            f"data.folder: {clean(root)} holds no pictures that can be read{besides}\n"
+            f"data.folder: {clean(root)} holds no pictures that can be read{reasons}\n"
             "PNG, JPEG, WEBP, BMP, GIF and TIFF are read; convert others"
         )
     classes = sorted({_class(name) for name in names})
@@ -201,14 +204,14 @@ def _wanted(listing: Listing, root: Path, options: DataSection) -> list[str]:
             f"data.folder: {clean(root)} holds pictures both in folders and beside them\n"
             "Put each into the folder of its class, or all into one folder"
         )
-    kept = set(classes)
+    selection = set(classes)
     if options.classes:
-        shown = [clean(name, 64) for name in classes if name]
-        kept = {classes[place] for place in class_places(shown, options)}
+        titles = [clean(name, 64) for name in classes if name]
+        selection = {classes[place] for place in class_places(titles, options)}
     turns: Counter[str] = Counter()
     ordered = []
     for name in names:
-        if _class(name) in kept:
+        if _class(name) in selection:
             ordered.append((turns[_class(name)], _class(name), name))
             turns[_class(name)] += 1
     if options.limit > len(ordered):
@@ -223,15 +226,16 @@ def _class(name: str) -> str:
 
 @dataclass
 class _Scan:
-    """What a look at every picture has shown.
+    """What is known after decoding every picture once.
 
-    ``names``: the good ones, with their ``marks``, ``lows`` and ``highs``; ``held`` (n, channels,
-    side, side): the first of them; ``skipped``: a line for each other one. ``digests``: of the
-    pixels, by the number of channels. ``different``: hashes of pictures, each once. ``highest``:
-    the largest 16-bit value, or -1; ``grey``: whether all are.
+    ``names``: the good pictures, with their ``marks`` and their smallest and largest values, 0 to
+    255, in ``lows`` and ``highs``. ``samples`` (n, channels, side, side): the first of them.
+    ``skipped``: a line for each bad one. ``digests``: checksums of the pixels, by the number of
+    channels. ``distinct``: hashes of all pictures, so that copies can be counted. ``highest``: the
+    largest value of any 16-bit picture, or -1. ``grey``: whether all pictures are.
     """
 
-    held: np.ndarray
+    samples: np.ndarray
     skipped: list[str]
     by_times: hashlib._Hash
     digests: dict[int, hashlib._Hash]
@@ -239,26 +243,26 @@ class _Scan:
     marks: list[str] = field(default_factory=list)
     lows: list[int] = field(default_factory=list)
     highs: list[int] = field(default_factory=list)
-    different: set[int] = field(default_factory=set)
+    distinct: set[int] = field(default_factory=set)
     highest: int = -1
     grey: bool = True
 
-    def take(self, name: str, found: DecodedPicture) -> None:
-        """One more good picture."""
-        pixels = found.pixels
-        if len(self.names) < len(self.held):
-            self.held[len(self.names)] = pixels
-        self.grey = self.grey and found.grey
+    def add(self, name: str, picture: DecodedPicture) -> None:
+        """Add a good picture."""
+        pixels = picture.pixels
+        if len(self.names) < len(self.samples):
+            self.samples[len(self.names)] = pixels
+        self.grey = self.grey and picture.grey
         for channels, digest in self.digests.items():
             if channels > 1 or self.grey:
                 digest.update(pixels[:channels].tobytes())
-        self.by_times.update(os.fsencode(f"\0{name}\0{found.size}\0{found.changed}"))
+        self.by_times.update(os.fsencode(f"\0{name}\0{picture.size}\0{picture.changed}"))
         self.names.append(name)
-        self.marks.append(found.mark)
+        self.marks.append(picture.mark)
         self.lows.append(int(pixels.min()))
         self.highs.append(int(pixels.max()))
-        self.different.add(hash(pixels.tobytes()))
-        self.highest = max(self.highest, found.highest)
+        self.distinct.add(hash(pixels.tobytes()))
+        self.highest = max(self.highest, picture.highest)
 
 
 def _scan(
@@ -266,23 +270,23 @@ def _scan(
     names: Sequence[str],
     links: Sequence[str],
     decoding: PictureOptions,
-    held: int,
+    in_memory: int,
     progress: ProgressCallback,
 ) -> _Scan:
-    """A look at every picture, and ``held`` of them kept; UserError where too many are bad."""
+    """Decode every picture and keep the first ``in_memory``; UserError if too many are bad."""
     total = len(names) + len(links)
     channels = {decoding.channels, 1}
     scan = _Scan(
-        np.empty((held, decoding.channels, decoding.side, decoding.side), np.uint8),
+        np.empty((in_memory, decoding.channels, decoding.side, decoding.side), np.uint8),
         list(links),
         hashlib.sha256(str(decoding.side).encode()),
         {count: hashlib.sha256() for count in channels},
     )
-    for name, found in _looked_at(root, names, decoding, progress):
-        if isinstance(found, DecodedPicture):
-            scan.take(name, found)
+    for name, result in _decode_all(root, names, decoding, progress):
+        if isinstance(result, DecodedPicture):
+            scan.add(name, result)
             continue
-        scan.skipped.append(_line(name, found))
+        scan.skipped.append(_line(name, result))
         if len(scan.skipped) >= MOST_SKIPPED and 100 * len(scan.skipped) >= REFUSED_PERCENT * total:
             break
     if 100 * len(scan.skipped) >= REFUSED_PERCENT * total:
@@ -290,23 +294,24 @@ def _scan(
     return scan
 
 
-def _looked_at(
+def _decode_all(
     root: Path, names: Sequence[str], decoding: PictureOptions, progress: ProgressCallback
 ) -> Iterator[tuple[str, DecodedPicture | BrokenSample]]:
-    """Each of the names with what it is, in their order; decoded by several threads."""
+    """Decode files in several threads; yields each name with its picture or fault, in order."""
 
-    def seen(name: str) -> DecodedPicture | BrokenSample:
+    def decode(name: str) -> DecodedPicture | BrokenSample:
         try:
             return picture_file.read(root, name, decoding)
         except BrokenSample as error:
             return error
 
     workers = min(8, os.cpu_count() or 1)
-    with picture_file.warned(decoding.reading), ThreadPoolExecutor(workers, "ganterm-scan") as pool:
-        for start in range(0, len(names), _AT_ONCE):
+    warnings = picture_file.pil_warnings(decoding.reading)
+    with warnings, ThreadPoolExecutor(workers, "ganterm-scan") as pool:
+        for start in range(0, len(names), _BLOCK):
             progress(f"checking {len(names):,} pictures", start / len(names))
-            part = names[start : start + _AT_ONCE]
-            yield from zip(part, pool.map(seen, part), strict=True)
+            part = names[start : start + _BLOCK]
+            yield from zip(part, pool.map(decode, part), strict=True)
     progress(f"checking {len(names):,} pictures", 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The picture files of a folder, by their names, or by their content where names do not help."""
+"""The picture files of a folder, found by their names, or by their content if names do not help."""
 
 from __future__ import annotations
 
@@ -16,43 +16,46 @@ from ganterm.data import container
 from ganterm.data.source import ProgressCallback
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-"""Endings of pictures in the first way of reading."""
+"""Endings of pictures with ``reading = 1``."""
 SUFFIXES = (
     *FIRST_SUFFIXES,
     *(".jpe", ".jfif", ".jif", ".jfi", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
     *(".pgm", ".ppm", *((".avif",) if features.check("avif") else ())),
 )
 """Endings of picture files; their content must also be of a supported kind."""
-_PICTURES = (
+_UNREAD = (
     ".heic .heif .avif .jxl .jp2 .j2k .jpx .svg .eps .psd .xcf .exr .hdr .tga .ico .pbm .pnm .dcm "
     ".nii .npy .npz .mat .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .srw .mp4 .mov .avi .webm "
     ".mkv .zip .tar .gz .tgz .rar .7z .tfrecord .tfrecords .lmdb .mdb .parquet .h5 .hdf5"
 )
-PICTURES_UNREAD = frozenset(_PICTURES.split()) - frozenset(SUFFIXES)
-"""Endings of files that hold pictures but are not read; some begin like a supported kind."""
+PICTURES_UNREAD = frozenset(_UNREAD.split()) - frozenset(SUFFIXES)
+"""Endings of files that hold pictures but are not read, even if they start like a picture."""
 _TEXTS = (
     ".txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .html .htm .pdf .log .py .ipynb .sh "
     ".db .ini .cfg .pt .pth .pkl .safetensors .onnx .mtl .url .lnk"
 )
 DEEPEST = 64
-"""Deepest level of folders; deeper ones are left out and reported."""
+"""Most levels of folders that are visited; deeper ones are left out and reported."""
 _REPORT_EVERY = 5_000
+"""Files between two reports of progress."""
 _KINDS_NAMED = 8
+"""Most kinds of unread files that a message names."""
 _LONGEST_KIND = 12
+"""Most characters of an ending in a message."""
 
 
 @dataclass
 class Listing:
     """What a folder holds.
 
-    ``names``: the pictures, sorted, relative, with "/". ``links``: a line for each link to a
-    folder. ``away``: a line for each folder that was not read. ``unread``: number of files that are
-    no readable pictures, by kind.
+    ``names``: paths of the pictures below the folder, sorted, with "/". ``links``: a line for each
+    link to a folder. ``unread_folders``: a line for each folder that was not read. ``unread``:
+    number of files that are not readable pictures, by kind.
     """
 
     names: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
-    away: list[str] = field(default_factory=list)
+    unread_folders: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -63,54 +66,57 @@ class Listing:
     def unread_kinds(self) -> str:
         """The unread files in words, as in "40 .heic, 3 .txt"."""
         kinds = sorted(self.unread.items(), key=lambda item: (-item[1], item[0]))
-        named = [f"{count:,} {kind}" for kind, count in kinds[:_KINDS_NAMED]]
+        parts = [f"{count:,} {kind}" for kind, count in kinds[:_KINDS_NAMED]]
         rest = sum(count for _, count in kinds[_KINDS_NAMED:])
-        return ", ".join([*named, *([f"{rest:,} of other kinds"] if rest else [])])
+        return ", ".join([*parts, *([f"{rest:,} of other kinds"] if rest else [])])
 
 
 def list_pictures(root: Path, reading: int, progress: ProgressCallback) -> Listing:
-    """List everything below ``root`` except hidden files, of which copies from a Mac are full.
+    """List everything below ``root`` except hidden files, which copies from a Mac are full of.
 
-    Folders are visited in a loop, so deep ones do not exhaust Python's stack.
+    Folders are visited in a loop, so that deep ones do not exhaust Python's stack.
     """
-    found = Listing()
+    listing = Listing()
     progress("listing pictures", None)
     suffixes = FIRST_SUFFIXES if reading == 1 else SUFFIXES
-    seen = 0
-    waiting = [""]
-    while waiting:
-        below = waiting.pop()
-        for name, is_folder, is_link in _entries(root, below, found):
-            seen += 1
-            if seen % _REPORT_EVERY == 0:
-                progress(f"listing pictures, {seen:,} files so far", None)
-            path = f"{below}{name}"
+    count = 0
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        for name, is_folder, is_link in _entries(root, folder, listing):
+            count += 1
+            if count % _REPORT_EVERY == 0:
+                progress(f"listing pictures, {count:,} files so far", None)
+            path = f"{folder}{name}"
             if is_folder and is_link:
-                found.links.append(f"{clean(path)}: a link to a folder")
+                listing.links.append(f"{clean(path)}: a link to a folder")
             elif is_folder and path.count("/") >= DEEPEST:
-                found.away.append(f"{clean(path, 60)}: more than {DEEPEST} folders deep")
+                listing.unread_folders.append(
+                    f"{clean(path, 60)}: more than {DEEPEST} folders deep"
+                )
             elif is_folder:
-                waiting.append(f"{path}/")
+                folders.append(f"{path}/")
             elif name.lower().endswith(suffixes) or (reading > 1 and _is_picture(root, path)):
-                found.names.append(path)
+                listing.names.append(path)
             else:
-                found.unread[_kind(name)] += 1
-    for lines in (found.names, found.links, found.away):
+                listing.unread[_kind(name)] += 1
+    for lines in (listing.names, listing.links, listing.unread_folders):
         lines.sort()
-    return found
+    return listing
 
 
-def _entries(root: Path, below: str, found: Listing) -> Sequence[tuple[str, bool, bool]]:
-    """Name, whether a folder and whether a link, of each entry that is not hidden."""
+def _entries(root: Path, folder: str, listing: Listing) -> Sequence[tuple[str, bool, bool]]:
+    """The entries of a folder that are not hidden: name, whether a folder, whether a link."""
     try:
-        with os.scandir(root / below) as entries:
+        with os.scandir(root / folder) as entries:
             return [
                 (entry.name, _is_folder(entry), entry.is_symlink())
                 for entry in entries
                 if not entry.name.startswith(".")
             ]
     except OSError as error:
-        found.away.append(f"{clean(below.rstrip('/') or root, 60)}: {error.strerror}")
+        path = clean(folder.rstrip("/") or root, 60)
+        listing.unread_folders.append(f"{path}: {error.strerror}")
         return []
 
 
@@ -122,7 +128,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_picture(root: Path, name: str) -> bool:
-    """Whether a file without a telling name begins like a supported picture."""
+    """Whether a file with an unknown ending starts like a supported picture."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in _TEXTS.split() or suffix in PICTURES_UNREAD:
         return False

@@ -1,4 +1,4 @@
-"""Loading: from the ``[data]`` section to samples, narrowed by ``classes`` and ``limit``."""
+"""Loads the samples that a ``[data]`` section describes, with its ``classes`` and ``limit``."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, ProgressCallback
 
 SPARE = 20
-"""Pictures are held out only of sets with this many times as many: a small set needs them all."""
+"""Least size of a set, in multiples of the number held out: a smaller set needs all it has."""
 HELD_OUT_SEED = 256
-"""Seed of the held-out choice, the same in every run, so that runs of several seeds compare."""
+"""Seed that chooses the held-out pictures: the same in all runs, so that these can be compared."""
 
 
 def load_dataset(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
-    """The data set of ``options``; UserError, naming the cause, where it is not available."""
+    """Load the data set of ``options``; UserError, naming the cause, if it is not available."""
     whole = data.DATASETS[options.name].load(options, folder, progress)
     if whole.narrowed:
         return whole
-    return _limited(_filtered(whole, options), options)
+    return _apply_limit(_select_classes(whole, options), options)
 
 
 def split_held_out(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]:
-    """The training set, and ``count`` pictures that are never trained on.
+    """Split a set into the training set and ``count`` pictures that are never trained on.
 
-    The choice is random but the same in every run. The second is None, and nothing is held out, for
-    points, for a stream, and where the set has fewer than SPARE times ``count`` samples.
+    The choice is random but the same in every run. Nothing is held out, and the second is None, for
+    points, for a stream, and if the set has fewer than SPARE times ``count`` samples.
     """
     import torch
 
@@ -40,7 +40,7 @@ def split_held_out(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]
     order = torch.randperm(size, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
     # Keep the data's own order, since views show "the first" samples.
     places = order[:count].sort().values, order[count:].sort().values
-    held_out, kept = (
+    held_out, training = (
         replace(
             whole,
             samples=whole.samples[part],
@@ -48,30 +48,30 @@ def split_held_out(whole: Dataset, count: int) -> tuple[Dataset, Dataset | None]
         )
         for part in places
     )
-    return kept, held_out
+    return training, held_out
 
 
 def class_places(classes: Sequence[str], options: DataSection) -> list[int]:
-    """The places of the wanted classes among all, in the data set's order; UserError for unknown
-    ones.
+    """The places of the classes in ``options`` among all ``classes``, rising.
 
-    An entry is a class's name, or its number where no class has that name.
+    An entry is a class's name, or its number if no class has that name. UserError for an entry that
+    is neither, and for a set without classes.
     """
     if not classes:
         raise UserError(f"data.classes: {options.name} has no labels to choose by")
-    wanted = set()
+    places = set()
     for entry in options.classes:
         name = str(entry)
         if name in classes:
-            wanted.add(classes.index(name))
+            places.add(classes.index(name))
         elif name.isascii() and name.isdigit() and int(name) < len(classes):
-            wanted.add(int(name))
+            places.add(int(name))
         else:
             raise UserError(
                 f"data.classes: {options.name} has no class '{clean(name, 40)}'; "
                 f"{clean(nearest(name, classes))}"
             )
-    return sorted(wanted)
+    return sorted(places)
 
 
 def too_few(options: DataSection, count: int) -> UserError:
@@ -79,28 +79,29 @@ def too_few(options: DataSection, count: int) -> UserError:
     return UserError(f"data.limit: {options.limit:,}, but {options.name} has {count:,} samples")
 
 
-def _filtered(whole: Dataset, options: DataSection) -> Dataset:
-    """The samples of the wanted classes, with labels renumbered from 0."""
+def _select_classes(whole: Dataset, options: DataSection) -> Dataset:
+    """Only the samples of the classes in ``options``, with labels renumbered from 0."""
     import torch
 
     if not options.classes:
         return whole
-    kept = class_places(whole.classes, options)
+    classes = class_places(whole.classes, options)
     assert whole.labels is not None
-    renumbered = torch.full((len(whole.classes),), -1)
-    renumbered[kept] = torch.arange(len(kept))
-    labels = renumbered[whole.labels]
+    new_labels = torch.full((len(whole.classes),), -1)
+    new_labels[classes] = torch.arange(len(classes))
+    labels = new_labels[whole.labels]
     places = (labels >= 0).nonzero().squeeze(1)
     return replace(
         whole,
         samples=whole.samples[places],
         labels=labels[places],
-        classes=tuple(whole.classes[place] for place in kept),
-        modes=None if whole.modes is None else whole.modes[kept],
+        classes=tuple(whole.classes[place] for place in classes),
+        modes=None if whole.modes is None else whole.modes[classes],
     )
 
 
-def _limited(whole: Dataset, options: DataSection) -> Dataset:
+def _apply_limit(whole: Dataset, options: DataSection) -> Dataset:
+    """Only the first ``limit`` samples; UserError if there are fewer."""
     limit = options.limit
     if not limit:
         return whole

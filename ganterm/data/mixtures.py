@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians in the plane, on which mode collapse can be counted."""
+"""Mixtures of Gaussians in the plane, whose modes can be counted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Where the modes lie, their standard deviation, and how many fixed points are drawn.
+    """A mixture of equal Gaussians and the ``count`` fixed points drawn from it.
 
-    All in the units of the samples. What is counted within 3 ``sigma`` does not depend on units.
+    ``radius``: of the circle of eight modes. ``grid``: modes along each side of a square grid;
+    0 for the circle. ``sigma``: the standard deviation of each mode. Lengths are in units of the
+    samples, which lie in about -1..1.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Mixture:
         if self.grid:
             places = torch.linspace(-1, 1, self.grid)
             return torch.cartesian_prod(places, places)
-        # Seven steps of an eighth: both ends included would put two modes on one place.
+        # From 0 to 7/8 of a turn: a whole turn would put two modes at one place.
         angles = torch.arange(8) * (2 * math.pi / 8)
         return self.radius * torch.stack([angles.cos(), angles.sin()], dim=1)
 
@@ -49,9 +51,9 @@ MIXTURES = (
         count=100_000,
         radius=1,
     ),
-    # Public toys have it at -4..4 with sigma 0.05; a quarter of that fits -1..1.
+    # The usual grid spans -4..4 with sigma 0.05; here it is a quarter of that, to fit -1..1.
     Mixture("grid25", "25 Gaussians on a grid over -1..1, sigma 0.0125", 0.0125, 100_000, grid=5),
-    # Radius 10, sigma 0.5 and 3,200 points in the public settings that collapse, all over 15.
+    # Known to collapse: radius 10, sigma 0.5, 3,200 points. Here lengths are divided by 15.
     Mixture("ring8_wide", "8 wide Gaussians on a circle, 3,200 points", 0.5 / 15, 3_200, 10 / 15),
 )
 
@@ -59,7 +61,7 @@ MIXTURES = (
 def _load(
     mixture: Mixture, options: DataSection, folder: Path | None, progress: ProgressCallback
 ) -> Dataset:
-    """The fixed points (as PacGAN, Lin et al. 2018), the same on every machine and run."""
+    """The fixed points (as in PacGAN, Lin et al. 2018), the same on every machine and run."""
     import torch
 
     modes = mixture.modes()

@@ -1,4 +1,4 @@
-"""MNIST and the sets in its format, whole, from torchvision's addresses; fetched on first use."""
+"""MNIST and the sets in its format, downloaded on first use from torchvision's addresses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ganterm.data.download import (
     broken,
     data_folder,
     fetch,
-    gunzipped,
+    gzip_file,
     unavailable,
-    unzipped_gzips,
+    zip_of_gzips,
 )
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, ProgressCallback
@@ -25,7 +25,7 @@ from ganterm.data.source import Dataset, DataSource, ProgressCallback
 if TYPE_CHECKING:
     from torch import Tensor
 
-# SHA-256 of the unpacked training files, so that a broken copy is never trained on.
+# SHA-256 of the unpacked training files: no run trains on a broken copy.
 _SHA256 = {
     "MNIST": {
         "train-images-idx3-ubyte": (
@@ -51,43 +51,43 @@ _EMNIST_SPLIT = "letters"
 def _load(
     name: str, family: str, options: DataSection, folder: Path | None, progress: ProgressCallback
 ) -> Dataset:
-    """``family`` is torchvision's class name, which is also the folder's name in its layout."""
+    """Load a set; ``family`` is torchvision's class name and its name for the set's folder."""
     from torchvision import datasets
 
-    kind = getattr(datasets, family)
+    torchvision_class = getattr(datasets, family)
     raw = data_folder(folder) / family / "raw"
     try:
-        for packed_name, md5 in kind.resources:
-            unpacked = packed_name.removesuffix(".gz")
-            if unpacked.startswith("train") and not (raw / unpacked).is_file():
-                urls = [mirror + packed_name for mirror in kind.mirrors]
-                fetch(urls, md5, raw, progress, gunzipped(unpacked))
+        for archive, md5 in torchvision_class.resources:
+            file = archive.removesuffix(".gz")
+            if file.startswith("train") and not (raw / file).is_file():
+                urls = [mirror + archive for mirror in torchvision_class.mirrors]
+                fetch(urls, md5, raw, progress, gzip_file(file))
     except (UserError, OSError) as error:
         raise unavailable(name, raw, error) from None
     progress(f"checking {name}", None)
-    # "0 - zero" of the digits as "0".
-    classes = tuple(str(label).split(" - ")[0] for label in kind.classes)
+    # MNIST's classes are called "0 - zero" and so on: keep the digit.
+    classes = tuple(str(label).split(" - ")[0] for label in torchvision_class.classes)
     images, labels = _read(name, raw, "train", _SHA256.get(family, {}), 0, len(classes))
     return Dataset(name, images.unsqueeze(1), labels, classes)
 
 
 def _load_emnist(options: DataSection, folder: Path | None, progress: ProgressCallback) -> Dataset:
-    """The letters split: 124,800 letters, upper and lower case as one class each."""
+    """The split "letters": 124,800 pictures, 26 classes of upper and lower case together."""
     from torchvision import datasets
 
     raw = data_folder(folder) / "EMNIST" / "raw"
     prefix = f"emnist-{_EMNIST_SPLIT}-train"
-    wanted = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
+    files = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
     try:
-        if not all((raw / file).is_file() for file in wanted):
-            members = [f"gzip/{file}.gz" for file in wanted]
-            kind = datasets.EMNIST
-            fetch([kind.url], kind.md5, raw, progress, unzipped_gzips(members))
+        if not all((raw / file).is_file() for file in files):
+            members = [f"gzip/{file}.gz" for file in files]
+            url, md5 = datasets.EMNIST.url, datasets.EMNIST.md5
+            fetch([url], md5, raw, progress, zip_of_gzips(members))
     except (UserError, OSError) as error:
         raise unavailable("emnist", raw, error) from None
     progress("checking emnist", None)
     classes = tuple(datasets.EMNIST.classes_split_dict[_EMNIST_SPLIT][1:])
-    # The files hold the pictures with rows and columns exchanged, and labels from 1 on.
+    # In these files rows and columns are exchanged, and labels start at 1.
     images, labels = _read("emnist", raw, prefix, {}, 1, len(classes))
     return Dataset("emnist", images.transpose(1, 2).contiguous().unsqueeze(1), labels, classes)
 
@@ -95,12 +95,12 @@ def _load_emnist(options: DataSection, folder: Path | None, progress: ProgressCa
 def _read(
     name: str, raw: Path, prefix: str, sha256: dict[str, str], labels_from: int, classes: int
 ) -> tuple[Tensor, Tensor]:
-    """Pictures, uint8 (n, 28, 28), and labels, int64 (n,) from 0 on, of exactly the files checked.
+    """Read and check pictures, uint8 (n, 28, 28), and labels, int64 (n,), which start at 0.
 
-    Not torchvision's reader: beside these files it prefers a ``processed/*.pt`` that older
-    versions left, which nothing checks. UserError where a file is not what it should be. Where its
-    SHA-256 is not known, its header must agree with its length, pictures with labels, and labels
-    with the classes; a changed pixel is not found then.
+    UserError if a file is broken. Files without a known SHA-256 are checked less strictly: header
+    against length, number of pictures against labels, and labels against classes. A changed pixel
+    is not noticed then. Torchvision's own reader is not used: it prefers a ``processed/*.pt`` that
+    older versions left behind and that nothing checks.
     """
     import torch
 
@@ -117,9 +117,10 @@ def _read(
 
 
 def _idx(name: str, file: Path, shape: tuple[int, ...], sha256: dict[str, str]) -> np.ndarray:
-    """The bytes of an IDX file, uint8 (n, *shape).
+    """Read and check an IDX file, uint8 (n, *shape).
 
-    Its header is big-endian: 0x800 and the number of dimensions, then each dimension.
+    The header holds 32-bit big-endian numbers: 0x800 plus the number of dimensions, then each
+    dimension.
     """
     try:
         content = file.read_bytes()

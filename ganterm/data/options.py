@@ -11,18 +11,18 @@ FOLDER_ONLY = ("folder", "side", "memory_mb", "channels", "bits")
 
 
 class DataSection(BaseModel):
-    """Which data set, how much of it, and how many samples a batch holds.
+    """Which data set, how much of it, and the number of samples in a batch.
 
-    ``classes``: names or numbers of the classes to keep (empty: all). ``limit``: the first so many
-    samples (0: all). ``held_out``: pictures that training never sees, for diagnosis (0: none); see
-    ``load.split_held_out``.
+    ``classes``: names or numbers of the classes to keep (empty: all). ``limit``: number of samples
+    to keep, from the first on (0: all). ``held_out``: number of pictures that training never sees,
+    for diagnosis (0: none); see ``load.split_held_out``.
 
-    The other keys belong to the data set "folder". ``folder``: where the pictures lie (``--data-
-    dir`` wins). ``side``: pixels a side after cropping and resizing. ``memory_mb``: size, counted
-    in colour, above which pictures are streamed instead of held in memory. ``channels``: 1 for
-    grey, 3 for colour, 0 for what the pictures are. ``bits``: how many bits of a 16-bit picture are
-    used, 0 for as many as the largest value needs. ``reading``: how files are read; 1 is for runs
-    that began before there was a 2.
+    The other keys belong to the data set "folder". ``folder``: where the pictures are
+    (``--data-dir`` takes precedence). ``side``: pixels a side after cropping and resizing.
+    ``memory_mb``: size in MiB, counted in colour, above which pictures are streamed from disk.
+    ``channels``: 1 for grey, 3 for colour, 0 for what the pictures are. ``bits``: bits in use in a
+    16-bit picture, 0 for as many as the largest value needs. ``reading``: version of the rules for
+    reading files; 1 is for resuming runs that began before there was a 2.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

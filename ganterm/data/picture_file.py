@@ -1,4 +1,4 @@
-"""One picture file from outside: validated, cut to a square, resized."""
+"""Reads one picture file from outside: checks it, cuts it to a square, resizes it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ganterm.data.options import DataSection
 from ganterm.data.source import BrokenSample, Unreachable
 
 STRICT = ("PNG", "JPEG", "WEBP")
-"""Formats of the first way of reading."""
+"""Formats with ``reading = 1``."""
 
 MOST_PIXELS = 50_000_000
-"""Largest number of pixels by a file's header: a small file can claim gigabytes."""
+"""Most pixels that a file's header may claim: a small file can claim gigabytes."""
 MOST_SLOW_PIXELS = 4_000_000
-"""Largest number of pixels for formats that PIL decodes in Python, 1,000 times slower."""
+"""Most pixels in formats that PIL decodes in Python, which is 1,000 times slower."""
 
 _TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} million pixels"
 _ORIENTATION = 0x0112
-_UPRIGHT = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -40,12 +40,12 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _FILLER = b"\x5a" * 1024
-"""Bytes that no decoder takes for a marker or for the rest of a cut-off scan."""
+"""Bytes that a decoder takes neither for a marker nor for the missing end of a scan."""
 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """How pictures are read: the part of ``DataSection`` that decides it."""
+    """How pictures are read: the keys of ``DataSection`` that matter for it."""
 
     side: int
     channels: int = 3
@@ -54,7 +54,7 @@ class PictureOptions:
 
     @classmethod
     def of(cls, options: DataSection) -> PictureOptions:
-        """The options of a preset; colour and all bits where it leaves them open."""
+        """The options of a preset; colour and all 16 bits if it leaves them open."""
         return cls(options.side, options.channels or 3, options.bits or 16, options.reading)
 
 
@@ -63,9 +63,9 @@ class DecodedPicture:
     """A decoded picture.
 
     ``pixels``: uint8 (channels, side, side). ``grey``: whether all channels are equal. ``highest``:
-    the largest value of a 16-bit picture, -1 for others. ``mark``: the first 8 bytes, in hex, of a
-    BLAKE2b of the content that the pixels depend on. ``size`` and ``changed``: the file's, in bytes
-    and ns.
+    the largest value of a 16-bit picture, -1 for others. ``mark``: BLAKE2b, 8 bytes in hex, of the
+    content that the pixels depend on. ``size``: of the file, in bytes. ``changed``: time of the
+    file's last change, in ns.
     """
 
     pixels: np.ndarray
@@ -77,10 +77,10 @@ class DecodedPicture:
 
 
 @contextmanager
-def warned(reading: int) -> Iterator[None]:
-    """Ignore PIL's warnings, or raise them in the first way of reading.
+def pil_warnings(reading: int) -> Iterator[None]:
+    """Ignore PIL's warnings, or with ``reading = 1`` raise them as errors.
 
-    This holds for the whole process: enter it once, not in each of several threads.
+    This acts on the whole process: enter it once, not in each of several threads.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("error" if reading == 1 else "ignore", module=r"PIL(\.|$)")
@@ -88,16 +88,16 @@ def warned(reading: int) -> Iterator[None]:
 
 
 def read(root: Path, name: str, decoding: PictureOptions) -> DecodedPicture:
-    """The picture ``name`` below ``root`` (resolved).
+    """Read the picture ``name`` below ``root``, a path without links.
 
-    The picture is turned as its EXIF says and cut to the largest square in its middle. A Lanczos
-    filter resizes it, which also smooths what gets smaller. The result is RGB or grey without
-    transparency. A 16-bit grey picture keeps the upper 8 of ``decoding.bits`` bits; an animation
-    keeps its first frame. BrokenSample says why a file gives no picture; Unreachable says that the
-    fault may not be the file's own. Call this function within ``warned``.
+    The picture is turned upright by its EXIF orientation, cut to the largest square in its middle
+    and resized with a Lanczos filter. The result is RGB or grey without transparency. A 16-bit grey
+    picture keeps the upper 8 of ``decoding.bits`` bits; an animation keeps its first frame.
+    BrokenSample says why a file cannot be used; Unreachable, that the disk may be at fault instead.
+    Call this function within ``pil_warnings``.
     """
-    with _opened(root, name) as file:
-        about = os.fstat(file.fileno())
+    with _open_inside(root, name) as file:
+        status = os.fstat(file.fileno())
         try:
             if decoding.reading == 1:
                 mark = hashlib.blake2b(digest_size=8)
@@ -111,34 +111,36 @@ def read(root: Path, name: str, decoding: PictureOptions) -> DecodedPicture:
                 content = container.content(file)
                 mark = hashlib.blake2b(content.data, digest_size=8)
                 upright = _upright(content)
-                mark.update(b"%d" % upright.info["turned"])
+                mark.update(b"%d" % upright.info["orientation"])
             square, highest = _square(upright, decoding)
         except BrokenSample:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise BrokenSample(_TOO_LARGE) from None
         except Image.UnidentifiedImageError:
-            raise BrokenSample("no picture of a kind that is read") from None
+            raise BrokenSample(container.UNSUPPORTED) from None
         except OSError as error:
             if error.errno is not None:
                 raise Unreachable(error.strerror) from None
             raise BrokenSample(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - whatever a decoder makes of a foreign file
+        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken files
             raise BrokenSample(str(error) or type(error).__name__) from None
     pixels = np.asarray(square).transpose(2, 0, 1)
     grey = bool((pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all())
     if decoding.channels == 1:
         pixels = np.asarray(square.convert("L"))[None]
-    return DecodedPicture(pixels, grey, highest, mark.hexdigest(), about.st_size, about.st_mtime_ns)
+    return DecodedPicture(
+        pixels, grey, highest, mark.hexdigest(), status.st_size, status.st_mtime_ns
+    )
 
 
-def _opened(root: Path, name: str) -> BinaryIO:
-    """Open the file; a link may lead to it inside the folder."""
+def _open_inside(root: Path, name: str) -> BinaryIO:
+    """Open the file; a link is followed only if it stays inside ``root``."""
     path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
         raise BrokenSample("a link out of the folder")
     try:
-        # Opening a pipe named like a picture would otherwise block for ever.
+        # O_NONBLOCK: opening a pipe that is named like a picture would block for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         raise Unreachable("no such file") from None
@@ -153,32 +155,32 @@ def _opened(root: Path, name: str) -> BinaryIO:
 
 
 def _upright(content: container.Content) -> Image.Image:
-    """The decoded picture, upright as its EXIF says; ``info["turned"]`` is the EXIF value."""
+    """Decode a picture and turn it upright; ``info["orientation"]`` is EXIF's number, 1 to 8."""
     if content.open_end:
-        image = _decoded(content, content.data + b"\xff\xd9")
-        # What follows the last pixel is ignored; what follows a pixel that is missing is not.
-        if image.tobytes() != _decoded(content, content.data + _FILLER + b"\xff\xd9").tobytes():
+        image = _decode(content, content.data + b"\xff\xd9")
+        # Bytes after the last pixel are ignored. If they change the picture, pixels are missing.
+        if image.tobytes() != _decode(content, content.data + _FILLER + b"\xff\xd9").tobytes():
             raise BrokenSample("image file is truncated")
     else:
-        image = _decoded(content, content.data)
-    turned = content.orientation
+        image = _decode(content, content.data)
+    orientation = content.orientation
     try:
         if content.exif is None:
-            turned = image.getexif().get(_ORIENTATION, 1)
+            orientation = image.getexif().get(_ORIENTATION, 1)
         elif content.exif:
             exif = Image.Exif()
             exif.load(content.exif)
-            turned = exif.get(_ORIENTATION, turned)
-    except Exception:  # noqa: BLE001 - an EXIF that cannot be read turns nothing
-        turned = content.orientation
-    if turned not in _UPRIGHT:
-        turned = 1
-    upright = image.transpose(_UPRIGHT[turned]) if turned != 1 else image
-    upright.info = {"turned": turned}
+            orientation = exif.get(_ORIENTATION, orientation)
+    except Exception:  # noqa: BLE001 - broken EXIF raises anything, and is ignored
+        orientation = content.orientation
+    if orientation not in _TRANSPOSES:
+        orientation = 1
+    upright = image.transpose(_TRANSPOSES[orientation]) if orientation != 1 else image
+    upright.info = {"orientation": orientation}
     return upright
 
 
-def _decoded(content: container.Content, data: bytes) -> Image.Image:
+def _decode(content: container.Content, data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=(content.kind,))
     _check_size(image)
     decoders = {tile[0] for tile in getattr(image, "tile", ())}
@@ -197,7 +199,7 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _square(image: Image.Image, decoding: PictureOptions) -> tuple[Image.Image, int]:
-    """The middle square, resized, RGB, and the largest value of a 16-bit picture or -1."""
+    """The middle square, resized, in RGB; and the largest value of a 16-bit picture, or -1."""
     width, height = image.size
     cut = min(width, height)
     left, top = (width - cut) // 2, (height - cut) // 2
@@ -208,12 +210,12 @@ def _square(image: Image.Image, decoding: PictureOptions) -> tuple[Image.Image, 
         highest = int(values.max())
         if highest > 0xFFFF or values.min() < 0:
             raise BrokenSample("values of 32 bits; save it with 8 or 16")
-        # PIL itself would cut 16-bit grey off at 255.
-        shown = np.minimum((values << 8) >> decoding.bits, 255)
-        middle = Image.fromarray(shown.astype(np.uint8))
+        # PIL's own conversion would clip 16-bit grey at 255.
+        upper = np.minimum((values << 8) >> decoding.bits, 255)
+        middle = Image.fromarray(upper.astype(np.uint8))
     elif middle.mode == "F":
         raise BrokenSample("values of 32 bits; save it with 8 or 16")
-    # A palette with several transparent colours warns on its way to RGB unless alpha comes along.
+    # By way of RGBA: PIL warns if a palette with several transparent colours becomes RGB at once.
     middle = middle.convert("RGBA") if middle.mode == "P" else middle
     square = middle.convert("RGB").resize((decoding.side, decoding.side), Image.Resampling.LANCZOS)
     return square, highest

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 COUNT = 100_000
+"""Points in each set."""
 NOISE = 0.01
-"""Standard deviation of the points around their curve."""
+"""Standard deviation of the points around their curve, in units of the samples."""
 
 Curve = Callable[["Generator"], "tuple[Tensor, Tensor | None]"]
 
@@ -26,14 +27,14 @@ def _arms(random: Generator) -> tuple[Tensor, Tensor]:
     import torch
 
     arm = torch.randint(2, (COUNT,), generator=random)
-    # The root spreads the points evenly along the arm, whose turns grow longer.
+    # The square root spreads points evenly along the arm, whose outer turns are longer.
     reach = torch.rand(COUNT, generator=random).sqrt()
     angle = 3 * math.pi * reach + math.pi * arm
     return reach[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1), arm
 
 
 def _moons(random: Generator) -> tuple[Tensor, Tensor]:
-    """Two half circles of radius 0.6 that reach into each other."""
+    """Two interlocking half circles of radius 0.6."""
     import torch
 
     moon = torch.randint(2, (COUNT,), generator=random)

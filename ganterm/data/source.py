@@ -1,4 +1,4 @@
-"""Data sets and their catalogue entries."""
+"""What a data set is: loaded, as a stream, and as an entry of the catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ProgressCallback = Callable[[str, float | None], None]
-"""Called with what is being done, and the share done (0..1) or None where it is unknown."""
+"""Called with what is being done, and the share of it that is done: 0..1, or None if unknown."""
 
 
 class BrokenSample(Exception):  # noqa: N818 - it is the sample that is wrong, not the program
@@ -26,13 +26,13 @@ class Unreachable(BrokenSample):
 
 
 class SourceAway(Exception):  # noqa: N818 - it may be back in a moment
-    """A stream whose whole source is out of reach, not one sample; the message says how."""
+    """A stream's whole source is out of reach, not just one sample; the message says why."""
 
 
 class Stream(Protocol):
-    """A data set that is too large for memory, read sample by sample, also in other processes.
+    """A data set that is too large for memory: read sample by sample, also by worker processes.
 
-    ``labels``: one a sample, or empty. ``sha256``: as in ``Dataset``.
+    ``labels``: one for each sample, or empty. ``sha256``: as in ``Dataset``.
     """
 
     @property
@@ -46,8 +46,8 @@ class Stream(Protocol):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """A sample, uint8 (channels, height, width), and its label or -1.
 
-        BrokenSample, naming the sample and the cause, where it can no longer be read; SourceAway
-        where that is not the sample's own fault.
+        BrokenSample, naming the sample and the cause, if it can no longer be read; SourceAway if
+        others cannot be read either.
         """
 
 
@@ -55,7 +55,8 @@ class Stream(Protocol):
 class Remark:
     """A remark about the data before training, in a sentence or two.
 
-    ``warns``: whether training on the data is likely to go wrong. ``title`` says it in a few words.
+    ``warns``: whether training on the data is likely to go wrong. ``title``: the remark in a few
+    words.
     """
 
     name: str
@@ -68,9 +69,9 @@ class Remark:
 class Files:
     """The files of a data set, in its order.
 
-    ``names``: paths below ``root``. ``marks``: a text for each that identifies its content.
-    ``by_times``: the checksum of names, sizes and times of change by which older runs knew a
-    stream; "" where it was not computed.
+    ``names``: paths below ``root``. ``marks``: for each a text that identifies its content.
+    ``by_times``: a checksum of names, sizes and times of change, by which older runs identify a
+    stream; "" if it was not computed.
     """
 
     root: Path
@@ -85,14 +86,13 @@ class Dataset:
 
     ``samples``: uint8 (n, channels, height, width) for pictures, float32 (n, 2) for points.
     ``labels``: int64 (n,) in 0..len(classes)-1, or None. ``classes``: their names. ``modes``:
-    float32 (m, 2), the centres of a mixture, with ``sigma`` its standard deviation; None for
-    pictures. ``skipped``: a line for each file that could not be used. ``remarks``: remarks to show
-    at the start. ``options``: the options with every choice resolved, where loading resolved some;
-    else None. ``files``: the user's own files. ``narrowed``: whether loading has already applied
+    float32 (m, 2), the centres of a mixture, and ``sigma``, its standard deviation; None for
+    pictures. ``skipped``: a line for each file that could not be used. ``remarks``: shown at the
+    start of a run. ``options``: the options with the choices that loading made, or None if it made
+    none. ``files``: the user's own files. ``narrowed``: whether loading has already applied
     ``classes`` and ``limit``. ``stream``: all samples of a set that is too large for memory;
-    ``samples`` and ``labels`` are then its first (of a folder 2,048, or as many as fit).
-    ``stacked``: pictures in one sample, a channel each; with several, a class is named by its
-    digits.
+    ``samples`` and ``labels`` are then the first of these. ``stacked``: number of pictures in one
+    sample, a channel each; if there are several, the name of a class has a digit for each.
     """
 
     name: str
@@ -121,10 +121,10 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the samples' bytes and then the labels', whether they are in memory or not."""
+        """SHA-256 of the bytes of all samples and then of all labels, in memory or not."""
         if self.stream is not None:
             return self.stream.sha256
-        # The tensors themselves are buffers: no copy of what may be hundreds of megabytes.
+        # Hash the tensors' memory itself: a copy could take hundreds of megabytes.
         digest = hashlib.sha256(self.samples.contiguous().numpy().data)
         if self.labels is not None:
             digest.update(self.labels.contiguous().numpy().data)
@@ -135,7 +135,7 @@ class Dataset:
 class DataSource:
     """A data set in the catalogue, and how to load it.
 
-    ``load(options, folder, progress)`` raises UserError, naming the cause, where the data are not
+    ``load(options, folder, progress)`` raises UserError, naming the cause, if the data are not
     available. ``folder`` is the user's ``--data-dir``, or None for the platform's cache folder.
     """
 

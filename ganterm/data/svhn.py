@@ -1,4 +1,4 @@
-"""SVHN, photographed house numbers, through torchvision; fetched on first use."""
+"""SVHN, photographed house numbers, read by torchvision and downloaded on first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ganterm.core.errors import UserError
-from ganterm.data.download import as_it_is, broken, data_folder, digest, fetch, unavailable
+from ganterm.data.download import broken, data_folder, digest, fetch, plain_file, unavailable
 from ganterm.data.options import DataSection
 from ganterm.data.source import Dataset, DataSource, ProgressCallback
 
@@ -23,7 +23,7 @@ def _load(options: DataSection, folder: Path | None, progress: ProgressCallback)
     file = root / name
     try:
         if not file.is_file():
-            fetch([url], md5, root, progress, as_it_is(name))
+            fetch([url], md5, root, progress, plain_file(name))
     except (UserError, OSError) as error:
         raise unavailable("svhn", file, error) from None
     progress("checking svhn", None)

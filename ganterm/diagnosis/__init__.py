@@ -1,1 +1,1 @@
-"""What the tensors of a step say about G and D; pure functions, nothing read back to the host."""
+"""Exams measure G and D; rules raise alarms by these readings and the history of a run."""

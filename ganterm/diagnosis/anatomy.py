@@ -1,4 +1,4 @@
-"""The layers of a network, and their titles."""
+"""The layers of a network: their parameters, titles and groups."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 
 def layers_of(network: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The parameters of each module that has its own, by dotted name, in order of definition.
+    """The parameters of each module that has any of its own, by dotted name, as defined.
 
-    Parameters of a parametrisation (spectral norm) belong to its layer.
+    Parameters of a parametrisation (spectral norm) count as those of its layer.
     """
     layers: dict[str, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -40,9 +40,10 @@ def layer_title(network: nn.Module, name: str) -> str:
 
 
 def layer_groups(names: Sequence[str], most: int) -> dict[str, list[str]]:
-    """Dotted names in at most ``most`` groups, by their longest common beginnings.
+    """Dotted names in at most ``most`` groups, each called by the beginning that its names share.
 
-    Where even the first parts are too many, neighbours form a group called "first .. last".
+    Beginnings are as long as possible. If even the first parts are too many, neighbours form groups
+    called "first .. last".
     """
     for depth in range(max((name.count(".") + 1 for name in names), default=0), 0, -1):
         groups: dict[str, list[str]] = {}

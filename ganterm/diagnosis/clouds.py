@@ -31,19 +31,19 @@ def all_finite(*clouds: Tensor) -> bool:
 
 def distances(ours: Tensor, theirs: Tensor) -> Tensor:
     """Euclidean distances of points (n, width) to others (m, width), float64 (n, m)."""
-    # Centring keeps precision where all points lie far from 0.
+    # Centring keeps precision if all points lie far from 0.
     middle = ours.mean(dim=0)
     return torch.cdist(ours - middle, theirs - middle)
 
 
 def neighbour_distances(points: Tensor, k: int = 1) -> Tensor:
-    """The distance of each of n points to its k-th nearest other, (n,); n > k >= 1."""
-    apart = distances(points, points).fill_diagonal_(math.inf)
-    return apart.kthvalue(k, dim=1).values
+    """The distance of each point (n, width) to its k-th nearest other, (n,); n > k >= 1."""
+    to_others = distances(points, points).fill_diagonal_(math.inf)
+    return to_others.kthvalue(k, dim=1).values
 
 
 def once_per_subject(compute: Callable[[Subject], T]) -> Callable[[Subject], T]:
-    """``compute``, called once for each subject, whose samples stay the same throughout a run."""
+    """Cache ``compute`` for each subject: the samples of one never change during a run."""
     values: WeakKeyDictionary[Subject, T] = WeakKeyDictionary()
 
     @wraps(compute)

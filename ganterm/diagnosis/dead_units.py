@@ -1,4 +1,4 @@
-"""UnitActivity that never answer, whatever a network is shown."""
+"""Dead units: those that no sample activates."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ ACTIVE: dict[Callable[..., Any], Range] = {
     torch.sigmoid: (0.01, 0.99),
     Tensor.sigmoid: (0.01, 0.99),
 }
-"""Between what values a unit counts as active. One of a leaky ReLU that never gets above 0 is not
-dead, as it still learns, but it bends nothing any more."""
+"""The range of outputs, by activation function, in which a unit counts as active. A leaky ReLU that
+stays below 0 still learns, but is linear for all samples, so it counts as dead.
+"""
 
 
 class UnitActivity(TorchFunctionMode):
-    """While entered, keeps which units of ``network`` were ever active, by the layer they are of.
+    """Records, while it is entered, which units of each layer of ``network`` are ever active.
 
-    A unit is a number of a flat layer, or a channel, active if it is anywhere in any sample. The
-    functions themselves are watched, so that a layer need not be a module of its own. What comes
-    after the last layer is G's picture or D's score, whose ends are no fault: it does not count.
+    A unit is one output of a flat layer, or one channel; it is active if it is so anywhere in any
+    sample. Calls of activation functions are observed, so that an activation need not be a module.
+    Activations after the last layer do not count: they bound G's picture or D's score, and values
+    at these bounds are not a fault.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -51,24 +53,24 @@ class UnitActivity(TorchFunctionMode):
         self._unknown = False
 
     def dead(self, layers: Iterable[str] | None = None) -> float:
-        """Share of dead units, 0..1, of the layers named or of all.
+        """Share of dead units, 0..1, in the named layers, or in all of them.
 
-        NaN where there are none, or where a value was not finite.
+        NaN if they have no units, or if any value was not finite.
         """
-        wanted = None if layers is None else set(layers)
-        of = [on for (name, _), on in self._active.items() if wanted is None or name in wanted]
-        if self._unknown or not of:
+        names = {name for name, _ in self._active} if layers is None else set(layers)
+        active = [units for (name, _), units in self._active.items() if name in names]
+        if self._unknown or not active:
             return math.nan
-        return 1 - float(torch.cat(of).float().mean())
+        return 1 - float(torch.cat(active).float().mean())
 
     def __enter__(self) -> UnitActivity:
         for name in layers_of(self._network):
             layer = self._network.get_submodule(name)
-            self._hooks.enter_context(layer.register_forward_pre_hook(self._reached(name)))
-        # In front of the root's own hook as a layer, should it be one.
-        begun = self._network.register_forward_pre_hook(self._begun, prepend=True)
-        self._hooks.enter_context(begun)
-        self._hooks.enter_context(self._network.register_forward_hook(self._done))
+            self._hooks.enter_context(layer.register_forward_pre_hook(self._layer_hook(name)))
+        # The network may be a layer itself: this hook must run before that of the layer.
+        hook = self._network.register_forward_pre_hook(self._start_pass, prepend=True)
+        self._hooks.enter_context(hook)
+        self._hooks.enter_context(self._network.register_forward_hook(self._end_pass))
         super().__enter__()
         return self
 
@@ -77,33 +79,34 @@ class UnitActivity(TorchFunctionMode):
         self._hooks.close()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Let the function do its work, and look at what an activation made."""
-        made = func(*args, **(kwargs or {}))
-        between = ACTIVE.get(func)
-        if between is not None and self._inside and self._layer is not None:
-            self._see(self._layer, made.detach(), *between)
-        return made
+        """Call the function, and record the output of an activation."""
+        output = func(*args, **(kwargs or {}))
+        limits = ACTIVE.get(func)
+        if limits is not None and self._inside and self._layer is not None:
+            self._record(self._layer, output.detach(), *limits)
+        return output
 
-    def _see(self, layer: str, made: Tensor, low: float, high: float) -> None:
-        if made.dim() < 2 or not len(made):
+    def _record(self, layer: str, output: Tensor, low: float, high: float) -> None:
+        """Keep the activity until a further layer is reached: only then does it count."""
+        if output.dim() < 2 or not len(output):
             return
-        self._unknown |= not bool(made.isfinite().all())
-        on = (made > low) & (made < high)
-        self._pending.append((layer, on.transpose(0, 1).flatten(1).any(dim=1)))
+        self._unknown |= not bool(output.isfinite().all())
+        active = (output > low) & (output < high)
+        self._pending.append((layer, active.transpose(0, 1).flatten(1).any(dim=1)))
 
-    def _begun(self, *_: Any) -> None:
+    def _start_pass(self, *_: Any) -> None:
         self._inside, self._layer = True, None
 
-    def _reached(self, name: str) -> Callable[..., None]:
+    def _layer_hook(self, name: str) -> Callable[..., None]:
         def hook(*_: Any) -> None:
-            for layer, on in self._pending:
-                key = (layer, len(on))
-                self._active[key] = on | self._active.get(key, on)
+            for layer, units in self._pending:
+                key = (layer, len(units))
+                self._active[key] = units | self._active.get(key, units)
             self._pending.clear()
             self._layer = name
 
         return hook
 
-    def _done(self, *_: Any) -> None:
+    def _end_pass(self, *_: Any) -> None:
         self._pending.clear()
         self._inside = False

@@ -1,6 +1,6 @@
 """Exams: measurements of G and D, taken between two iterations.
 
-A file in ``exams/`` that lists its exams as ``EXAMS`` has them taken; nothing else registers them.
+A file in ``exams/`` lists its exams as ``EXAMS``, which is all it takes to have them taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ganterm.core.findings import Layer, Measure, Modes, Scores, Surface
 from ganterm.diagnosis.classifier.model import Classifier, ClassifierOutput
 
 EXAM_SAMPLES = 512
-"""Number of fakes, and of reals, that most exams look at."""
+"""Number of fakes, and of reals, that most exams use."""
 
 
 class Features(Protocol):
@@ -30,16 +30,16 @@ class Features(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The data as exams see them; they stay the same throughout a run.
+    """The data that exams use. They never change during a run.
 
     ``reals``: samples in -1..1, (EXAM_SAMPLES, ...) or fewer, on the training device.
     ``other_reals``: as many others, to compare reals with reals. ``held_out``: reals that training
-    never sees, or None. ``real_labels`` and ``held_out_labels``: their labels, int64, or None where
-    the networks get no labels of the data. ``pack``: the number of samples that D judges at once.
+    never sees, or None. ``real_labels`` and ``held_out_labels``: their labels, int64, or None if
+    the networks get no labels of the data. ``pack``: the number of samples that D scores together.
     ``data``: all samples as stored, uint8 or float32, on the training device or the host.
     ``prior``: the share of each class, float32 (m,). ``modes`` (m, 2) and ``sigma``: the centres
-    and standard deviation of a mixture. ``classifier``: tells labelled pictures apart; None without
-    labels, or where labels cannot be learnt well enough.
+    and standard deviation of a mixture. ``classifier``: of labelled pictures; None without labels,
+    or if they cannot be learnt well enough.
     """
 
     reals: Tensor
@@ -75,12 +75,12 @@ class Subject:
 class ExamContext:
     """Networks, data and samples that the exams of one round share.
 
-    Fakes and features are computed when first read and then kept for the round. Networks are in
-    evaluation mode, and ``random`` belongs to diagnosis, so nothing is drawn from the training's
-    generators. ``generate(count)`` returns fresh fakes (count, ...) and G's labels or None.
-    ``score(samples, labels)`` returns D's raw scores. ``losses(reals, labels)`` returns the losses
-    of D and of G on these and as many fresh fakes. All are on the training device and without
-    gradients, unless an exam asks for them (``torch.enable_grad``).
+    Fakes and features are computed when they are first read, and kept for the round. Networks are
+    in evaluation mode. ``random`` belongs to diagnosis alone: exams draw nothing from the
+    generators of training. ``generate(count)`` returns fresh fakes (count, ...) and G's labels or
+    None. ``score(samples, labels)`` returns D's raw scores. ``losses(reals, labels)`` returns the
+    losses of D and of G on these and as many fresh fakes. All tensors are on the training device,
+    and without gradients unless an exam enables them (``torch.enable_grad``).
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class ExamContext:
 
     @cached_property
     def _generated(self) -> tuple[Tensor, Tensor | None]:
-        made, labels = self.generate(EXAM_SAMPLES)
-        return made.float().nan_to_num(), labels
+        fakes, labels = self.generate(EXAM_SAMPLES)
+        return fakes.float().nan_to_num(), labels
 
     @property
     def fakes(self) -> Tensor:
@@ -122,7 +122,7 @@ class ExamContext:
 
     @cached_property
     def classifier_output(self) -> ClassifierOutput:
-        """The classifier's output for ``fakes``; only where the run has a classifier."""
+        """The classifier's output for ``fakes``; only if the run has a classifier."""
         assert self.subject.classifier is not None
         return self.subject.classifier.output(self.fakes)
 
@@ -136,7 +136,7 @@ class ExamContext:
 
 @dataclass(frozen=True, eq=False)
 class ExamResult:
-    """The readings of an exam by name (NaN: could not be measured), and what panels draw."""
+    """The readings of an exam by name (NaN: not measurable), and what panels draw from it."""
 
     readings: Mapping[str, float] = field(default_factory=dict)
     modes: Modes | None = None
@@ -148,8 +148,8 @@ class ExamResult:
 class Exam:
     """Base of all exams. ``measures``: its readings, by name. ``first``: taken in every round.
 
-    The objects in ``EXAMS`` are never taken themselves. Each run copies them, so an exam may keep
-    in its attributes what it has to remember from one round to the next.
+    Each run takes copies of the objects in ``EXAMS``, so the attributes of an exam can hold what it
+    has to remember from one round to the next.
     """
 
     measures: ClassVar[Mapping[str, Measure]]

@@ -1,4 +1,4 @@
-"""Medians of blocks of rows, so that a spike of one step raises no alarm."""
+"""Medians of blocks of rows: by these, a spike of one step raises no alarm."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ganterm.core.history import HistoryView
 BLOCK = 20
 """Number of rows in a block."""
 BLOCKS = 100
-"""Largest number of blocks that a rule looks back at."""
+"""Most blocks, counted from the newest, that a rule can use."""
 
 Values = NDArray[np.float64]
 
 
 class Medians:
-    """Medians of blocks of rows, kept from one judgement to the next.
+    """Caches the medians of blocks of rows.
 
-    Rules are applied a few times a second, so only new blocks are computed.
+    Rules are applied a few times a second, and each time only new blocks are computed.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Medians:
         return steps, np.stack([medians[len(medians) - count :] for medians in rows])
 
     def _series(self, history: HistoryView, metric: str) -> Values:
-        """Medians of the newest blocks of one metric, (b,), brought up to date."""
+        """Medians of the newest blocks of one metric, (b,), with new blocks added."""
         last = history.rows // BLOCK
         end, medians = self._cache.get(metric, (0, np.empty(0)))
         if end > last:
@@ -46,22 +46,22 @@ class Medians:
         begin = max(end, last - BLOCKS) * BLOCK
         if last > end:
             _, values = history.newest(metric, history.rows - begin)
-            # Rows that have left memory are not read again for a median.
+            # Rows that are no longer in memory are not read again for a median.
             begin = -(-(history.rows - len(values)) // BLOCK) * BLOCK
             new = values[begin - history.rows + len(values) :][: last * BLOCK - begin]
-            cut = new.astype(np.float64).reshape(-1, BLOCK)
-            whole = np.append(medians, _medians(cut)) if begin == end * BLOCK else _medians(cut)
-            medians = whole[-BLOCKS:]
+            added = _medians(new.astype(np.float64).reshape(-1, BLOCK))
+            medians = np.append(medians, added) if begin == end * BLOCK else added
+            medians = medians[-BLOCKS:]
             self._cache[metric] = (last, medians)
         return medians
 
 
-def _medians(cut: Values) -> Values:
-    """The median of each row of (b, BLOCK), (b,); NaN where over half is missing."""
-    missing = np.isnan(cut)
+def _medians(blocks: Values) -> Values:
+    """The median of each of the blocks (b, BLOCK), (b,); NaN if over half of a block is missing."""
+    missing = np.isnan(blocks)
     if not missing.any():
-        return np.asarray(np.median(cut, axis=1))  # Many times faster than nanmedian.
-    few = missing.sum(axis=1) * 2 > BLOCK
+        return np.asarray(np.median(blocks, axis=1))  # Many times faster than nanmedian.
+    mostly_missing = missing.sum(axis=1) * 2 > BLOCK
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # All of a block can be NaN.
-        return np.where(few, np.nan, np.nanmedian(cut, axis=1))
+        return np.where(mostly_missing, np.nan, np.nanmedian(blocks, axis=1))

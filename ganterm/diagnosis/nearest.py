@@ -1,4 +1,4 @@
-"""The nearest training pictures of some others, exactly."""
+"""Finds the nearest training pictures of some other pictures, exactly."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ import torch
 from torch import Tensor
 
 MEMORY = 2 * 2**20
-"""Bytes that a block of training pictures may take as floats; its squares may take as many.
+"""Most bytes of a block of training pictures as floats; their squares take as much again.
 
-Larger blocks are no faster, and the allocator keeps one or two of them."""
+Larger blocks are no faster, and the allocator would keep one or two of them.
+"""
 _FAR = 2**62
+"""Above any squared distance."""
 _EXACT = 1024
-"""Numbers in -128..127 whose products add up without rounding: 1,024 x 2^14 = 2^24, float32's
-last whole number before gaps. True of TF32 as well, whose inputs keep 11 bits."""
+"""Products of numbers in -128..127 that float32 adds without rounding: 1,024 x 2^14 = 2^24, up to
+which it has every whole number. This holds for TF32 too, whose inputs keep 11 bits.
+"""
 
 
 class Near(NamedTuple):
     """The nearest picture of each of q queries. All tensors have shape (q,) and lie on the CPU.
 
-    ``places``, int64: its index; the first one of equals. ``distances``, float64: the Euclidean
-    distance to it, of pixels from 0 to 1. ``seconds``, float64: the distance to the second nearest;
-    infinite if there is only one picture.
+    ``places``, int64: its index, the first of equally near ones. ``distances``, float64: the
+    Euclidean distance to it, with pixels in 0..1. ``next_distances``, float64: the distance to the
+    second nearest; infinite if there is only one picture.
     """
 
     places: Tensor
     distances: Tensor
-    seconds: Tensor
+    next_distances: Tensor
 
 
 def as_bytes(samples: Tensor) -> Tensor:
@@ -38,11 +41,10 @@ def as_bytes(samples: Tensor) -> Tensor:
 
 
 def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> Near:
-    """For each query (q, ...) the nearest of ``pictures`` (n, ...), and how far it is.
+    """The nearest of ``pictures`` (n, ...) for each of ``queries`` (q, ...), both uint8.
 
-    Both uint8 of one shape; the pictures stay where they are and are looked at block by block on
-    ``device``. No rounding before the square root: squared distances are whole numbers, summed up
-    as such.
+    Pictures are copied to ``device`` block by block. Squared distances are whole numbers and are
+    computed as such, so nothing is rounded before the square root.
     """
     ours = _blocks(queries.flatten(1), device)
     own = _squares(ours)
@@ -66,8 +68,8 @@ def nearest(queries: Tensor, pictures: Tensor, device: torch.device) -> Near:
 
 
 def _distances(squares: Tensor) -> Tensor:
-    far = squares.cpu()
-    return far.double().sqrt().div_(255).masked_fill_(far == _FAR, math.inf)
+    on_host = squares.cpu()
+    return on_host.double().sqrt().div_(255).masked_fill_(on_host == _FAR, math.inf)
 
 
 def _blocks(flat: Tensor, device: torch.device) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Fused norms of gradients, without a loop over the parameters."""
+"""Norms of many tensors in one fused call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def first_nonfinite(values: Tensor) -> Tensor:
 
     The count runs backwards so that one maximum finds the first. The result stays on the device.
     """
-    # x - x is 0 for what is finite and NaN for all else.
+    # x - x is 0 if x is finite, else NaN.
     return (_backwards(len(values), values.device) * (values - values).isnan()).amax()
 
 

@@ -1,8 +1,8 @@
-"""Remedies that work now, under the controls in force.
+"""Remedies that are possible under the controls in force.
 
-Each function returns a Remedy, or None where it would change nothing or is impossible. An alarm
-lists its remedies in this order: back to an earlier healthy state, slow the network that runs
-ahead, change something that acts at once, change the loss.
+Each function returns a Remedy, or None if it would change nothing or is impossible. An alarm lists
+its remedies in this order: go back to an earlier healthy state, slow the network that runs ahead,
+change something that acts at once, change the loss.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ganterm.core.findings import Remedy
 from ganterm.losses import LOSSES, choices_of
 
 R1 = 0.1
-"""Weight of R1 that cures both collapse presets."""
+"""Weight of R1 that cures both presets that collapse."""
 
 
 def available(*remedies: Remedy | None) -> tuple[Remedy, ...]:
@@ -23,12 +23,12 @@ def available(*remedies: Remedy | None) -> tuple[Remedy, ...]:
 
 
 def lower(controls: Controls, name: str, why: str) -> Remedy | None:
-    """Press the key that lowers a control; None where it is at its lowest."""
+    """Press the key that lowers a control; None if it is at its lowest."""
     return _key_press(controls, name, -1, why)
 
 
 def higher(controls: Controls, name: str, why: str) -> Remedy | None:
-    """Press the key that raises a control; None where it is at its highest."""
+    """Press the key that raises a control; None if it is at its highest."""
     return _key_press(controls, name, +1, why)
 
 
@@ -50,18 +50,19 @@ def slow_g(controls: Controls) -> Remedy | None:
 
 
 def set_to(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
-    """Set a control to a value, held inside its range."""
+    """Set a control to a value, rounded to three digits and clamped to the control's range."""
     knob = KNOBS[name]
-    wanted = knob.check(min(max(float(f"{value:.3g}"), knob.low), knob.high))
-    if wanted == controls.value(name):
+    target = knob.check(min(max(float(f"{value:.3g}"), knob.low), knob.high))
+    if target == controls.value(name):
         return None
-    return Remedy(f":{name} {wanted:g}", why)
+    return Remedy(f":{name} {target:g}", why)
 
 
 def raise_to(controls: Controls, name: str, value: float, why: str) -> Remedy | None:
-    """Raise a control to a value; None where it is as high already."""
-    lower_now = float(controls.value(name)) < value
-    return set_to(controls, name, value, why) if lower_now else None
+    """Raise a control to a value; None if it is as high already."""
+    if float(controls.value(name)) >= value:
+        return None
+    return set_to(controls, name, value, why)
 
 
 def divide(controls: Controls, name: str, by: float, why: str) -> Remedy | None:
@@ -81,14 +82,14 @@ def gradient_is_penalised(controls: Controls) -> bool:
 
 
 def add_r1(controls: Controls, why: str) -> Remedy | None:
-    """Add R1; None where D's gradient is penalised already, or D is an autoencoder."""
+    """Add R1; None if D's gradient is penalised already, or D is an autoencoder."""
     if gradient_is_penalised(controls) or LOSSES[controls.loss].d_kind != "score":
         return None
     return set_to(controls, "r1", R1, why)
 
 
 def switch(controls: Controls, loss: str, why: str) -> Remedy | None:
-    """Change the loss; None where it is in force or needs another kind of D."""
+    """Change the loss; None if it is in force already or needs another kind of D."""
     if loss == controls.loss or loss not in choices_of(controls, "loss"):
         return None
     return Remedy(f":loss {loss}", why)

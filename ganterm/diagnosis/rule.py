@@ -1,7 +1,7 @@
-"""Rules: each judges the measurements of a run and raises one alarm, in plain words.
+"""Rules: each judges the measurements of a run and raises one alarm.
 
-A file of ``alarms/`` lists its rules as ``RULES``. All are applied after every round of exams.
-Those that need no exam are also applied when new rows have come in.
+A file in ``alarms/`` lists its rules as ``RULES``, which is all it takes to have them applied. All
+are applied after every round of exams; those that need no exam also when there are new rows.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from ganterm.diagnosis.medians import Medians
 
 NONFINITE = "nonfinite"
 TRAINER_ALARMS = (NONFINITE, "recording")
-"""Alarms that the trainer raises itself: an update that is not finite, and a full disk."""
+"""Alarms that the trainer raises itself: a non-finite update, and a full disk."""
 EMPTY = Series(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
 class Traits:
-    """The properties of a run's networks and data on which known traps depend.
+    """Properties of a run's networks and data that rules depend on.
 
-    ``d_kind``: "score" or "autoencoder". ``data_range``, ``g_range``: smallest and largest value of
-    the data, and of what G's last layer can return (None where it has no bounds).
-    ``uneven_upsampling``: names of transposed convolutions whose kernel is no multiple of the
-    stride.
+    ``plane``: whether samples are points of the plane. ``d_kind``: "score" or "autoencoder".
+    ``d_batch_norm`` and ``d_sigmoid``: whether D has batch norm, and ends in a sigmoid.
+    ``data_range``: smallest and largest value of the data. ``g_range``: the same for what G's last
+    layer can return, None if it has no bounds. ``uneven_upsampling``: names of G's transposed
+    convolutions whose kernel is no multiple of the stride.
     """
 
     plane: bool = False
@@ -49,7 +50,7 @@ class Traits:
 class Record:
     """Everything that a rule can read when it judges after ``step``.
 
-    ``medians``: medians of the history's rows, kept from one record of a run to the next.
+    ``medians``: a cache that all records of a run share.
     """
 
     step: int
@@ -60,7 +61,7 @@ class Record:
     medians: Medians = field(default_factory=Medians)
 
     def series(self, name: str) -> Series:
-        """All finite readings of a measure; empty where there are none."""
+        """All finite readings of a measure; empty if there are none."""
         steps, values = self.diagnosis.series.get(name, EMPTY)
         finite = np.isfinite(values)
         return Series(steps[finite], values[finite])
@@ -84,23 +85,24 @@ def rules() -> list[Rule]:
 
 @cache
 def network_alarms() -> frozenset[str]:
-    """The names of the alarms that say that the networks are unhealthy.
+    """The names of the alarms that mean that the networks are unhealthy.
 
-    Warnings are not among them, nor the trainer's own alarms about disks and sockets.
+    Neither warnings nor the trainer's alarms about disks and sockets are among them.
     """
     return frozenset({NONFINITE, *(rule.name for rule in rules() if rule.severity == "alarm")})
 
 
 def alarm_names() -> list[str]:
-    """The alarms on which a run can be ended: those of the rules, and the trainer's own."""
+    """The names of all alarms, those of rules and the trainer's own; warnings are not included."""
     return sorted([*(rule.name for rule in rules() if rule.severity == "alarm"), *TRAINER_ALARMS])
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong: a plain sentence, its figures, and the step it began at (None: now).
+    """What is wrong, in a plain sentence with its figures.
 
-    ``certain``: the alarm is raised at once, without a second finding.
+    ``since``: the step at which it began (None: now). ``certain``: the alarm is raised at once,
+    without a second finding.
     """
 
     message: str
@@ -113,15 +115,15 @@ class Rule:
     """Base of all rules.
 
     Hysteresis: an alarm is raised after ``raise_after`` findings in a row and cleared after
-    ``clear_after`` judgements in a row that find nothing. The nth of them counts only (n - 1) *
+    ``clear_after`` judgements in a row without one. The nth of these counts only (n - 1) *
     ``apart`` or more steps after the first, since judgements close together see the same weights.
     While its alarm is ``raised``, a rule should require a clearly better state before it finds
     nothing.
 
-    ``exams``: whether it judges by readings of exams. A rule that does not is also applied between
-    rounds, a few times a second. ``measures``: readings it judges by that are not taken in every
-    round; its first finding calls for another round at once, in which they are taken. ``vital``: no
-    run counts as healthy before this rule could have raised its alarm.
+    ``exams``: whether the rule judges by readings of exams. A rule that does not is also applied
+    between rounds, a few times a second. ``measures``: readings that the rule needs and that not
+    every round takes; its first finding starts another round at once, in which they are taken.
+    ``vital``: no run counts as healthy before this rule could have raised its alarm.
     """
 
     name: ClassVar[str]
@@ -135,12 +137,12 @@ class Rule:
     vital: ClassVar[bool] = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """A Finding where something is wrong, False where all is well, None where it is unknown.
+        """A Finding if something is wrong, False if all is well, None if that is unknown.
 
-        None (no measurement yet, or NaN) neither raises nor clears.
+        None (no measurement yet, or NaN) neither raises nor clears the alarm.
         """
         raise NotImplementedError
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """Remedies, the best first; each is a key or a command that works now."""
+        """Remedies, the best first: keys and commands that are possible now."""
         return ()

@@ -10,12 +10,12 @@ from ganterm.diagnosis.medians import Values
 from ganterm.diagnosis.rule import Record
 
 ROUNDS = 4
-"""Age in rounds of exams above which a reading is too old to judge by."""
+"""Largest age of a reading, in rounds of exams, at which it can still be used."""
 STEPS_PER_ROUND = 100
-"""Steps from one round to the next in the runs by which the rules' bounds were chosen.
+"""Steps between two rounds of exams in the runs on which the rules' bounds were chosen.
 
-Urgent rounds are closer together. Rules that count rounds back wait for as many steps, so that they
-do not become hastier.
+Urgent rounds are closer together. Rules that count rounds also wait for as many steps, so that
+urgent rounds do not make them hasty.
 """
 
 Flags = NDArray[np.bool_]
@@ -24,17 +24,17 @@ Flags = NDArray[np.bool_]
 def block_medians(record: Record, *metrics: str) -> tuple[Steps, Values]:
     """Medians of the newest rows of each metric: first steps (b,) and values (metrics, b).
 
-    Blocks are whole and counted from the run's first row. A block of which less than half was
-    measured is NaN.
+    Blocks are counted from the run's first row, and only whole ones count. A block is NaN if more
+    than half of it was not measured.
     """
     return record.medians.newest(record.history, metrics)
 
 
 def lasting_since(flags: Flags, least: int) -> int | None:
-    """The place at which a state that still lasts began, or None.
+    """The place of the flag at which a state that still lasts began, or None.
 
-    The state lasts if at least ``least`` flags up to the newest are true. A single false flag in
-    between does not end it; the first and the newest are true.
+    The state lasts if at least ``least`` flags, up to the newest, are true. A single false flag in
+    between does not end it; the first and the newest flag must be true.
     """
     if len(flags) < least or not flags[-1]:
         return None
@@ -46,21 +46,20 @@ def lasting_since(flags: Flags, least: int) -> int | None:
 
 
 def rounds_ago(steps: Steps, rounds: int) -> int:
-    """The place of the reading ``rounds`` rounds before the newest, counted from the end.
+    """The place in ``steps`` of a reading at least ``rounds`` rounds before the newest.
 
-    Urgent rounds follow each other closely, so the reading is also at least ``rounds`` times
-    STEPS_PER_ROUND steps old, or the oldest where none is. ``steps`` are those of the readings,
-    rising and not empty.
+    ``steps``: of all readings, rising and not empty. Urgent rounds follow each other closely, so
+    the reading is also at least ``rounds`` times STEPS_PER_ROUND steps older than the newest. If
+    none is so old, the result is the place of the oldest.
     """
     far = int(np.searchsorted(steps, steps[-1] - rounds * STEPS_PER_ROUND, side="right")) - 1
     return max(0, min(far, len(steps) - 1 - rounds))
 
 
 def recent(record: Record, name: str) -> float:
-    """The newest reading of a measure; NaN without one, or where it is too old.
+    """The newest reading of a measure; NaN without one, or if it is more than ROUNDS rounds old.
 
-    Too old means taken more than ROUNDS rounds before the newest. It serves to choose between
-    measures and for words in a message; see ``current``.
+    Use it to choose between measures and in the words of a message. Judge by ``current``.
     """
     reading = record.diagnosis.readings.get(name)
     rounds = record.diagnosis.series.get("diversity_pixels")
@@ -74,9 +73,9 @@ def recent(record: Record, name: str) -> float:
 
 
 def current(record: Record, name: str) -> float:
-    """The reading of this very round; NaN where the measure was not taken in it.
+    """The reading of this very round; NaN if the measure was not taken in it.
 
-    Rules judge by it, since one reading must not count twice.
+    Rules judge by it, so that no reading counts twice.
     """
     reading = record.diagnosis.readings.get(name)
     if reading is None or reading.step != record.diagnosis.step:

@@ -1,10 +1,10 @@
 """The adversarial losses: one small object each, one file for each family.
 
-A file lists its objects as ``LOSSES``. The order in which the keys o and O walk through them is
-``LOSS_NAMES`` in ``core/controls.py``: a new loss is its object and its name there. Everything here
-loads without torch, so the formulas import torch themselves.
+A file lists its objects as ``LOSSES``. A new loss also needs its name in ``LOSS_NAMES`` of
+``core/controls.py``, which is the order in which the keys o and O walk through the losses. This
+package loads without torch: the methods import torch when they are called.
 
-The functions say how the loss in force limits the other controls.
+The functions below say how the loss in force limits the other controls.
 """
 
 import sys
@@ -22,14 +22,14 @@ _D_KINDS = {"score": "one that gives scores", "autoencoder": "an autoencoder"}
 def in_use(controls: Controls, name: str) -> bool:
     """Whether anything reads the control ``name`` under the loss and the other values in force."""
     knob = knob_of(name)
-    wanted = not knob.only_with or any(controls.value(other) for other in knob.only_with)
-    return wanted and (knob.for_all_losses or name in LOSSES[controls.loss].uses)
+    enabled = not knob.only_with or any(controls.value(other) for other in knob.only_with)
+    return enabled and (knob.for_all_losses or name in LOSSES[controls.loss].uses)
 
 
 def choices_of(controls: Controls, name: str) -> tuple[str, ...]:
-    """The values that a control with choices can take during the run, () for one without.
+    """The values that a control can take during the run; () if it has no choices.
 
-    The loss can only change to one for the same kind of D.
+    A loss can only be replaced by one for the same kind of D.
     """
     choices = knob_of(name).choices
     if name != "loss":
@@ -43,11 +43,11 @@ def controls_with(controls: Controls, name: str, value: object) -> Controls:
 
     ControlError for an unknown name, a value out of range, or a loss that needs another kind of D.
     """
-    after = controls.with_(name, value)
-    kind = LOSSES[after.loss].d_kind
+    changed = controls.with_(name, value)
+    kind = LOSSES[changed.loss].d_kind
     if kind != LOSSES[controls.loss].d_kind:
         raise ControlError(
-            f"{name}: {after.loss} needs another D, {_D_KINDS[kind]}; this run can have "
+            f"{name}: {changed.loss} needs another D, {_D_KINDS[kind]}; this run can have "
             f"{', '.join(choices_of(controls, name))}"
         )
-    return after
+    return changed

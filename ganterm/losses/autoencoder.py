@@ -1,4 +1,4 @@
-"""Losses of a D that is an autoencoder: its score is minus the error of its reconstruction."""
+"""Losses for a D that is an autoencoder: its score is minus its reconstruction error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EnergyBased(_Energy):
 
     name = "ebgan"
     title = "EBGAN"
-    help = "D rebuilds reals well and fakes badly, up to a margin; G makes what D rebuilds well."
+    help = "D reconstructs reals well and fakes badly, up to a margin; G lowers the error on fakes."
     uses = frozenset({"margin", "pull_away"})
 
     def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
@@ -37,7 +37,7 @@ class EnergyBased(_Energy):
         return g_loss
 
     def after_update(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
-        """BEGAN's measure at gamma 1, since EBGAN has no ratio of its own."""
+        """BEGAN's convergence measure with gamma = 1, since EBGAN has no gamma of its own."""
         return -real.mean() + (fake.mean() - real.mean()).abs()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
@@ -45,11 +45,11 @@ class EnergyBased(_Energy):
 
 
 class BoundaryEquilibrium(_Energy):
-    """BEGAN: a balance k keeps the errors at a ratio gamma (Berthelot et al. 2017)."""
+    """BEGAN: a balance k keeps the ratio of both errors at gamma (Berthelot et al. 2017)."""
 
     name = "began"
     title = "BEGAN"
-    help = "D's error on fakes is held at gamma times that on reals by a balance of its own."
+    help = "A balance holds D's error on fakes at gamma times its error on reals."
     uses = frozenset({"gamma", "balance_rate"})
 
     def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
@@ -60,17 +60,21 @@ class BoundaryEquilibrium(_Energy):
         return -fake.mean()
 
     def after_update(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
-        """k <- clip(k + rate (gamma L(real) - L(fake)), 0, 1); M = L(real) + |gamma L - L|."""
+        """Update the balance k, and return BEGAN's convergence measure M.
+
+        With L the reconstruction error: k <- clip(k + rate (gamma L(real) - L(fake)), 0, 1) and
+        M = L(real) + |gamma L(real) - L(fake)|.
+        """
         assert context.balance is not None
         controls = context.controls
         gap = fake.mean() - controls.gamma * real.mean()
-        # A batch that went wrong must not reach what lasts.
+        # The balance lasts as long as the run: a non-finite batch must not spoil it.
         context.balance.add_((controls.balance_rate * gap).nan_to_num(0, 0, 0)).clamp_(0, 1)
         return -real.mean() + gap.abs()
 
 
 def pull_away(code: Tensor) -> Tensor:
-    """Mean squared cosine between the codes (batch, n) of different samples, 0..1 (Zhao 2017)."""
+    """Mean squared cosine between the codes (batch, n) of different samples, 0..1 (Zhao et al.)."""
     from torch.nn import functional
 
     unit = functional.normalize(code, dim=1)

@@ -32,14 +32,14 @@ class _Logistic(Loss):
         d_loss = softplus(-real).mean() + softplus(fake).mean()
         if context.controls.label_smoothing or context.controls.label_noise:
             # Cross-entropy with target t: t sp(-s) + (1-t) sp(s) = sp(-s) + (1-t) s = sp(s) - t s.
-            for_real, for_fake = targets(real, fake, context)
-            d_loss = d_loss + ((1 - for_real) * real).mean() - (for_fake * fake).mean()
+            target_real, target_fake = targets(real, fake, context)
+            d_loss = d_loss + ((1 - target_real) * real).mean() - (target_fake * fake).mean()
         return d_loss
 
     def _best_d(self, controls: Controls) -> tuple[float, float]:
-        """The probability p that the best D gives reals and fakes alike, and its loss.
+        """The probability p that the best D gives to reals and fakes alike, and D's loss there.
 
-        The targets' sum is 1 - smoothing, whatever their noise, and p half of that.
+        p is half the sum of the mean targets. Label noise does not change that sum, 1 - smoothing.
         """
         p = (1 - controls.label_smoothing) / 2
         return p, -2 * p * math.log(p) - 2 * (1 - p) * math.log1p(-p)
@@ -50,7 +50,7 @@ class NonSaturating(_Logistic):
 
     name = "non_saturating"
     title = "non-saturating"
-    help = "G maximises log D(G(z)): its gradient lives on while D is winning."
+    help = "G maximises log D(G(z)): its gradient survives while D is winning."
 
     def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return softplus(-fake).mean()
@@ -61,7 +61,7 @@ class NonSaturating(_Logistic):
 
 
 class Minimax(_Logistic):
-    """G minimises log(1 - D(G(z))), the game as first written (Goodfellow et al. 2014)."""
+    """G minimises log(1 - D(G(z))), the original game (Goodfellow et al. 2014)."""
 
     name = "minimax"
     title = "minimax (saturating)"
@@ -84,7 +84,10 @@ class Dragan(NonSaturating):
     uses = LABELS | {"penalty_weight"}
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext) -> Penalty:
-        """At x + std(x)/2 * u with u ~ U(0, 1) in each dimension, std over the whole batch."""
+        """E(|grad D| - 1)^2 at x + std(x)/2 * u, u ~ U(0, 1) in each dimension.
+
+        std(x) is one number, over all values of the batch.
+        """
         import torch
 
         cloud = torch.rand(

@@ -22,14 +22,14 @@ Critic = Callable[["Tensor"], "Tensor"]
 
 
 class Equilibrium(NamedTuple):
-    """The loss values of D and G where fakes cannot be told from reals; None where undefined."""
+    """The losses of D and G when D cannot tell fakes from reals; None where undefined."""
 
     d: float | None
     g: float | None
 
 
 class Penalty(NamedTuple):
-    """A gradient penalty before its weight, and the mean gradient norm it looks at (scalars)."""
+    """A gradient penalty before weighting, and the mean gradient norm behind it; both scalars."""
 
     value: Tensor
     grad_norm: Tensor
@@ -37,11 +37,11 @@ class Penalty(NamedTuple):
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss may look at beside the scores.
+    """What a loss may use besides the scores.
 
-    ``random`` draws what a loss draws; ``balance`` is a scalar on the device that belongs to the
-    loss and lives as long as the run (BEGAN's k); ``code`` (batch, n) is what an autoencoding D
-    made of the fakes.
+    ``random``: generator of the loss's own random numbers. ``balance``: BEGAN's k, a scalar on the
+    device that the loss updates and that lasts as long as the run. ``code`` (batch, n): codes of
+    the fakes from a D that is an autoencoder.
     """
 
     controls: Controls
@@ -53,8 +53,8 @@ class LossContext:
 class Loss:
     """An adversarial loss. Scores are float tensors of shape (batch,).
 
-    ``d_kind`` is the kind of D that it needs; ``uses`` names the controls that are read under this
-    loss but not under every loss; ``threshold`` is the score between real and fake.
+    ``d_kind``: the kind of D that it needs. ``uses``: the controls that this loss reads and not
+    every loss does. ``threshold``: the score that separates real from fake, None without one.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Loss:
         raise NotImplementedError
 
     def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
-        """G's loss, a scalar; ``real`` is given only where ``g_needs_real``."""
+        """G's loss, a scalar; ``real`` is None unless ``g_needs_real``."""
         raise NotImplementedError
 
     def penalty(
         self, critic: Critic, real: Tensor, fake: Tensor, context: LossContext
     ) -> Penalty | None:
-        """The loss's own gradient penalty for one D batch, None where it has none."""
+        """The loss's own gradient penalty for one D batch; None if it has none."""
         return None
 
     def after_update(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor | None:
@@ -99,7 +99,7 @@ class Loss:
         return self.threshold
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
-        """Where the guide lines are drawn: the loss of the best D against a perfect G."""
+        """The losses when the best D meets a perfect G; charts mark them with guide lines."""
         return Equilibrium(None, None)
 
 
@@ -111,25 +111,26 @@ def softplus(x: Tensor) -> Tensor:
 
 
 LABELS = frozenset({"label_smoothing", "label_noise"})
-"""The controls of a loss whose scores have targets."""
+"""The controls that act only on losses with target values for D's scores."""
 
 
 def targets(
     real: Tensor, fake: Tensor, context: LossContext
 ) -> tuple[float | Tensor, float | Tensor]:
-    """The targets of real and fake scores between 0 (fake) and 1 (real), each (batch,) or a number.
+    """Target values for the scores of reals and fakes, 1 = real, 0 = fake.
 
-    One-sided smoothing lowers the reals' (Salimans et al. 2016); noise moves each sample's towards
-    the other side by U(0, label_noise).
+    Each is one number, or (batch,) with label noise. One-sided smoothing lowers the target of the
+    reals (Salimans et al. 2016). Label noise moves the target of each sample towards the other
+    side by U(0, label_noise).
     """
     import torch
 
     controls = context.controls
-    for_real: float | Tensor = 1 - controls.label_smoothing
-    for_fake: float | Tensor = 0.0
+    target_real: float | Tensor = 1 - controls.label_smoothing
+    target_fake: float | Tensor = 0.0
     if controls.label_noise:
         shape = (2, *real.shape)
         noise = torch.rand(shape, generator=context.random, device=real.device, dtype=real.dtype)
-        for_real = for_real - controls.label_noise * noise[0]
-        for_fake = controls.label_noise * noise[1]
-    return for_real, for_fake
+        target_real = target_real - controls.label_noise * noise[0]
+        target_fake = controls.label_noise * noise[1]
+    return target_real, target_fake

@@ -1,4 +1,4 @@
-"""Losses that pull scores to fixed places: least squares and hinge."""
+"""Losses that pull scores towards fixed values: least squares and hinge."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ class LeastSquares(Loss):
     accuracy_help = "share on the right side of score 0.5"
 
     def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
-        for_real, for_fake = targets(real, fake, context)
-        return 0.5 * (real - for_real).square().mean() + 0.5 * (fake - for_fake).square().mean()
+        target_real, target_fake = targets(real, fake, context)
+        real_term = 0.5 * (real - target_real).square().mean()
+        return real_term + 0.5 * (fake - target_fake).square().mean()
 
     def g_loss(self, real: Tensor | None, fake: Tensor, context: LossContext) -> Tensor:
         return 0.5 * (fake - 1).square().mean()
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
-        """Each target t is missed by t - s; noise U(0, n) adds its variance n^2/12 to both."""
+        """The best D gives every sample one score, half way between the two mean targets.
+
+        Label noise U(0, n) adds its variance n^2/12 to both squared errors.
+        """
         smoothing, noise = controls.label_smoothing, controls.label_noise
-        for_real, for_fake = 1 - smoothing - noise / 2, noise / 2
-        score = (for_real + for_fake) / 2
-        misses = (for_real - score) ** 2 + (for_fake - score) ** 2 + noise**2 / 6
-        return Equilibrium(0.5 * misses, 0.5 * (score - 1) ** 2)
+        target_real, target_fake = 1 - smoothing - noise / 2, noise / 2
+        score = (target_real + target_fake) / 2
+        errors = (target_real - score) ** 2 + (target_fake - score) ** 2 + noise**2 / 6
+        return Equilibrium(0.5 * errors, 0.5 * (score - 1) ** 2)
 
 
 class Hinge(Loss):
@@ -43,7 +47,7 @@ class Hinge(Loss):
 
     name = "hinge"
     title = "hinge"
-    help = "D stops caring about samples beyond a margin of 1; G raises its mean score."
+    help = "D ignores samples beyond a margin of 1; G raises the mean score of fakes."
 
     def d_loss(self, real: Tensor, fake: Tensor, context: LossContext) -> Tensor:
         return (1 - real).relu().mean() + (1 + fake).relu().mean()

@@ -1,4 +1,4 @@
-"""Gradient penalties: what a critic's gradient should be, and where it is looked at."""
+"""Gradient penalties: terms that depend on the gradient of D's score at given samples."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def squared_norms(scores: Tensor, samples: Tensor) -> Tensor:
-    """|grad score|^2 of each sample, (batch,); the graph is kept, so that it can be a penalty.
+    """|grad score|^2 at each sample, (batch,), itself differentiable: it can be a penalty.
 
-    ``scores`` (batch,) must have been made from ``samples`` (batch, ...), each from its own.
+    ``scores`` (batch,) are computed from ``samples`` (batch, ...), each from its own sample.
     """
     import torch
 
@@ -22,8 +22,8 @@ def squared_norms(scores: Tensor, samples: Tensor) -> Tensor:
 
 
 def norm_one(critic: Critic, samples: Tensor) -> Penalty:
-    """E(|grad D(x)| - 1)^2, the norm taken of each of ``samples`` (Gulrajani et al. 2017)."""
+    """E(|grad D(x)| - 1)^2 over ``samples`` (batch, ...) (Gulrajani et al. 2017)."""
     samples = samples.detach().requires_grad_()
-    # The root has no derivative at 0, where a dead critic is.
+    # A dead critic has gradient 0, where the square root has no derivative: hence the 1e-16.
     norm = squared_norms(critic(samples), samples).add(1e-16).sqrt()
     return Penalty((norm - 1).square().mean(), norm.mean().detach())

@@ -1,4 +1,4 @@
-"""Relativistic losses: a real should score above a fake, wherever both lie."""
+"""Relativistic losses: only differences count, a real should score above a fake."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class RelativisticAverage(Loss):
-    """RaGAN: each score against the mean of the other side (Jolicoeur-Martineau 2019)."""
+    """RaGAN: compares each score with the other side's mean (Jolicoeur-Martineau 2019)."""
 
     name = "ragan"
     title = "RaGAN"
-    help = "Each score is judged against the mean score of the other side."
+    help = "Each score is compared with the mean score of the other side."
     g_needs_real = True
     accuracy_help = "share on the right side of the other side's mean score"
 
@@ -35,7 +35,7 @@ class RelativisticAverage(Loss):
         return above.float().mean(), below.float().mean()
 
     def boundary(self, real: Tensor, fake: Tensor) -> float | None:
-        """Where the logits against both sides' means cancel: half way between these."""
+        """Half way between both mean scores, where a sample's two logits cancel."""
         return float((real.mean() + fake.mean()) / 2)
 
     def equilibrium(self, controls: Controls) -> Equilibrium:
@@ -43,11 +43,11 @@ class RelativisticAverage(Loss):
 
 
 class RelativisticPairing(Loss):
-    """RpGAN: each fake against the real at its place (Jolicoeur-Martineau 2019)."""
+    """RpGAN: compares the fake and the real at each place (Jolicoeur-Martineau 2019)."""
 
     name = "rpgan"
     title = "RpGAN"
-    help = "Each fake is judged against one real: no mode can be dropped without a cost."
+    help = "Each fake is compared with one real: no mode can be dropped without a cost."
     g_needs_real = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"
@@ -64,7 +64,7 @@ class RelativisticPairing(Loss):
 
 
 class RegularisedPairing(RelativisticPairing):
-    """RpGAN with R1 and R2 of one weight, the loss of R3GAN (Huang et al. 2024)."""
+    """RpGAN with R1 and R2 at the same weight, the loss of R3GAN (Huang et al. 2024)."""
 
     name = "rpgan_r1_r2"
     title = "RpGAN + R1 + R2"

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 class Softmax(Loss):
-    """Cross-entropy with a share of the whole batch (Lin 2017), less its constant.
+    """Cross-entropy between a target and the softmax p over the 2m samples of a batch (Lin 2017).
 
-    With p = softmax over the m reals and m fakes of a batch (here larger scores are more real, so
-    the energy's sign is turned), D wants 1/m on each real and G 1/2m on all. ln 2m, what both are
-    where p is even, is taken off, so that values do not depend on the batch size.
+    D's target is 1/m on each of the m reals, G's is 1/2m on every sample. Larger scores are more
+    real, so p is a softmax of scores where the paper has one of negated energies. Both losses are
+    ln 2m where p is uniform; this constant is subtracted, so that the values do not depend on the
+    batch size.
     """
 
     name = "softmax"
     title = "softmax"
-    help = "D shares 100 % among the reals of a batch; G wants an equal share for all."
+    help = "D wants all probability on the reals of a batch; G wants it equal on all samples."
     g_needs_real = True
     threshold = None
     accuracy_help = "ranking rate P(real score > fake score): only differences count"

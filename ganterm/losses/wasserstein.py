@@ -1,4 +1,4 @@
-"""Losses of a critic, whose mean score difference estimates a distance."""
+"""Losses of a critic: the difference of its mean scores estimates a distance."""
 
 from __future__ import annotations
 

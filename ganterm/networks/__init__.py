@@ -1,11 +1,13 @@
-"""Generators and discriminators, a file for each family.
+"""Generators and discriminators, one file for each family.
 
-A family's file gives the options that a preset may set (pydantic, without torch) and builds the
-modules; it lists its options as ``GENERATORS`` and ``DISCRIMINATORS``, and that alone makes them
-choices of ``generator.network`` and ``discriminator.network``. Torch code that needs classes of its
-own stands in ``modules/``. A generator maps noise (batch, latent_dim), and labels where it is
-conditional, to samples of the data's shape; a discriminator maps samples to raw scores of shape
-(batch,), larger meaning more real, or to a ``DiscriminatorOutput``.
+A family's file defines the options that a preset may set (pydantic, without torch) and builds the
+modules from them. It lists its options as ``GENERATORS`` and ``DISCRIMINATORS``, which is all it
+takes to make them choices of ``generator.network`` and ``discriminator.network``. Torch classes of
+its own are in ``modules/``.
+
+A generator maps noise (batch, latent_dim), and labels where it is conditional, to samples of the
+data's shape. A discriminator maps samples to raw scores of shape (batch,), larger meaning more
+real, or to a ``DiscriminatorOutput``.
 """
 
 import sys

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class AutoencoderDiscriminator(DiscriminatorOptions):
-    """An encoder through ``hidden`` layers to a code of ``code`` numbers, and its mirror back.
+    """An encoder through ``hidden`` layers to a code of ``code`` numbers, and its mirror image.
 
     The score is minus the reconstruction error: larger means more real. ``error``: "mse" is the
     mean of squares (EBGAN, Zhao et al. 2017), "l1" the mean of absolute values (BEGAN, Berthelot et
-    al. 2017). ``forward`` returns the code too. The defaults are wiseodd's EBGAN, 784-128-784.
+    al. 2017). The module returns the code too. The defaults are wiseodd's EBGAN, 784-128-784.
     """
 
     d_kind: ClassVar[DKind] = "autoencoder"

@@ -1,4 +1,4 @@
-"""Plain convolutional G and D that double and halve the picture (DCGAN, Radford et al. 2016)."""
+"""Convolutional G and D that double and halve the picture (DCGAN, Radford et al. 2016)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Up = Literal["transposed", "bilinear", "nearest"]
 
 
 class DCGANGenerator(GeneratorOptions):
-    """Noise through a linear layer to a start of side 4 or 7, which doubles to the picture's side.
+    """A linear layer from noise to side 4 or 7, then doublings up to the picture's side.
 
-    ``width``: channels before the last doubling, twice as many before each earlier one: 64 makes
+    ``width``: channels before the last doubling, twice as many before each earlier one: 64 gives
     512, 256, 128, 64 on the way to 64 pixels. ``up``: a transposed convolution of stride 2, or
     resizing by "bilinear" or "nearest" and a convolution of 3 x 3 (Odena et al. 2016). With batch
     norm no layer has a bias.
 
-    pytorch/examples dcgan, for 64 pixels: the defaults (its first layer, a transposed convolution
-    of 1 x 1 noise, is a linear layer). SVHN by WGAN-GP (Gulrajani et al. 2017 as in Iqbal's code),
-    for 32 pixels: latent_dim = 128, norm = "none", init = "torch".
+    The defaults, at 64 pixels, are dcgan of pytorch/examples, whose first layer, a transposed
+    convolution of 1 x 1 noise, is the same as this linear one. WGAN-GP on SVHN, 32 pixels
+    (Gulrajani et al. 2017, in Iqbal's code) is latent_dim = 128, norm = "none", init = "torch".
     """
 
     network: Literal["dcgan"] = "dcgan"
@@ -60,22 +60,23 @@ class DCGANGenerator(GeneratorOptions):
 
         start, times = doublings("dcgan", shape)
         channels = self.width << (times - 1)
-        noise = latent_width(self, classes)
+        inputs = latent_width(self, classes)
         layers: list[nn.Module] = [
-            nn.Linear(noise, channels * start**2, bias=self.norm == "none"),
+            nn.Linear(inputs, channels * start**2, bias=self.norm == "none"),
             nn.Unflatten(1, (channels, start, start)),
-            *self._bent(channels),
+            *self._activation(channels),
         ]
         for _ in range(times - 1):
-            layers += [*self._doubled(channels, channels // 2), *self._bent(channels // 2)]
+            layers += [*self._doubling(channels, channels // 2), *self._activation(channels // 2)]
             channels //= 2
-        layers += [*self._doubled(channels, shape[0]), nn.Tanh()]
+        layers += [*self._doubling(channels, shape[0]), nn.Tanh()]
         body = nn.Sequential(*layers)
         if self.init == "dcgan":
             dcgan_normal(body)
         return Generator(body, self, classes)
 
-    def _bent(self, channels: int) -> list[nn.Module]:
+    def _activation(self, channels: int) -> list[nn.Module]:
+        """The norm, if any, and the activation after it."""
         from torch import nn
 
         from ganterm.networks.modules.blocks import activation
@@ -83,28 +84,29 @@ class DCGANGenerator(GeneratorOptions):
         norm = [nn.BatchNorm2d(channels)] if self.norm == "batch" else []
         return [*norm, activation(self.activation)]
 
-    def _doubled(self, before: int, after: int) -> list[nn.Module]:
+    def _doubling(self, before: int, after: int) -> list[nn.Module]:
+        """Layers that double the picture's side and change its channels."""
         from torch import nn
 
         bias = self.norm == "none"
         if self.up == "transposed":
             padding = (self.kernel - 2) // 2
             return [nn.ConvTranspose2d(before, after, self.kernel, 2, padding, bias=bias)]
-        resized = nn.Upsample(scale_factor=2, mode=self.up)
-        return [resized, nn.Conv2d(before, after, 3, padding=1, bias=bias)]
+        resize = nn.Upsample(scale_factor=2, mode=self.up)
+        return [resize, nn.Conv2d(before, after, 3, padding=1, bias=bias)]
 
 
 class DCGANDiscriminator(DiscriminatorOptions):
-    """A convolution of stride 2 for each halving down to side 4 or 7, then a linear score.
+    """Convolutions of stride 2 that halve the picture down to side 4 or 7, then a linear score.
 
-    ``width``: channels after the first convolution, twice as many after each later one. The first
-    has no norm. ``norm``: "layer" is over channels and pixels of a sample, "spectral" is for every
-    layer (Miyato et al. 2018). With batch or instance norm no layer has a bias. ``dropout`` comes
-    after every activation.
+    ``width``: channels after the first convolution, twice as many after each later one. ``norm``
+    leaves out the first convolution; "layer" normalises over channels and pixels of a sample;
+    "spectral" is for every layer (Miyato et al. 2018). With batch or instance norm no layer has a
+    bias. ``dropout`` follows every activation.
 
-    pytorch/examples dcgan, for 64 pixels: the defaults (its last 4 x 4 convolution is a linear
-    layer). SVHN by WGAN-GP (Gulrajani et al. 2017 as in Iqbal's code), for 32 pixels: kernel = 5,
-    norm = "none", init = "torch".
+    The defaults, at 64 pixels, are dcgan of pytorch/examples, whose last 4 x 4 convolution is the
+    same as this linear layer. WGAN-GP on SVHN, 32 pixels (Gulrajani et al. 2017, in Iqbal's code)
+    is kernel = 5, norm = "none", init = "torch".
     """
 
     network: Literal["dcgan"] = "dcgan"
@@ -127,20 +129,20 @@ class DCGANDiscriminator(DiscriminatorOptions):
         padding = (self.kernel - 1) // 2
         layers: list[nn.Module] = []
         for place in range(times):
-            wider = self.width << place
-            layers.append(nn.Conv2d(channels, wider, self.kernel, 2, padding, bias=bias))
-            layers += [*(self._norm(wider) if place else []), nn.LeakyReLU(0.2)]
+            after = self.width << place
+            layers.append(nn.Conv2d(channels, after, self.kernel, 2, padding, bias=bias))
+            layers += [*(self._norm(after) if place else []), nn.LeakyReLU(0.2)]
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
-            channels = wider
+            channels = after
         features = channels * start**2
         body = nn.Sequential(*layers, nn.Flatten())
         head = nn.Linear(features, 1, bias=bias)
-        made = Discriminator(body, head, features, self, shape, classes)
+        network = Discriminator(body, head, features, self, shape, classes)
         if self.init == "dcgan":
             dcgan_normal(body)
             dcgan_normal(head)
-        return spectrally_normalised(made) if self.norm == "spectral" else made
+        return spectrally_normalised(network) if self.norm == "spectral" else network
 
     def _norm(self, channels: int) -> list[nn.Module]:
         from torch import nn

@@ -1,6 +1,6 @@
-"""The two convolutional pairs that learnt CIFAR's frogs, layer by layer as their authors had them.
+"""Two published pairs of networks for CIFAR's frogs, 32 x 32 pixels, layer by layer.
 
-Where those ended D in a sigmoid, these give the raw score. Both are for 32 pixels.
+The originals end D in a sigmoid; here D returns the raw score.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIDES = (32,)
 class CholletGenerator(GeneratorOptions):
     """Chollet, Deep Learning with Python (2017), 8.5: 6,264,579 parameters from 32 latents.
 
-    ``width``: channels of the first pictures, half those of the later ones.
+    ``width``: channels of the first layers; later ones have twice as many.
     """
 
     network: Literal["chollet"] = "chollet"
@@ -55,7 +55,7 @@ class CholletGenerator(GeneratorOptions):
 
 
 class CholletDiscriminator(DiscriminatorOptions):
-    """Chollet, Deep Learning with Python (2017), 8.5: 790,913 parameters for three colours.
+    """Chollet, Deep Learning with Python (2017), 8.5: 790,913 parameters for RGB pictures.
 
     ``width``: channels of every convolution.
     """
@@ -117,13 +117,13 @@ class LarsonGenerator(GeneratorOptions):
             nn.Conv2d(64, shape[0], 3, padding=1),
             nn.Tanh(),
         )
-        return Generator(_drawn(body), self, classes)
+        return Generator(_initialised(body), self, classes)
 
 
 class LarsonDiscriminator(DiscriminatorOptions):
-    """Larson, SMU lecture notes 07c: four convolutions of stride 2, each norm after its activation.
+    """Larson, SMU lecture notes 07c: four convolutions of stride 2, norms after activations.
 
-    ``norm``: "batch" for the DCGAN and LSGAN, "layer" (GroupNorm of one group) for the WGAN-GP.
+    ``norm``: the notes have "batch" for DCGAN and LSGAN, "layer" (one group) for WGAN-GP.
     """
 
     network: Literal["larson"] = "larson"
@@ -150,7 +150,10 @@ class LarsonDiscriminator(DiscriminatorOptions):
             self._norm(128),
             nn.Flatten(),
         )
-        return Discriminator(_drawn(body), _drawn(nn.Linear(512, 1)), 512, self, shape, classes)
+        _initialised(body)
+        # The head is built after the body has its weights: with another order a seed gives others.
+        head = _initialised(nn.Linear(512, 1))
+        return Discriminator(body, head, 512, self, shape, classes)
 
     def _norm(self, channels: int) -> nn.Module:
         from torch import nn
@@ -162,8 +165,8 @@ GENERATORS = (CholletGenerator, LarsonGenerator)
 DISCRIMINATORS = (CholletDiscriminator, LarsonDiscriminator)
 
 
-def _drawn(module: nn.Module) -> nn.Module:
-    """Larson's first weights: as DCGAN's, but linear layers Glorot-uniform with biases of 0.01."""
+def _initialised(module: nn.Module) -> nn.Module:
+    """Draw DCGAN's first weights, but linear ones Glorot-uniform with biases of 0.01 (Larson)."""
     from torch import nn
 
     from ganterm.networks.modules.blocks import dcgan_normal

@@ -80,12 +80,12 @@ class MLPDiscriminator(DiscriminatorOptions):
                 layers.append(nn.Dropout(self.dropout))
             width = size
         layers.append(nn.Linear(width, 1))
-        whole = nn.Sequential(*layers)
+        stack = nn.Sequential(*layers)
         if self.init == "he_normal":
-            he_normal(whole)
-        body, head = whole[:-1], whole[-1]
-        made = Discriminator(body, head, width, self, shape, classes, flat=True)
-        return spectrally_normalised(made) if self.norm == "spectral" else made
+            he_normal(stack)
+        body, head = stack[:-1], stack[-1]
+        network = Discriminator(body, head, width, self, shape, classes, flat=True)
+        return spectrally_normalised(network) if self.norm == "spectral" else network
 
 
 GENERATORS = (MLPGenerator,)

@@ -25,11 +25,11 @@ class NetworkOptions(BaseModel):
     network: str
 
     def build(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
-        """The module for samples of ``shape`` (without the batch), freshly initialised.
+        """Build the module for samples of ``shape`` (without the batch), freshly initialised.
 
-        ``classes`` is the number of labels where the network is told or tells any, else 0.
-        ValueError, in words for the user, where the family cannot make samples of that shape or
-        has labels to tell and there are none.
+        ``classes``: number of labels, if the network takes or predicts labels; else 0. Raises
+        ValueError, worded for the user, if the family cannot handle that shape, or if it needs
+        labels and there are none.
         """
         raise NotImplementedError
 
@@ -38,8 +38,8 @@ class GeneratorOptions(NetworkOptions):
     """What every generator has.
 
     ``latent``: z ~ N(0, 1) or U(-1, 1) in each of ``latent_dim`` dimensions. ``conditional``: how
-    G is told a label. ``codes``: that many labels are drawn evenly as a code of G's own (InfoGAN)
-    instead of taken from the data; 0 for the data's.
+    a label enters G. ``codes``: number of labels of G's own, drawn uniformly (InfoGAN: Chen et al.
+    2016); 0 means that labels come from the data.
     """
 
     latent_dim: int = Field(64, ge=1, le=65_536)
@@ -49,7 +49,7 @@ class GeneratorOptions(NetworkOptions):
 
     @field_validator("codes")
     @classmethod
-    def _codes_are_told(cls, codes: int, info: ValidationInfo) -> int:
+    def _codes_need_an_entrance(cls, codes: int, info: ValidationInfo) -> int:
         if codes and info.data.get("conditional") == "none":
             raise refusal("codes reach G as labels: set conditional = 'onehot' or 'embedding'")
         return codes
@@ -58,10 +58,11 @@ class GeneratorOptions(NetworkOptions):
 class DiscriminatorOptions(NetworkOptions):
     """What every discriminator has.
 
-    ``conditional``: how D is told a label; "projection" adds <embedding(label), features> to the
-    score (Miyato and Koyama 2018). ``auxiliary``: D has a second head that tells the label (ACGAN:
-    Odena et al. 2017, or G's code, InfoGAN: Chen et al. 2016). ``pack``: D judges so many samples
-    of one kind at once (PacGAN, Lin et al. 2018); ``build`` gets the packed shape.
+    ``conditional``: how a label enters D; "projection" adds <embedding(label), features> to the
+    score (Miyato and Koyama 2018). ``auxiliary``: D has a second head that predicts the label
+    (ACGAN: Odena et al. 2017) or G's code (InfoGAN: Chen et al. 2016). ``pack``: number of samples,
+    all real or all fake, that D scores together (PacGAN: Lin et al. 2018); ``build`` then gets the
+    shape of such a pack.
     """
 
     d_kind: ClassVar[DKind] = "score"
@@ -72,22 +73,24 @@ class DiscriminatorOptions(NetworkOptions):
 
     @field_validator("auxiliary")
     @classmethod
-    def _label_is_not_whispered(cls, auxiliary: bool, info: ValidationInfo) -> bool:
+    def _no_label_goes_both_ways(cls, auxiliary: bool, info: ValidationInfo) -> bool:
         if auxiliary and info.data.get("conditional") in ("onehot", "embedding"):
             raise refusal(
-                "D cannot be asked for the label that it is told: conditional or auxiliary"
+                "D cannot predict a label that it is given: set conditional or auxiliary, not both"
             )
         return auxiliary
 
     @field_validator("pack")
     @classmethod
-    def _one_label_a_verdict(cls, pack: int, info: ValidationInfo) -> int:
+    def _a_pack_has_no_label(cls, pack: int, info: ValidationInfo) -> int:
         labels = info.data.get("auxiliary") or info.data.get("conditional", "none") != "none"
         if pack > 1 and labels:
-            raise refusal("packed samples have a label each: no conditional or auxiliary with pack")
+            raise refusal(
+                "a pack of samples has no single label: no conditional or auxiliary with pack"
+            )
         return pack
 
 
 def refusal(message: str) -> PydanticCustomError:
-    """What a validator raises: ``message`` reaches the user after the key's name."""
+    """The error that a validator raises; the user reads ``message`` after the key's name."""
     return PydanticCustomError("refused", "{message}", {"message": message})

@@ -54,10 +54,10 @@ class _Stages(NetworkOptions):
 
 
 class R3GANGenerator(_Stages, GeneratorOptions):
-    """A learnt 4 x 4 picture (7 x 7 for 28 pixels) that z weights and each later stage doubles.
+    """A learnt 4 x 4 picture (7 x 7 for 28 pixels), weighted by z, that each later stage doubles.
 
-    ``widths``: channels of each stage, the smallest pictures first. ``blocks``: residual blocks in
-    a stage. ``expansion``: how much wider a block is inside. ``cardinality``: groups of its 3 x 3
+    ``widths``: channels of each stage, smallest picture first. ``blocks``: residual blocks in
+    a stage. ``expansion``: inner over outer width of a block. ``cardinality``: groups of its 3 x 3
     convolution, one number for each stage. The defaults are the paper's for CIFAR-10. The output
     has no bounds.
     """
@@ -74,10 +74,10 @@ class R3GANGenerator(_Stages, GeneratorOptions):
 
 
 class R3GANDiscriminator(_Stages, DiscriminatorOptions):
-    """The mirror of G: each stage but the last is halved, then each place has one weight.
+    """The mirror of G: each later stage halves the picture, then a depthwise convolution ends it.
 
-    ``widths``: channels of each stage, the largest pictures first. The other options are as in G.
-    The defaults are the paper's for CIFAR-10.
+    ``widths``: channels of each stage, largest picture first. The other options are as in G. The
+    defaults are the paper's for CIFAR-10.
     """
 
     network: Literal["r3gan"] = "r3gan"
@@ -97,13 +97,13 @@ DISCRIMINATORS = (R3GANDiscriminator,)
 
 
 def _start(shape: tuple[int, ...], stages: int) -> int:
-    """The side of the smallest stage's pictures; ValueError where the stages do not lead to it."""
+    """The side of the smallest stage's pictures; ValueError if the stages do not fit ``shape``."""
     side = picture_side("r3gan", shape)
     sides = {start << (stages - 1): start for start in STARTS}
     if side not in sides:
         right = " or ".join(map(str, sorted(sides)))
         raise ValueError(
             f"r3gan with {stages} widths makes pictures of {right} pixels a side, not {side}; "
-            "each width more doubles that"
+            "each further width doubles that"
         )
     return sides[side]

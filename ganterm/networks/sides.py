@@ -1,14 +1,15 @@
-"""Which pictures a convolutional family can make: from a small start side by doublings."""
+"""Which pictures a convolutional family can make: those that double up from a small side."""
 
 from __future__ import annotations
 
 STARTS = (4, 7)
+"""Sides in pixels that doublings start from: 4 leads to 32 and 64, 7 to 28."""
 
 
 def doublings(family: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """The start side (4 or 7) of square pictures (channels, side, side), and how often it doubles.
 
-    ValueError, in words for the user, for samples that are no pictures or of another side.
+    ValueError, worded for the user, for samples that are not pictures or have another side.
     """
     side = picture_side(family, shape)
     start, times = side, 0
@@ -23,7 +24,7 @@ def doublings(family: str, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def picture_side(family: str, shape: tuple[int, ...], allowed: tuple[int, ...] = ()) -> int:
-    """The side of square pictures, one of ``allowed`` if any are named; ValueError otherwise."""
+    """The side of square pictures, one of ``allowed`` unless that is empty; else ValueError."""
     if len(shape) != 3:
         numbers = " x ".join(map(str, shape))
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Residual G and D for 32 pixels (SNGAN, Miyato et al. 2018), and for 28 from a start of 7."""
+"""Residual G and D for pictures of 32 or 28 pixels (SNGAN, Miyato et al. 2018)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDES = (28, 32)
 
 
 class SNGANGenerator(GeneratorOptions):
-    """A linear layer to side 4 (7 for 28 pixels), doubling blocks of ``width`` channels, tanh."""
+    """A linear layer to side 4 (7 for 28 pixels), doubling blocks of ``width`` channels, a tanh."""
 
     network: Literal["sngan"] = "sngan"
     latent_dim: int = Field(128, ge=1, le=65_536)
@@ -33,9 +33,9 @@ class SNGANGenerator(GeneratorOptions):
 
 
 class SNGANDiscriminator(DiscriminatorOptions):
-    """Two halving and two plain blocks of ``width`` channels, features summed over the picture.
+    """Two halving and two plain blocks of ``width`` channels; features are summed over pixels.
 
-    Every layer is spectrally normalised, the score's and the label's too.
+    Every layer is spectrally normalised, those of the score and the label included.
     """
 
     network: Literal["sngan"] = "sngan"
@@ -49,8 +49,7 @@ class SNGANDiscriminator(DiscriminatorOptions):
         picture_side("sngan", shape, SIDES)
         body = discriminator_body(shape_with_label(self, shape, classes)[0], self.width)
         head = score_layer(self.width)
-        made = Discriminator(body, head, self.width, self, shape, classes)
-        return spectrally_normalised(made)
+        return spectrally_normalised(Discriminator(body, head, self.width, self, shape, classes))
 
 
 GENERATORS = (SNGANGenerator,)

@@ -239,7 +239,8 @@ def _table(content: bytes, longest: int, finite: bool) -> dict[str, Any]:
         raise WireError(f"longer than {longest:,} bytes")
     try:
         value = msgspec.msgpack.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+        # msgspec 0.21 raises TypeError where a name within a table is a table itself.
         raise WireError("not msgpack") from None
     if type(value) is not dict:
         raise WireError("no message of this protocol")

@@ -247,7 +247,7 @@ BAD = [
     (["bench", "--rounds", "0"], "--rounds"),
     (["--preset", "mnist_mlp", "--seed", "x"], "--seed"),
     (["--preset", "mnist_mlp", "--data-dir", "nowhere"], "no such folder"),
-    (["--preset", "mnist_mlp", "--run", "../x"], "a name has letters"),
+    (["--preset", "mnist_mlp", "--run", "../x"], "a name has at most 64 letters"),
     (["--preset", "mnist_mlp", "--runs-dir", "taken"], "is not a folder"),
     (["--preset", "mnist_mlp", "--run", "there"], "resume"),
     (["--preset", "mnist_mlp", "--json"], "--headless"),

@@ -135,7 +135,7 @@ def header(width: int, height: int) -> bytes:
 
 
 GOOD = picture(9)
-UNKNOWN = "no picture of a kind that is read"
+UNKNOWN = "not a picture in a supported format"
 NOISE = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
 
 

@@ -109,7 +109,7 @@ def test_no_damage_is_more_than_a_broken_sample(form: str, data: st.DataObject) 
     end = data.draw(st.integers(0, len(content)))
     file = Path(os.environ["XDG_RUNTIME_DIR"], "damaged.png").resolve()
     file.write_bytes(content[:end])
-    with picture_file.warned(2):
+    with picture_file.pil_warnings(2):
         try:
             found = picture_file.read(file.parent, file.name, PictureOptions(8))
         except BrokenSample as error:

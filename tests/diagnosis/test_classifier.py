@@ -19,7 +19,7 @@ from ganterm.data.source import Dataset
 from ganterm.diagnosis.classifier import network, obtain, recipe
 from ganterm.diagnosis.classifier.features import FixedFeatures
 from ganterm.diagnosis.classifier.model import Classifier
-from ganterm.diagnosis.classifier.obtain import SHIPPED, classifier_for, obstacle, packed
+from ganterm.diagnosis.classifier.obtain import SHIPPED, classifier_for, obstacle, to_bytes
 
 CPU = torch.device("cpu")
 TOLD: list[str] = []
@@ -37,7 +37,7 @@ def _nothing_told_yet() -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "LOOKS", 4_000)
+    monkeypatch.setattr(recipe, "TRAINING_PICTURES", 4_000)
 
 
 def bars(count: int = 400, shape: tuple[int, ...] = (1, 12, 12), classes: int = 3) -> Dataset:
@@ -167,7 +167,7 @@ def test_training_again_gives_the_same_bits(quick: None, tmp_path: Path) -> None
     first = made(bars(), tmp_path / "one")
     torch.manual_seed(2)
     second = made(bars(), tmp_path / "two")
-    assert same(first, second) and packed(first) == packed(second)
+    assert same(first, second) and to_bytes(first) == to_bytes(second)
     one, two = (next((tmp_path / name).iterdir()) for name in ("one", "two"))
     assert one.name == two.name and one.read_bytes() == two.read_bytes()
 

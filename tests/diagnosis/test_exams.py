@@ -35,7 +35,13 @@ from ganterm.diagnosis.exams.memory import (
 )
 from ganterm.diagnosis.exams.spectrum import CheckerboardStrength, line_spectrum
 from ganterm.diagnosis.exams.values import Range, values
-from ganterm.diagnosis.exams.vendi import Vendi, alike, reference, relative_vendi, vendi_score
+from ganterm.diagnosis.exams.vendi import (
+    Vendi,
+    reference,
+    relative_vendi,
+    similarities,
+    vendi_score,
+)
 from ganterm.diagnosis.nearest import Near
 
 EXAMS: list[Exam] = [
@@ -195,7 +201,7 @@ def test_a_subject_is_asked_once_and_not_kept_alive() -> None:
 @given(st.integers(1, 12), st.integers(1, 12))
 def test_vendi_counts_groups_of_samples_that_are_the_same(groups: int, size: int) -> None:
     points = 1e3 * torch.eye(groups, dtype=torch.float64).repeat(size, 1)
-    assert vendi_score(alike(points, 1.0)) == pytest.approx(groups)
+    assert vendi_score(similarities(points, 1.0)) == pytest.approx(groups)
 
 
 def test_vendi_is_exp_of_the_entropy_of_the_kernels_eigenvalues() -> None:
@@ -204,7 +210,7 @@ def test_vendi_is_exp_of_the_entropy_of_the_kernels_eigenvalues() -> None:
     kernel = np.exp(-(pairs**2).sum(axis=2) / (2 * 3.0**2))
     values = np.linalg.eig(kernel / 30)[0].real
     expected = np.exp(-(values * np.log(values)).sum())
-    assert vendi_score(alike(points, 3.0)) == pytest.approx(expected, rel=1e-6)
+    assert vendi_score(similarities(points, 3.0)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_vendi_is_relative_to_the_reals_and_to_their_width() -> None:

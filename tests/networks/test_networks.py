@@ -496,9 +496,9 @@ def test_generator_options_that_cannot_be(family: str, options: Options, words: 
     ("family", "options", "words"),
     [
         ("dcgan", {"kernel": 3}, "4 or 5"),
-        ("dcgan", {"conditional": "onehot", "auxiliary": True}, "asked for the label"),
-        ("mlp", {"conditional": "projection", "pack": 2}, "a label each"),
-        ("mlp", {"auxiliary": True, "pack": 2}, "a label each"),
+        ("dcgan", {"conditional": "onehot", "auxiliary": True}, "label that it is given"),
+        ("mlp", {"conditional": "projection", "pack": 2}, "no single label"),
+        ("mlp", {"auxiliary": True, "pack": 2}, "no single label"),
         ("autoencoder", {"conditional": "onehot"}, "no labels"),
         ("autoencoder", {"auxiliary": True}, "no labels"),
         ("autoencoder", {"pack": 2}, "one sample"),

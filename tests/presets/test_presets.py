@@ -44,7 +44,7 @@ def test_the_presets_of_this_version() -> None:
         ("schedule=[{step=3, set={kk=1}}]", "no control 'kk'"),
         ("schedule=[{stp=3, set={k=1}}]", "did you mean 'step'"),
         ("data=3", "data"),
-        ("loss=began", "loss began does not fit discriminator.network mlp: non_saturating,"),
+        ("loss=began", "loss began does not fit discriminator.network mlp; valid: non_saturating,"),
         ("schedule=[{step=3, set={loss='began'}}]", "loss: began needs another D"),
         ("discriminator.conditional=onehot", "generator.conditional must be onehot or embedding"),
         ("generator.conditional=onehot", "set discriminator.conditional or"),

@@ -256,6 +256,7 @@ def started(run: Path, sent: bytes) -> str:
     [
         (framed(b"\x00\xff"), "not msgpack"),
         (framed(b"\x91" * 100_000), "not msgpack"),
+        (framed(b"\x81\x80\xc0"), "not msgpack"),
         (
             framed(packed({"type": "SnapshotUpdate", "snapshot": {"step": "1"}})),
             "snapshot.step: Expected",

@@ -170,12 +170,12 @@ def test_nearest_is_what_brute_force_finds(
     near = nearest(torch.from_numpy(queries), torch.from_numpy(known), CPU)
     assert near.places.tolist() == squares.argmin(axis=1).tolist()
     two = np.sort(squares, axis=1)[:, :2]
-    for found, squared in ((near.distances, two[:, 0]), (near.seconds, two[:, 1])):
+    for found, squared in ((near.distances, two[:, 0]), (near.next_distances, two[:, 1])):
         # The sums are exact on every machine, torch's root of them to the last bit but one.
         assert np.array_equal(np.rint((found.numpy() * 255) ** 2), squared)
         assert np.allclose(found.numpy(), np.sqrt(squared) / 255, rtol=1e-14, atol=0)
     only = nearest(torch.from_numpy(queries), torch.from_numpy(known[:1]), CPU)
-    assert only.seconds.isinf().all() and only.distances.isfinite().all()
+    assert only.next_distances.isinf().all() and only.distances.isfinite().all()
 
 
 def test_the_nearest_view_says_how_far_and_among_how_many() -> None:

@@ -1,7 +1,7 @@
-"""Train one run of the bench and keep what is needed to examine it as often as one likes.
+"""Trains one run of the benchmark and keeps what is needed to examine it any number of times.
 
-A run's folder holds ``rows.npy``, float32 (steps, METRICS), the networks every ``TRUTH_EVERY``
-steps (D at rounds only), and ``done.json`` once it is complete.
+The folder of a run has ``rows.npy``, float32 (steps, METRICS); ``states/``, the weights of G every
+TRUTH_EVERY steps and of D every ROUND_EVERY steps; and ``done.json`` once it is complete.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from ganterm.core.metrics import METRICS, ON_DEVICE
 from ganterm.launch import Launch
 
 TRUTH_EVERY = 50
+"""Steps between two points at which it is found out what G's samples are really like."""
 ROUND_EVERY = 100
+"""Steps between two rounds of exams; a multiple of TRUTH_EVERY."""
 
 
 def collect(run: Run, out: Path) -> str:
-    """Train and keep; the trainer's own pieces, in the trainer's order.
+    """Train a run with the trainer's own parts; returns a line to print.
 
-    A step that is refused, where the trainer would pause, ends the run.
+    A refused update, at which the trainer would pause, ends the run.
     """
     from safetensors.torch import save_file
 
@@ -37,31 +39,31 @@ def collect(run: Run, out: Path) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "states").mkdir(parents=True)
     preset = run.setting.build(run.seed)
-    # Diagnosis comes afterwards, from the networks kept.
-    untold = preset.model_copy(update={"run": preset.run.model_copy(update={"diagnosis": 0.0})})
+    # Diagnosis is off: ``examine`` takes the exams afterwards.
+    preset = preset.model_copy(update={"run": preset.run.model_copy(update={"diagnosis": 0.0})})
     with tempfile.TemporaryDirectory(prefix="ganterm-bench-") as runs:
-        launch = Launch(run.name, untold, "cpu", None, None, Path(runs), "run")
+        launch = Launch(run.name, preset, "cpu", None, None, Path(runs), "run")
         setup = set_up(launch, lambda doing, share: None)
-        game, recorder, controls = setup.game, RowBuffer(setup.device), untold.controls
+        game, recorder, controls = setup.game, RowBuffer(setup.device), preset.controls
         parts = []
         for step in range(1, run.setting.steps + 1):
-            for name, value in untold.scheduled.get(step, {}).items():
+            for name, value in preset.scheduled.get(step, {}).items():
                 controls = controls.with_(name, value)
             recorder.write(game.train_step(controls), float(step))
             if step % TRUTH_EVERY:
                 continue
-            made, elapsed = recorder.drain()
-            fixed = (controls.k, controls.l, controls.lr_d, controls.lr_g)
-            known = np.tile(np.array(fixed, np.float32), (len(made), 1))
-            parts.append(np.column_stack([made, known, np.array(elapsed, np.float32)]))
+            scalars, elapsed = recorder.drain()
+            values = (controls.k, controls.l, controls.lr_d, controls.lr_g)
+            columns = np.tile(np.array(values, np.float32), (len(scalars), 1))
+            parts.append(np.column_stack([scalars, columns, np.array(elapsed, np.float32)]))
             tensors = {f"g.{k}": v.contiguous() for k, v in game.generator.state_dict().items()}
             if step % ROUND_EVERY == 0:
                 d = game.discriminator.state_dict()
                 tensors |= {f"d.{k}": v.contiguous() for k, v in d.items()}
             save_file(tensors, folder / "states" / f"{step:06d}.safetensors")
             refused = (
-                made[:, list(ON_DEVICE).index("refused_d")]
-                + made[:, list(ON_DEVICE).index("refused_g")]
+                scalars[:, list(ON_DEVICE).index("refused_d")]
+                + scalars[:, list(ON_DEVICE).index("refused_g")]
             )
             if refused.any():
                 break

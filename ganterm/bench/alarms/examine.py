@@ -1,8 +1,8 @@
-"""What the alarms' rules would have been told of a collected run, and what was true meanwhile.
+"""Takes the exams of a collected run, and finds out what really happened in it.
 
-Writes ``rounds.jsonl``, a line a round as the run's own Examiner read it from the networks kept;
-``hidden.jsonl``, the same for data that have neither labels nor known modes, so that features are
-the fixed network's; and ``truth.json``. Done again when exams change; nothing is trained for it.
+Writes ``rounds.jsonl``, the readings of the run's own Examiner, a line for each round;
+``hidden.jsonl``, the same as if the data had neither labels nor known modes, with features of the
+fixed network; and ``truth.json``. Nothing is trained, so it can be repeated when exams change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganterm.bench.alarms.collect import ROUND_EVERY
 from ganterm.bench.alarms.settings import Run, controls_at
-from ganterm.bench.alarms.strong import judge
+from ganterm.bench.alarms.strong import strong_classifier
 from ganterm.bench.alarms.truth import PICTURES, SAMPLES
 from ganterm.core.findings import Diagnosis
 from ganterm.core.json_text import json_bytes
@@ -34,10 +34,11 @@ from ganterm.training.setup import Setup, set_up
 from ganterm.training.subject import subject_of
 
 VIEW_SEED = 12_345
+"""Seed of the noise for the samples that truth is found from; the same at all points."""
 
 
 def examine(run: Run, out: Path, data_dir: Path | None) -> str:
-    """Take all exams of a collected run, and its truth where that is not there yet."""
+    """Take all exams of a collected run, and find its truth if that is not known yet."""
     torch.set_num_threads(1)
     folder = out / run.name
     preset = run.setting.build(run.seed)
@@ -46,26 +47,25 @@ def examine(run: Run, out: Path, data_dir: Path | None) -> str:
         setup = set_up(launch, lambda doing, share: None)
         setup.directory.close()
     if not (folder / "truth.json").exists():
-        tell_apart, expected = _tell_apart(run, out, data_dir)
-        points = list(_points(setup, folder, tell_apart))
-        told = {"expected": expected, "points": points}
-        (folder / "truth.json").write_bytes(json_bytes(told) + b"\n")
-    blind = _blind(preset, setup.game, setup.device)
-    for examiner, log in ((setup.examiner, "rounds.jsonl"), (blind, "hidden.jsonl")):
+        shares, expected = _mode_shares(run, out, data_dir)
+        truth = {"expected": expected, "points": list(_points(setup, folder, shares))}
+        (folder / "truth.json").write_bytes(json_bytes(truth) + b"\n")
+    unlabelled = _unlabelled_examiner(preset, setup.game, setup.device)
+    for examiner, log in ((setup.examiner, "rounds.jsonl"), (unlabelled, "hidden.jsonl")):
         lines = []
         for step in _states(setup.game, folder):
             if step % ROUND_EVERY == 0:
-                found = examiner.examine(step, float(step), controls_at(preset, step))
-                lines.append(json_bytes(round_of(found)) + b"\n")
+                diagnosis = examiner.examine(step, float(step), controls_at(preset, step))
+                lines.append(json_bytes(round_of(diagnosis)) + b"\n")
         (folder / log).write_bytes(b"".join(lines))
     setup.game.batches.close()
-    known = {"traits": asdict(setup.traits), "note": setup.examiner.diagnosis.note}
-    (folder / "about.json").write_bytes(json_bytes(known) + b"\n")
+    about = {"traits": asdict(setup.traits), "note": setup.examiner.diagnosis.note}
+    (folder / "about.json").write_bytes(json_bytes(about) + b"\n")
     return f"{run.name}: {len(lines)} rounds; broken: {dict(setup.examiner.broken)}"
 
 
 def _states(game: Game, folder: Path) -> Iterator[int]:
-    """The steps whose networks were kept, each with the networks put in place."""
+    """Load the networks that were kept, one step after the other; yields the steps."""
     from safetensors.torch import load_file
 
     for file in sorted((folder / "states").iterdir()):
@@ -77,9 +77,12 @@ def _states(game: Game, folder: Path) -> Iterator[int]:
 
 
 def _points(
-    setup: Setup, folder: Path, tell_apart: Callable[[Tensor], list[float]]
+    setup: Setup, folder: Path, shares: Callable[[Tensor], list[float]]
 ) -> Iterator[dict[str, Any]]:
-    """The truth of all points."""
+    """For each step whose networks were kept, the shares of the modes and, at rounds, D's scores.
+
+    ``shares`` returns the share of each mode in samples.
+    """
     game = setup.game
     count = SAMPLES if setup.traits.plane else PICTURES
     reals = next_reals(game.batches.next, count)
@@ -88,17 +91,17 @@ def _points(
             game.generator.eval()
             game.discriminator.eval()
             fakes, _ = game.sample(count, torch.Generator().manual_seed(VIEW_SEED))
-            point: dict[str, Any] = {"step": step, "shares": tell_apart(fakes)}
+            point: dict[str, Any] = {"step": step, "shares": shares(fakes)}
             if step % ROUND_EVERY == 0:
-                real, fake = (game.score(some, None).flatten() for some in (reals, fakes))
-                both = torch.cat([real, fake])
+                real, fake = (game.score(batch, None).flatten() for batch in (reals, fakes))
+                scores = torch.cat([real, fake])
                 point["auc"] = float(auc(real, fake))
-                point["score_std"], point["score_mean"] = (float(v) for v in torch.std_mean(both))
+                point["score_std"], point["score_mean"] = (float(v) for v in torch.std_mean(scores))
         yield point
 
 
-def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
-    """Who examines the same networks as if the data had no labels."""
+def _unlabelled_examiner(preset: Preset, game: Game, device: torch.device) -> Examiner:
+    """An examiner of the same networks, as if the data had no labels."""
     dataset = load_dataset(preset.data, None, lambda doing, share: None)
     unlabelled = replace(dataset, labels=None, classes=(), modes=None, sigma=None)
     features = FixedFeatures(dataset.shape, device)
@@ -106,16 +109,16 @@ def _blind(preset: Preset, game: Game, device: torch.device) -> Examiner:
     return Examiner(game, subject, 1.0, ROUND_EVERY, preset.run.seed, "")
 
 
-def round_of(found: Diagnosis) -> dict[str, Any]:
-    """What a round found, for ``replay``."""
-    step = found.step
-    told: dict[str, Any] = {
+def round_of(diagnosis: Diagnosis) -> dict[str, Any]:
+    """What the newest round has measured, as ``replay`` reads it."""
+    step = diagnosis.step
+    table: dict[str, Any] = {
         "step": step,
-        "readings": {n: r.value for n, r in found.readings.items() if r.step == step},
+        "readings": {n: r.value for n, r in diagnosis.readings.items() if r.step == step},
     }
-    if found.modes is not None and found.modes.step == step:
-        told["modes"] = asdict(found.modes)
-    return told
+    if diagnosis.modes is not None and diagnosis.modes.step == step:
+        table["modes"] = asdict(diagnosis.modes)
+    return table
 
 
 def next_reals(draw: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> Tensor:
@@ -132,28 +135,28 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> 
         network.load_state_dict(state)
 
 
-def _tell_apart(
+def _mode_shares(
     run: Run, out: Path, data_dir: Path | None
 ) -> tuple[Callable[[Tensor], list[float]], list[float]]:
-    """From samples to the share of each mode, and the data's shares."""
+    """A function that returns the share of each mode in samples; the shares in the data."""
     dataset = load_dataset(run.setting.build(0).data, None, lambda doing, share: None)
     if dataset.modes is not None:
         modes = dataset.modes
         count = len(modes)
 
-        def nearest(points: Tensor) -> list[float]:
+        def by_distance(points: Tensor) -> list[float]:
             finite = points.double().nan_to_num(posinf=1e9, neginf=-1e9)
-            chosen = torch.cdist(finite, modes.double()).argmin(dim=1)
-            return (torch.bincount(chosen, minlength=count) / len(points)).tolist()
+            nearest = torch.cdist(finite, modes.double()).argmin(dim=1)
+            return (torch.bincount(nearest, minlength=count) / len(points)).tolist()
 
-        return nearest, [1 / count] * count
-    network = judge(out, data_dir).network
+        return by_distance, [1 / count] * count
+    network = strong_classifier(out, data_dir).network
 
-    def classed(pictures: Tensor) -> list[float]:
+    def by_class(pictures: Tensor) -> list[float]:
         with torch.no_grad():
-            chosen = torch.cat([network(part).argmax(1) for part in pictures.split(500)])
-        return (torch.bincount(chosen, minlength=10) / len(pictures)).tolist()
+            labels = torch.cat([network(part).argmax(1) for part in pictures.split(500)])
+        return (torch.bincount(labels, minlength=10) / len(pictures)).tolist()
 
     assert dataset.labels is not None
     counts = np.bincount(dataset.labels.numpy(), minlength=10)
-    return classed, (counts / counts.sum()).tolist()
+    return by_class, (counts / counts.sum()).tolist()

@@ -1,4 +1,4 @@
-"""The rules over what was kept of a run: which alarms they raise and clear, and when."""
+"""Replays the rules over a run that was examined: which alarms they raise and clear, and when."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ganterm.diagnosis.rule import Record, Traits
 from ganterm.training.alarms import Alarms, Change
 
 
-class Told(NamedTuple):
-    """An alarm from ``raised`` on to ``cleared``, None where it lasted to the end."""
+class AlarmSpan(NamedTuple):
+    """An alarm from step ``raised`` to ``cleared``; None if it lasted to the end."""
 
     name: str
     raised: int
@@ -30,56 +30,55 @@ class Told(NamedTuple):
     severity: str
 
 
-def replay(run: Run, out: Path, hidden: bool) -> list[Told]:
+def replay(run: Run, out: Path, hidden: bool) -> list[AlarmSpan]:
     """All alarms of a run; ``hidden``: as if its data had no labels."""
-    told: list[Told] = []
-    now = 0
+    spans: list[AlarmSpan] = []
+    step = 0
 
-    def tell(alarm: Alarm, change: Change) -> None:
+    def on_change(alarm: Alarm, change: Change) -> None:
         if change == "raised":
-            known = (alarm.since, alarm.message, alarm.severity)
-            told.append(Told(alarm.name, alarm.raised, None, *known))
+            details = (alarm.since, alarm.message, alarm.severity)
+            spans.append(AlarmSpan(alarm.name, alarm.raised, None, *details))
             return
-        place = max(at for at, known in enumerate(told) if known.name == alarm.name)
-        told[place] = told[place]._replace(cleared=now)
+        place = max(at for at, span in enumerate(spans) if span.name == alarm.name)
+        spans[place] = spans[place]._replace(cleared=step)
 
-    alarms = Alarms(tell)
+    alarms = Alarms(on_change)
     for record in records(run, out, hidden):
-        now = record.step
+        step = record.step
         alarms.judge(record)
-    return told
+    return spans
 
 
 def records(run: Run, out: Path, hidden: bool) -> Iterator[Record]:
-    """What the rules are given after each round."""
+    """The records by which rules judge, one after each round of exams."""
     folder = out / run.name
     preset = run.setting.build(run.seed)
     rows = np.load(folder / "rows.npy")
-    known = parse_json((folder / "about.json").read_bytes())["traits"]
-    traits = convert(known, Traits)
+    traits = convert(parse_json((folder / "about.json").read_bytes())["traits"], Traits)
     history, diagnosis = History(tuple(METRICS)), Diagnosis()
     log = folder / ("hidden.jsonl" if hidden else "rounds.jsonl")
     for line in log.read_bytes().splitlines():
-        told = parse_json(line)
-        step = told["step"]
+        round_ = parse_json(line)
+        step = round_["step"]
         history.append(rows[history.view.rows : step])
-        diagnosis = _with(diagnosis, told)
+        diagnosis = _after_round(diagnosis, round_)
         yield Record(step, controls_at(preset, step), history.view, diagnosis, traits)
 
 
-def _with(known: Diagnosis, told: dict[str, Any]) -> Diagnosis:
-    """A diagnosis after one more round."""
-    step = told["step"]
-    readings, series = dict(known.readings), dict(known.series)
-    for name, value in told["readings"].items():
-        read = float("nan") if value is None else value
-        readings[name] = Reading(read, step)
+def _after_round(before: Diagnosis, round_: dict[str, Any]) -> Diagnosis:
+    """The diagnosis after one more round of exams."""
+    step = round_["step"]
+    readings, series = dict(before.readings), dict(before.series)
+    for name, json_value in round_["readings"].items():
+        value = float("nan") if json_value is None else json_value
+        readings[name] = Reading(value, step)
         steps, values = series.get(name, Series(np.empty(0, np.int64), np.empty(0, np.float32)))
         with np.errstate(over="ignore"):
-            series[name] = Series(np.append(steps, step), np.append(values, np.float32(read)))
-    modes, trail = known.modes, known.mode_trail
-    if "modes" in told:
-        raw = told["modes"]
+            series[name] = Series(np.append(steps, step), np.append(values, np.float32(value)))
+    modes, trail = before.modes, before.mode_trail
+    if "modes" in round_:
+        raw = round_["modes"]
         arrays = {name: np.array(raw[name], np.float32) for name in ("shares", "expected")}
         modes = Modes(
             step,
@@ -97,5 +96,5 @@ def _with(known: Diagnosis, told: dict[str, Any]) -> Diagnosis:
             np.append(old.steps, step), np.concatenate([old.shares, modes.shares[None]])
         )
     return replace(
-        known, step=step, readings=readings, series=series, modes=modes, mode_trail=trail
+        before, step=step, readings=readings, series=series, modes=modes, mode_trail=trail
     )

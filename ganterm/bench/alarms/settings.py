@@ -1,6 +1,6 @@
-"""What is trained: settings that collapse, settings that do not, and other ways to go wrong.
+"""The runs of the benchmark: settings that often collapse, that seldom do, or that fail otherwise.
 
-A setting says nothing about what becomes of its runs; ``truth`` finds that out from their samples.
+What becomes of a run does not depend on its setting's name: ``truth`` finds out from its samples.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from ganterm.presets import Preset, load
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs of a preset with ``overrides``, of seeds 0 to ``seeds`` - 1.
+    """Runs of a preset with ``overrides``, for seeds 0 to ``seeds`` - 1.
 
-    ``later``: controls that change in the iteration after ``at``.
+    ``later``: controls that change after step ``at``.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Setting:
     later: dict[str, str | int | float] = field(default_factory=dict)
 
     def build(self, seed: int) -> Preset:
-        """The preset of one of its runs."""
+        """The preset of the run with this seed."""
         fixed = (f"run.seed={seed}", "run.threads=1", "run.diagnosis=1", "run.diagnose_every=100")
         _, preset = load(self.preset, [*self.overrides, *fixed])
         if not self.later:
@@ -38,7 +38,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a setting; ``tuning``: thresholds may be chosen on it."""
+    """One run of a setting. ``tuning``: thresholds may be chosen by it."""
 
     setting: Setting
     seed: int
@@ -162,14 +162,17 @@ SETTINGS = (
     ),
     Setting("diverging_digits", "mnist_vanilla", 600, 2, ("loss=wgan", "clip=10", *_rates("5e-3"))),
     Setting("mnist_wgan", "mnist_wgan", 3000, 2, ("data.name=mnist10k",)),
-    # Whether what looks like a collapse in its first thousands of steps is none in the end.
+    # Its first thousands of steps look like a collapse; does it recover?
     Setting("mnist_vanilla_long", "mnist_vanilla", 15_000),
 )
 
 
 def runs() -> list[Run]:
-    """All of them: within a setting the seeds take turns between tuning and reporting, and so do
-    the first seeds of the settings."""
+    """All runs.
+
+    The seeds of a setting alternate between tuning and reporting; so do the first seeds of the
+    settings.
+    """
     return [
         Run(setting, seed, (place + seed) % 2 == 0)
         for place, setting in enumerate(SETTINGS)

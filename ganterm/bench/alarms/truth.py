@@ -1,30 +1,30 @@
-"""What a run's samples really did, judged with hindsight; fixed before any rule was tuned.
+"""What really happened in a run, with hindsight. The definitions predate the tuning of any rule.
 
-Every 50 steps samples of the raw G (evaluation mode, the same noise for all points of a run) are
-told apart: 2,500 points by the mode nearest to them, exactly; 600 digits by a classifier that the
-alarms never see (``strong``). A mode is *kept* where it has at least a tenth of the data's share.
-The point is *poor* where at most half of the modes are kept.
+Every 50 steps is a *point*: the modes of samples of the raw G (in evaluation mode, from the same
+noise) are counted. Each of 2,500 points of the plane counts for its nearest mode, exactly; each of
+600 digits for its class by a classifier that the alarms never use (``strong``). A mode is *kept* at
+a point if its share is at least a tenth of its share of the data. The point is *poor* if at most
+half of the modes are kept.
 
-Nothing before step ``WARM_UP`` counts: until then nobody can tell a collapse from an untrained G.
+Nothing before step ``WARM_UP`` counts: until then a collapse cannot be told from an untrained G.
 
 - A run has **spread** once three points in a row were not poor.
-- **Collapsed after it spread**: five or more poor points in a row (250 steps and up). Onset: the
-  first of them.
-- **Collapsed from the start**: it never spread although it had time to, four fifths of its points
-  are poor, and five in a row. Onset: the first of these five.
+- **Collapsed after it spread**: five or more poor points in a row (at least 250 steps). The onset
+  is the first of them.
+- **Collapsed from the start**: it never spread, although it had time to; four fifths of its points
+  are poor, and at least five in a row. The onset is the first of these.
 - **Healthy**: it spread within the first half of its steps, never again had two poor points in a
-  row, and kept three quarters of the modes at nine tenths of the points.
-- Everything else is **mixed** (some modes lost, flickering around one half, spread late): counted
-  apart, and neither for nor against an alarm.
+  row, and kept three quarters of the modes at nine tenths of its points.
+- All other runs are **mixed** (some modes lost, flickering around one half, spread late). They
+  count neither for nor against an alarm.
 
-What else is told of a run at points or rounds (every 100 steps, on as many reals and fakes), each
-from where it has lasted for ``IN_A_ROW`` of them:
+Other illnesses are found at points or at rounds (every 100 steps, from as many reals as fakes).
+The onset is the first of ``IN_A_ROW`` of these in a row:
 
 - **d_wins**: D's AUC is at least .995. **d_stuck**: it is at most .25.
 - **d_dead**: the standard deviation of all scores is below 1e-5 of their mean's size, or of 1.
 - **divergence**: the mean or the standard deviation of all scores is above 100.
-- **mode_hopping**: within 800 steps the mode that half of the samples or more are on changed three
-  times.
+- **mode_hopping**: within 800 steps, the mode of at least half of the samples changed three times.
 """
 
 from __future__ import annotations
@@ -39,20 +39,26 @@ from numpy.typing import NDArray
 from ganterm.core.json_text import parse_json
 
 SAMPLES = 2_500
+"""Number of points of the plane that are sampled at each point of a run."""
 PICTURES = 600
+"""Number of pictures that are sampled at each point of a run."""
 KEPT = 0.1
+"""Least share of a mode that is kept, as a fraction of its share of the data."""
 WARM_UP = 500
+"""Steps before which nothing counts."""
 IN_A_ROW = 5
+"""Number of consecutive points, or rounds, that make an illness."""
 SPREAD = 3
+"""Number of consecutive points that are not poor after which a run has spread."""
 
 Fate = Literal["collapsed", "healthy", "mixed"]
 
 
 @dataclass(frozen=True)
 class Points:
-    """Truth of a run over time: steps (t,), shares (t, modes) and the data's share (modes,).
+    """The points of a run: steps (t,), shares of the modes (t, modes), and in the data (modes,).
 
-    ``auc``, ``score_mean``, ``score_std`` (t,): of D, NaN between rounds.
+    ``auc``, ``score_mean``, ``score_std`` (t,): of D's scores; NaN between rounds.
     """
 
     steps: NDArray[np.int64]
@@ -75,9 +81,9 @@ class Points:
 
 
 def read(path: Path) -> Points:
-    """What ``examine`` wrote."""
-    told = parse_json(path.read_bytes())
-    points = told["points"]
+    """Read the file that ``examine`` wrote."""
+    truth = parse_json(path.read_bytes())
+    points = truth["points"]
 
     def column(name: str) -> NDArray[np.float64]:
         values = [point.get(name) for point in points]
@@ -86,7 +92,7 @@ def read(path: Path) -> Points:
     return Points(
         np.array([point["step"] for point in points], np.int64),
         np.array([point["shares"] for point in points], np.float64),
-        np.array(told["expected"], np.float64),
+        np.array(truth["expected"], np.float64),
         column("auc"),
         column("score_mean"),
         column("score_std"),
@@ -95,7 +101,7 @@ def read(path: Path) -> Points:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a run; ``spans``: (onset, last poor step) of each collapse."""
+    """What became of a run. ``spans``: (onset, last poor step) of each collapse."""
 
     fate: Fate
     spans: tuple[tuple[int, int], ...] = ()
@@ -103,7 +109,7 @@ class Verdict:
 
 
 def stretches(flags: NDArray[np.bool_], least: int) -> list[tuple[int, int]]:
-    """(first, last) places of all stretches of at least ``least`` true flags in a row."""
+    """First and last place of each stretch of at least ``least`` true flags in a row."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     pairs = zip(edges[::2], edges[1::2] - 1, strict=True)
     return [(int(a), int(b)) for a, b in pairs if b - a + 1 >= least]
@@ -136,7 +142,7 @@ def _spans(points: Points, poor: NDArray[np.bool_]) -> tuple[tuple[int, int], ..
 
 
 def others(points: Points) -> dict[str, int]:
-    """Onsets of what else was wrong with a run, by the alarm's name."""
+    """Onsets of a run's other illnesses, by the names of their alarms."""
     rounds = np.isfinite(points.auc) | np.isfinite(points.score_mean)
     steps = points.steps[rounds]
     auc, mean, std = (c[rounds] for c in (points.auc, points.score_mean, points.score_std))
@@ -146,22 +152,22 @@ def others(points: Points) -> dict[str, int]:
         "d_dead": std < 1e-5 * np.maximum(1, np.abs(mean)),
         "divergence": (np.abs(mean) > 100) | (std > 100),
     }
-    found = {}
+    onsets = {}
     for name, flag in flags.items():
         lasting = stretches(flag, IN_A_ROW)
         if lasting:
-            found[name] = int(steps[lasting[0][0]])
+            onsets[name] = int(steps[lasting[0][0]])
     hops = _hops(points)
     if hops is not None:
-        found["mode_hopping"] = hops
-    return found
+        onsets["mode_hopping"] = hops
+    return onsets
 
 
 def _hops(points: Points) -> int | None:
-    """The step of the third change of the leading mode within 800 steps."""
+    """The step of the third change of the leading mode within 800 steps, or None."""
     leads = points.shares.max(axis=1) >= 0.5
-    steps, chosen = points.steps[leads], points.shares.argmax(axis=1)[leads]
-    changes = steps[1:][np.diff(chosen) != 0]
+    steps, leading = points.steps[leads], points.shares.argmax(axis=1)[leads]
+    changes = steps[1:][np.diff(leading) != 0]
     for first, third in zip(changes, changes[2:], strict=False):
         if third - first <= 800:
             return int(third)

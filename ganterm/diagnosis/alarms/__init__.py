@@ -1,1 +1,1 @@
-"""The alarms, one file each; a file lists its rules as ``RULES``."""
+"""The alarms, one file for each kind; a file lists its rules as ``RULES``."""

@@ -1,4 +1,4 @@
-"""A pattern of two or four pixels over all pictures."""
+"""Alarm: a pattern of two or four pixels covers all pictures."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, current
 
 VISIBLE = 4.0
-"""Strength, as a multiple of the data's, from which a checkerboard is visible."""
+"""Least strength, as a multiple of that in reals, at which a checkerboard is visible."""
 CLEAR = 2.5
 """Strength below which a raised alarm is cleared."""
 WARM_UP = 500
-"""Steps in which first pictures may still show how G is built."""
+"""Steps before which the pictures of an untrained G may show its upsampling."""
 
 
 class Checkerboard(Rule):
@@ -25,9 +25,9 @@ class Checkerboard(Rule):
     measures = ("checkerboard",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """Judge the strength that the spectrum's exam measures.
+        """Judge the strength that the exam ``spectrum`` measures.
 
-        The layers of G print the pattern, so no control removes it and there are no remedies.
+        There are no remedies: the layers of G cause the pattern, and no control changes these.
         """
         strength = current(record, "checkerboard")
         if not math.isfinite(strength) or record.step < WARM_UP:

@@ -1,4 +1,4 @@
-"""A D that gives all samples the same score, so that G learns nothing."""
+"""Alarm: D gives all samples the same score, so that G learns nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FLAT = 1e-5
-"""Largest standard deviation of all scores, as a share of their mean's size or of 1."""
+"""Scores are flat if their standard deviation is below this share of their mean's size, or of 1."""
 LASTING = 5
-"""Blocks of rows in a row that must be flat."""
+"""Number of consecutive blocks of rows in which scores must be flat."""
 CHANCE = 1e-4
-"""Largest distance of a frozen AUC from .5. Ruined runs show an AUC of exactly .5000."""
+"""Largest distance of a frozen AUC from 0.5; runs with a dead D show 0.5000 exactly."""
 
 
 class DeadD(Rule):
@@ -26,7 +26,7 @@ class DeadD(Rule):
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """Judge the medians of blocks of rows: flat scores in LASTING of them."""
+        """Judge the medians of blocks of rows."""
         steps, (auc, std_real, std_fake, real) = block_medians(
             record, "d_auc", "score_real_std", "score_fake_std", "score_real"
         )
@@ -50,7 +50,7 @@ class DeadD(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What may revive D; units that are dead for good need an earlier state."""
+        """Try to revive D; units that are dead only come back with an earlier state."""
         controls = record.controls
         return available(
             divide(controls, "lr_d", 4, "a quarter of D's rate: large steps kill units"),

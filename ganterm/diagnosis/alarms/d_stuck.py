@@ -1,4 +1,4 @@
-"""A D that scores fakes above reals and does not improve."""
+"""Alarm: D scores fakes above reals and does not improve."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FOOLED = 0.25
-"""AUC below which fakes score above reals nearly always."""
+"""AUC below which fakes score above reals in most pairs."""
 CLEAR = 0.4
 """AUC from which a raised alarm is cleared."""
 LASTING = 8
-"""Blocks of rows in a row that must be below the bound."""
+"""Number of consecutive blocks of rows that must be below the bound."""
 
 
 class StuckD(Rule):
@@ -26,18 +26,18 @@ class StuckD(Rule):
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """Judge the AUC of the rows, which means the same for every loss."""
+        """Judge the AUC, which means the same for every loss."""
         steps, (auc, g_loss) = block_medians(record, "d_auc", "g_loss")
         if len(steps) < LASTING or not np.isfinite(auc[-1]):
             return None
         first = lasting_since(auc < (CLEAR if raised else FOOLED), LASTING)
         if first is None:
             return False
-        lately = float(np.nanmedian(auc[first:]))
+        recent_auc = float(np.nanmedian(auc[first:]))
         return Finding(
-            f"D scores fakes above reals in {100 * (1 - lately):.0f} % of pairs and does not "
+            f"D scores fakes above reals in {100 * (1 - recent_auc):.0f} % of pairs and does not "
             "learn better: G fools it with whatever it makes.",
-            {"d_auc": round(lately, 4), "g_loss": round(float(g_loss[-1]), 4)},
+            {"d_auc": round(recent_auc, 4), "g_loss": round(float(g_loss[-1]), 4)},
             int(steps[first]),
         )
 
@@ -50,9 +50,9 @@ class StuckD(Rule):
             catch_up = set_to(controls, "lr_d", controls.lr_g, "D's rate as large as G's")
         return available(
             slow_g(controls) if g_ahead else None,
-            catch_up or higher(controls, "lr_d", "D has to learn faster"),
+            catch_up or higher(controls, "lr_d", "D must learn faster"),
             higher(controls, "k", "more D updates a step"),
-            lower(controls, "lr_g", "a slower G is caught"),
+            lower(controls, "lr_g", "D catches up with a slower G"),
             None if g_ahead else slow_g(controls),
         )
 

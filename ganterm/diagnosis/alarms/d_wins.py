@@ -1,4 +1,4 @@
-"""A D that is always right, so that G has nothing to learn from."""
+"""Alarm: D is always right, so that G has nothing to learn from."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ganterm.diagnosis.trends import STEPS_PER_ROUND, Flags, block_medians, last
 from ganterm.losses import LOSSES
 
 RIGHT = 0.995
-"""AUC from which D ranks nearly every pair rightly, for any loss."""
+"""Least AUC, under any loss, at which D ranks nearly every pair correctly."""
 CLEAR = 0.98
 """AUC below which a raised alarm is cleared."""
 ERRORS = 0.01
-"""Share of errors below which samples are mostly ruined, where a loss has a threshold."""
+"""Share of errors below which D hardly errs, under losses with a threshold."""
 FADED = 0.05
-"""Share of its usual size below which G's gradient has vanished."""
+"""Share of its usual norm below which G's gradient has faded."""
 LASTING = 12
-"""Blocks of rows in a row for which D must win."""
+"""Number of consecutive blocks of rows in which D must win."""
 
 
 class WinningD(Rule):
-    """D recognises all fakes, and G's gradient fades or D hardly errs, for long."""
+    """D recognises all fakes, and G's gradient has faded or D hardly errs, for long."""
 
     name = "d_wins"
     title = "D is overpowering"
@@ -34,7 +34,7 @@ class WinningD(Rule):
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """Judge the rows: the AUC, D's errors where the loss has a threshold, and G's gradient."""
+        """Judge the AUC, D's errors if the loss has a threshold, and G's gradient."""
         metrics = ("d_auc", "d_acc_real", "d_acc_fake", "grad_norm_g", "g_loss")
         steps, values = block_medians(record, *metrics)
         if len(steps) < LASTING or not np.isfinite(values[:, -1]).all():
@@ -47,33 +47,33 @@ class WinningD(Rule):
         first = lasting_since(winning, LASTING)
         if first is None:
             return False
-        lately = slice(first, None)
-        now = {
-            "d_auc": round(float(np.nanmedian(auc[lately])), 4),
-            "grad_norm_g": _short(np.nanmedian(gradient[-LASTING:])),
-            "grad_norm_g_usual": _short(_usual(gradient)),
-            "g_loss": _short(values[4][-1]),
+        evidence = {
+            "d_auc": round(float(np.nanmedian(auc[first:])), 4),
+            "grad_norm_g": _rounded(np.nanmedian(gradient[-LASTING:])),
+            "grad_norm_g_usual": _rounded(_usual(gradient)),
+            "g_loss": _rounded(values[4][-1]),
         }
         fading = (
-            f"; G's gradient has faded from {now['grad_norm_g_usual']:g} to {now['grad_norm_g']:g}"
+            f"; G's gradient has faded from {evidence['grad_norm_g_usual']:g} to "
+            f"{evidence['grad_norm_g']:g}"
             if faded[-LASTING:].mean() > 0.5
             else ""
         )
         return Finding(
-            f"D ranks {100 * now['d_auc']:.1f} % of pairs rightly{fading}: G has next to nothing "
-            "to learn from.",
-            now,
+            f"D ranks {100 * evidence['d_auc']:.1f} % of pairs correctly{fading}: G has next to "
+            "nothing to learn from.",
+            evidence,
             int(steps[first]),
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
         """A loss whose gradient does not fade, then a weaker D."""
         controls = record.controls
-        live = None
+        other_loss = None
         if controls.loss == "minimax":
-            live = switch(controls, "non_saturating", "its gradient lives on while D wins")
+            other_loss = switch(controls, "non_saturating", "its gradient survives while D wins")
         return available(
-            live,
+            other_loss,
             lower(controls, "k", "fewer D updates a step"),
             add_r1(controls, "R1 keeps D from becoming too steep"),
             lower(controls, "lr_d", "a slower D"),
@@ -90,12 +90,12 @@ class WinningD(Rule):
 
 
 def _usual(gradient: Values) -> float:
-    """The usual size of G's gradient: the upper quartile of its blocks; NaN without any."""
-    known = gradient[np.isfinite(gradient)]
-    return float(np.quantile(known, 0.75)) if len(known) else math.nan
+    """The usual norm of G's gradient: the upper quartile of its blocks; NaN without any."""
+    finite = gradient[np.isfinite(gradient)]
+    return float(np.quantile(finite, 0.75)) if len(finite) else math.nan
 
 
-def _short(value: float) -> float:
+def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 

@@ -1,4 +1,4 @@
-"""Losses that grow without bound."""
+"""Alarm: losses grow without bound."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 FAR = 100.0
-"""Size that no healthy run's loss had, for any loss; a drift to 500 is on record."""
+"""Size of a loss above which it may run away. Healthy losses are smaller, but for slow drifts: one
+to 500 is on record.
+"""
 TIMES = 10.0
-"""Growth over its own past from which a loss runs away."""
+"""Growth over its own past above which a large loss runs away."""
 LASTING = 5
-"""Blocks of rows in a row that must be far."""
+"""Number of consecutive blocks of rows that must be above FAR."""
 EXTREME = 1e6
-"""Size of a loss that raises the alarm whatever its past."""
+"""Size of a loss above which the alarm is raised, whatever its past."""
 AT_ONCE = 3
-"""Blocks in a row of extreme size that raise the alarm at once."""
+"""Number of consecutive blocks above EXTREME that raise the alarm at once."""
 
 
 class Divergence(Rule):
@@ -39,13 +41,12 @@ class Divergence(Rule):
             return None
         sizes = np.abs(losses)
         far = FAR / 2 if raised else FAR
-        found = [(lasting_since(size > far, LASTING), size) for size in sizes]
+        firsts = [lasting_since(size > far, LASTING) for size in sizes]
         if not raised:
-            found = [
-                (first if first is None or _grown(size, first) else None, size)
-                for first, size in found
+            firsts = [
+                None if first is None or not _grown(size, first) else first
+                for first, size in zip(firsts, sizes, strict=True)
             ]
-        firsts = [first for first, _ in found]
         if firsts == [None, None]:
             return False
         return self._finding(steps, losses, _earliest(firsts), certain=False)
@@ -61,7 +62,7 @@ class Divergence(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """Smaller steps, then something that holds D's scores."""
+        """Smaller steps, then a bound on D's scores."""
         controls = record.controls
         clip = None
         if controls.loss == "wgan":
@@ -81,15 +82,16 @@ def _earliest(places: list[int | None]) -> int:
 
 
 def _before(size: np.ndarray, first: int) -> float:
-    known = size[: max(first, 1)]
-    known = known[np.isfinite(known)]
-    return float(f"{np.median(known):.3g}") if len(known) else float("nan")
+    """The median of a loss's size before the block ``first``; NaN if it was never finite."""
+    past = size[: max(first, 1)]
+    past = past[np.isfinite(past)]
+    return float(f"{np.median(past):.3g}") if len(past) else float("nan")
 
 
 def _grown(size: np.ndarray, first: int) -> bool:
-    """Whether a loss is TIMES as large as before it became far.
+    """Whether a loss is more than TIMES as large as before it rose above FAR.
 
-    A loss that is far from the start is compared with its first value.
+    A loss that is above FAR from the start is compared with its first value.
     """
     before = _before(size, first) if first > 0 else float(size[first])
     return bool(size[-1] > TIMES * max(before, 1.0))

@@ -1,4 +1,4 @@
-"""Gradients that grow out of proportion."""
+"""Alarm: gradients grow out of proportion."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, block_medians, lasting_since
 
 LARGE = 100.0
-"""Gradient norm above which training is likely to go wrong (ganhacks)."""
+"""Gradient norm above which training is likely to fail (Chintala et al., ganhacks)."""
 TIMES = 10.0
-"""Growth over its own past from which a large gradient explodes."""
+"""Growth over its own past above which a large gradient explodes."""
 HUGE = 1000.0
-"""Gradient norm that, if it lasts, raises the alarm whatever its past."""
+"""Gradient norm above which, if it lasts, the alarm is raised whatever its past."""
 LASTING = 8
-"""Blocks of rows in a row that must be large."""
+"""Number of consecutive blocks of rows that must be above LARGE."""
 EXTREME = 1e6
-"""Gradient norm that raises the alarm at once after AT_ONCE blocks of rows."""
+"""Gradient norm above which AT_ONCE blocks are enough, and the alarm is raised at once."""
 AT_ONCE = 3
+"""Number of consecutive blocks above EXTREME that raise the alarm."""
 
 
 class Exploding(Rule):
@@ -31,7 +32,7 @@ class Exploding(Rule):
     exams = False
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """Judge the norms of both whole gradients, before clipping."""
+        """Judge the norms of the whole gradients of D and G, before clipping."""
         steps, norms = block_medians(record, "grad_norm_d", "grad_norm_g")
         if len(steps) < AT_ONCE or not np.isfinite(norms[:, -1]).all():
             return None
@@ -41,7 +42,7 @@ class Exploding(Rule):
         if len(steps) < LASTING and not extreme:
             return None
         least = AT_ONCE if extreme else LASTING
-        found = {}
+        findings = {}
         for name, norm in zip("DG", norms, strict=True):
             first = lasting_since(norm > (LARGE / 2 if raised else LARGE), least)
             if first is None:
@@ -49,20 +50,20 @@ class Exploding(Rule):
             now = float(np.nanmedian(norm[-least:]))
             before = float(np.nanmedian(norm[:first])) if first else float("nan")
             if raised or now > HUGE or now > TIMES * before:
-                found[name] = (int(steps[first]), now, before)
-        if not found:
+                findings[name] = (int(steps[first]), now, before)
+        if not findings:
             return False
-        name, (since, now, before) = max(found.items(), key=lambda item: item[1][1])
+        name, (since, now, before) = max(findings.items(), key=lambda item: item[1][1])
         was = f"; it was {before:.3g}" if np.isfinite(before) else ""
         return Finding(
             f"{name}'s gradient norm stays at {now:.3g}{was}.",
-            {f"grad_norm_{n.lower()}": float(f"{v:.3g}") for n, (_, v, _) in found.items()},
+            {f"grad_norm_{n.lower()}": float(f"{v:.3g}") for n, (_, v, _) in findings.items()},
             since,
             extreme,
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """A limit, then smaller steps of the worse side first, then a less steep D."""
+        """A limit, then smaller steps, those of the worse network first, then a less steep D."""
         controls = record.controls
         slower = [
             halve_rate(controls, "D"),

@@ -1,4 +1,4 @@
-"""A G that jumps from mode to mode while D follows."""
+"""Alarm: G jumps from mode to mode while D follows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ganterm.diagnosis.trends import STEPS_PER_ROUND, recent
 ROUNDS = 8
 """Rounds of exams that are judged together."""
 HOPS = 3
-"""Changes of the leading mode in ROUNDS rounds that chance does not explain."""
+"""Least number of changes of the leading mode in ROUNDS rounds; chance causes fewer."""
 LEADING = 0.5
-"""Share of the samples on one mode that makes it the leading one."""
-ALIKE = 75.0
-"""Vendi score of points, in % of that of reals, from which they cover many modes."""
+"""Least share of samples, 0..1, on the leading mode."""
+VARIED = 75.0
+"""Least Vendi score of points, in % of that of reals, at which they cover many modes."""
 MODES = 4
-"""Fewest modes of data that are judged: one of three may lead in a healthy run."""
+"""Fewest modes of data that can be judged: one of three may lead in a healthy run."""
 
 
 class Hopping(Rule):
@@ -34,23 +34,23 @@ class Hopping(Rule):
         trail, modes = record.diagnosis.mode_trail, record.diagnosis.modes
         if trail is None or modes is None or trail.shares.shape[1] < MODES:
             return None
-        if record.traits.plane and not recent(record, "vendi_pixels") < ALIKE:
-            # Where points narrowly miss most modes, too few samples are left to count.
+        if record.traits.plane and not recent(record, "vendi_pixels") < VARIED:
+            # Points that narrowly miss most modes leave too few samples to count.
             return False
         steps, shares = trail.steps[-ROUNDS:], trail.shares[-ROUNDS:]
         if len(steps) < ROUNDS or not np.isfinite(shares).all():
             return None
         leads = shares.max(axis=1) >= LEADING
-        chosen = shares.argmax(axis=1)[leads]
-        hops = int((np.diff(chosen) != 0).sum())
+        leading = shares.argmax(axis=1)[leads]
+        hops = int((np.diff(leading) != 0).sum())
         if hops < (HOPS - 1 if raised else HOPS):
             return False
-        ways = [modes.names[place] for place in chosen]
-        kept = [name for at, name in enumerate(ways) if not at or ways[at - 1] != name]
+        names = [modes.names[place] for place in leading]
+        path = [name for at, name in enumerate(names) if not at or names[at - 1] != name]
         return Finding(
             f"G runs from {modes.kind} to {modes.kind}: most samples were "
-            f"{', then '.join(kept[-5:])} within {int(steps[-1] - steps[0]):,} steps.",
-            {"hops": hops, "leading": ways},
+            f"{', then '.join(path[-5:])} within {int(steps[-1] - steps[0]):,} steps.",
+            {"hops": hops, "leading": names},
             int(steps[0]),
         )
 

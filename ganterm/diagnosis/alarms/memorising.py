@@ -1,4 +1,4 @@
-"""A G that reproduces training data."""
+"""Alarm: G reproduces training data."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, current
 
 COPIES = 20.0
-"""Per cent of fakes that are copies: far closer to one training picture than to any other."""
+"""Least % of fakes that are copies: far closer to one training picture than to any other."""
 CLEAR = 10.0
-"""Per cent of copies below which a raised alarm is cleared."""
+"""% of copies below which a raised alarm is cleared."""
 
 
 class Memorising(Rule):
-    """Many fakes are training pictures, apart from noise."""
+    """Many fakes are training pictures, up to noise."""
 
     name = "memorising"
     title = "G memorises"
@@ -37,7 +37,7 @@ class Memorising(Rule):
         return Finding(f"{copies:.0f} % of the fakes are copies of training pictures.", evidence)
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What makes the data harder to memorise."""
+        """Make the data harder to memorise."""
         controls = record.controls
         return available(
             raise_to(controls, "instance_noise", 0.1, "noise on all that D sees"),

@@ -1,4 +1,4 @@
-"""Losses that swing instead of settling."""
+"""Alarm: losses swing instead of settling."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REGULAR = 0.6
 WIDE = 0.3
 """Least standard deviation of a swinging loss, as a share of its mean's size or of 1."""
 FEWEST = 32
-"""Values from which a swing can be told from chance."""
+"""Fewest values in which a swing is distinguishable from chance."""
 TURNS = 3
-"""Fewest full swings; fewer are a trend or a bend of one."""
+"""Fewest full swings; fewer are a trend or a bend in one."""
 
 
 class Oscillation(Rule):
-    """D's or G's loss goes up and down regularly, and far."""
+    """D's or G's loss goes up and down, regularly and widely."""
 
     name = "oscillation"
     title = "Losses oscillate"
@@ -66,22 +66,22 @@ class Oscillation(Rule):
 def oscillation(values: NDArray[Any]) -> float:
     """The share of the variance that lies in one regular swing, 0..1.
 
-    ``values`` (t,) are evenly spaced; those that are not finite are left out, and the straight
-    trend is removed. The result is the power of the strongest frequency and its two neighbours in
-    the periodogram, as a share of all power. Only frequencies with at least TURNS full swings
-    compete. A sine gives nearly 1, noise at most about 3 ln(t / 2) / (t / 2), a random walk little.
-    Values without variance give 0; fewer than FEWEST values give NaN.
+    ``values`` (t,) are evenly spaced; those that are not finite are left out, and the linear trend
+    is removed. The result is the power of the strongest frequency and its two neighbours in the
+    periodogram, as a share of all power; frequencies with fewer than TURNS full swings are not
+    considered. A sine gives nearly 1, noise at most about 3 ln(t / 2) / (t / 2), a random walk
+    little. Values without variance give 0; fewer than FEWEST values give NaN.
     """
     finite = values[np.isfinite(values)].astype(np.float64)
     count = len(finite)
     if count < FEWEST:
         return math.nan
     place = np.linspace(-1.0, 1.0, count)
-    away = finite - finite.mean()
-    away -= place * (away @ place) / (place @ place)
-    if np.abs(away).max() <= 1e-9 * max(1.0, float(np.abs(finite).max())):
+    residual = finite - finite.mean()
+    residual -= place * (residual @ place) / (place @ place)
+    if np.abs(residual).max() <= 1e-9 * max(1.0, float(np.abs(finite).max())):
         return 0.0
-    power = np.abs(np.fft.rfft(away / np.abs(away).max())) ** 2
+    power = np.abs(np.fft.rfft(residual / np.abs(residual).max())) ** 2
     power[0] = 0
     at = TURNS + int(power[TURNS:].argmax())
     return float(power[max(TURNS, at - 1) : at + 2].sum() / power.sum())

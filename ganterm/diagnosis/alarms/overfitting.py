@@ -1,4 +1,4 @@
-"""A D that memorises its training data."""
+"""Alarm: D memorises its training data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.diagnosis.trends import STEPS_PER_ROUND, current
 
 GAP = 0.6
-"""The gap at which ADA holds its overfitting heuristics (Karras et al. 2020)."""
+"""Least gap of a D that overfits: the target of ADA's heuristics (Karras et al. 2020)."""
 CLEAR = 0.4
 """Gap below which a raised alarm is cleared."""
 
@@ -26,7 +26,7 @@ class OverfittingD(Rule):
     measures = ("held_out_gap",)
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
-        """Judge the gap r_v between training and held-out reals."""
+        """Judge r_v, the gap between training and held-out reals."""
         gap = current(record, "held_out_gap")
         if not math.isfinite(gap):
             return None
@@ -39,7 +39,7 @@ class OverfittingD(Rule):
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
-        """What makes the data harder to memorise, then a weaker D."""
+        """Make the data harder to memorise, then D weaker."""
         controls = record.controls
         return available(
             raise_to(controls, "d_input_dropout", 0.2, "D sees parts only"),

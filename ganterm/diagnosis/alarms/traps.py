@@ -1,4 +1,4 @@
-"""Known traps in how a run is set up, shown before its first step."""
+"""Warnings of known traps in how a run is set up, shown before its first step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ganterm.diagnosis.rule import Finding, Record, Rule
 from ganterm.losses import LOSSES
 
 REACH = 0.02
-"""Share of the data's span by which G's output may fall short at an end."""
+"""Share of the data's range by which G's output may fall short at either end."""
 
 
 class Trap(Rule):
-    """A warning that the run as built cannot work well."""
+    """A warning that the networks of a run cannot work well."""
 
     severity = "warning"
     raise_after = 1
@@ -32,43 +32,43 @@ class OutputRange(Trap):
         if traits.g_range is None:
             return False
         (low, high), (g_low, g_high) = traits.data_range, traits.g_range
-        spare = REACH * (high - low)
-        if g_low <= low + spare and g_high >= high - spare:
+        tolerance = REACH * (high - low)
+        if g_low <= low + tolerance and g_high >= high - tolerance:
             return False
         return Finding(
-            f"the data lie in {low:.3g} to {high:.3g}, G's last layer gives {g_low:.3g} to "
-            f"{g_high:.3g}: D tells them apart by that alone; set generator.output to what fits.",
+            f"The data are in {low:.3g} to {high:.3g}, but G's last layer gives {g_low:.3g} to "
+            f"{g_high:.3g}: D recognises fakes by that alone; choose another generator.output.",
             {"data": [low, high], "g": [g_low, g_high]},
             0,
         )
 
 
 class BatchNormUnderPenalty(Trap):
-    """Batch norm mixes samples, under a penalty on D's gradient at single samples."""
+    """D has batch norm, which mixes samples, under a penalty on its gradient at each sample."""
 
     name = "penalty_batch_norm"
     title = "Batch norm under a gradient penalty"
 
     def judge(self, record: Record, raised: bool) -> Finding | bool | None:
         """Judge D's layers and the controls in force."""
-        named = self._penalties(record)
-        if not record.traits.d_batch_norm or not named:
+        penalties = self._penalties(record)
+        if not record.traits.d_batch_norm or not penalties:
             return False
         return Finding(
             f"D has batch norm, so that a sample's gradient depends on the whole batch, but "
-            f"{' and '.join(named)} holds the gradient of each sample; choose another "
+            f"{' and '.join(penalties)} limits the gradient of each sample; choose another "
             "discriminator.norm.",
-            {"penalties": list(named)},
+            {"penalties": list(penalties)},
         )
 
     def remedies(self, record: Record) -> tuple[Remedy, ...]:
         """Turn the penalty off."""
         controls = record.controls
-        without = None
+        other_loss = None
         if "penalty_weight" in LOSSES[controls.loss].uses:
-            without = switch(controls, "non_saturating", "a loss without a penalty")
+            other_loss = switch(controls, "non_saturating", "a loss without a penalty")
         return available(
-            without,
+            other_loss,
             set_to(controls, "r1", 0, "no R1"),
             set_to(controls, "r2", 0, "no R2"),
         )
@@ -78,12 +78,12 @@ class BatchNormUnderPenalty(Trap):
         controls = record.controls
         loss = LOSSES[controls.loss]
         own = "penalty_weight" in loss.uses and controls.penalty_weight > 0
-        named = (("R1", controls.r1 > 0), ("R2", controls.r2 > 0))
-        return ((loss.title,) if own else ()) + tuple(name for name, on in named if on)
+        weights = ((loss.title, own), ("R1", controls.r1 > 0), ("R2", controls.r2 > 0))
+        return tuple(name for name, on in weights if on)
 
 
 class SigmoidD(Trap):
-    """A D that ends in a sigmoid, under losses of raw scores."""
+    """D ends in a sigmoid, but losses expect raw scores."""
 
     name = "sigmoid_d"
     title = "D ends in a sigmoid"
@@ -93,15 +93,15 @@ class SigmoidD(Trap):
         if not record.traits.d_sigmoid:
             return False
         return Finding(
-            f"D ends in a sigmoid, but {LOSSES[record.controls.loss].title} wants raw scores: "
-            "its gradient fades where D is sure.",
+            f"D ends in a sigmoid, but {LOSSES[record.controls.loss].title} needs raw scores: "
+            "the gradient fades where D is sure.",
             {"loss": record.controls.loss},
             0,
         )
 
 
 class UnevenUpsampling(Trap):
-    """Transposed convolutions whose kernel is no multiple of the stride (Odena et al. 2016)."""
+    """The kernel of a transposed convolution is no multiple of its stride (Odena et al. 2016)."""
 
     name = "uneven_upsampling"
     title = "Uneven upsampling"
@@ -113,8 +113,8 @@ class UnevenUpsampling(Trap):
             return False
         return Finding(
             f"G's {', '.join(uneven[:3])}: a transposed convolution whose kernel is no multiple "
-            "of its stride paints a checkerboard; set generator.kernel to 4 or generator.up to "
-            "another way.",
+            "of its stride prints a checkerboard; set generator.kernel to 4, or choose another "
+            "generator.up.",
             {"layers": list(uneven)},
             0,
         )

@@ -1,4 +1,4 @@
-"""What a trained classifier answers: logits, features, classes, confidences."""
+"""A trained classifier: its logits, features, predicted classes and their confidence."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ganterm.diagnosis.classifier.network import Weights
 
 
 class ClassifierOutput(NamedTuple):
-    """What a classifier sees in n samples, float32.
+    """Logits and features of n samples, float32.
 
-    ``logits``: (n, classes), of stacks (n, stacked, 10); ``features``: (n, 64), of stacks
-    (n, stacked * 64), the layer before the logits, before its rectifier.
+    ``logits``: (n, classes), or (n, stacked, 10) for stacks. ``features``: (n, 64), or
+    (n, stacked * 64) for stacks: the layer before the logits, before its ReLU.
     """
 
     logits: Tensor
@@ -24,8 +24,11 @@ class ClassifierOutput(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """``labels``: int64 (n,), places among the classes; ``confidence``: float32 (n,), 0..1, the
-    largest probability, 0 for a sample that is not finite."""
+    """The classes of n samples.
+
+    ``labels``: int64 (n,), places among the classes. ``confidence``: float32 (n,), 0..1, the
+    largest probability; 0 for a sample that is not finite.
+    """
 
     labels: Tensor
     confidence: Tensor
@@ -35,11 +38,11 @@ class Prediction(NamedTuple):
 class Classifier:
     """A trained classifier of samples of one shape.
 
-    ``accuracy``: share right, 0..1, of ``held_out`` pictures that it was not trained on.
+    ``accuracy``: share, 0..1, of ``held_out`` pictures, not trained on, whose class it predicts.
     ``dataset_sha256``: of the set that it was trained on. ``stacked``: pictures in one sample, a
-    channel each, each classified by itself; ``accuracy`` is that of one picture, ``classes`` are
-    then all 10 ** stacked modes and a label reads as its digits do. ``notes``: what went wrong
-    with the cache, a line each.
+    channel each, each classified by itself. If there are several, ``accuracy`` is that of a single
+    picture, ``classes`` are all 10 ** stacked modes, and a label has a decimal digit for each
+    picture. ``notes``: what went wrong with the cache, a line each.
     """
 
     weights: Weights
@@ -51,9 +54,9 @@ class Classifier:
     notes: tuple[str, ...] = ()
 
     def output(self, samples: Tensor) -> ClassifierOutput:
-        """Logits and features of samples, float in -1..1 or uint8, on the weights' device.
+        """Logits and features of samples, float in -1..1 or uint8; on the weights' device.
 
-        In parts of bounded memory, without gradients.
+        Samples are processed in parts, so that memory is bounded, and without gradients.
         """
         count, device = len(samples), self.weights["features.weight"].device
         if self.stacked > 1:
@@ -66,7 +69,7 @@ class Classifier:
         return ClassifierOutput(logits, features)
 
     def features(self, samples: Tensor) -> Tensor:
-        """The features of samples alone, float32 (n, 64 a picture)."""
+        """The features of samples, float32 (n, stacked * 64)."""
         return self.output(samples).features
 
     def predict(self, samples: Tensor) -> Prediction:
@@ -74,7 +77,7 @@ class Classifier:
         return self.prediction(self.output(samples).logits)
 
     def prediction(self, logits: Tensor) -> Prediction:
-        """The class of each sample by its ``logits``; of a stack the confidences multiplied."""
+        """The class of each sample by its ``logits``; confidences of a stack are multiplied."""
         confidence, labels = logits.softmax(dim=-1).max(dim=-1)
         if self.stacked > 1:
             places = 10 ** torch.arange(self.stacked - 1, -1, -1, device=labels.device)

@@ -1,7 +1,7 @@
-"""The small convolutional network behind ganterm's own classifier and its fixed features.
+"""The small convolutional network of ganterm's own classifier and of its fixed features.
 
-Three strided convolutions, a linear layer of 64 features, a linear layer of logits; weights are a
-plain dict, so that no module's constructor draws from torch's default generator.
+It has three strided convolutions, a linear layer of 64 features and a linear layer of logits.
+Weights are a plain dict: a module's constructor would draw from torch's default generator.
 """
 
 from __future__ import annotations
@@ -17,28 +17,32 @@ FEATURES = 64
 """Width of the layer before the logits."""
 
 WIDTHS = (16, 32, 48)
-"""Channels: 512 pictures of 28x28 took 7 ms on one slow core; 16, 32, 64 took 17 ms."""
+"""Channels of the convolutions: 512 pictures of 28 x 28 take 7 ms on a slow core; with 64 channels
+in the last, they take 17 ms.
+"""
 
 MOST_SIDE = 32
-"""Pictures of twice this side or more are averaged down to below twice of it first."""
+"""Pictures with twice this side, in pixels, or more are first averaged down to less than that."""
 
-_AT_ONCE = 128
-"""Samples looked at together: 1,024 of 28x28 took twice as long each, out of the caches."""
+_PART = 128
+"""Most samples in one pass: with 1,024 of 28 x 28, which outgrow the caches, each takes twice as
+long.
+"""
 
 _MOST_VALUES = 2**21
+"""Most numbers in the samples of one pass, to bound its memory."""
 
 Weights = dict[str, Tensor]
 
 
 def shapes(shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
-    """The weights' shapes for pictures of ``shape``; ``classes`` 0: no layer of logits."""
-    channels, *sides = shape
+    """The shape of each weight for pictures of ``shape``; with 0 ``classes``, without logits."""
+    inputs, *sides = shape
     layers: dict[str, tuple[int, ...]] = {}
-    ins = channels
-    for place, outs in enumerate(WIDTHS):
-        layers[f"conv{place}"] = (outs, ins, _kernel(place), _kernel(place))
-        ins = outs
-    layers["features"] = (FEATURES, ins * math.prod(_shrunk(side) for side in sides))
+    for place, outputs in enumerate(WIDTHS):
+        layers[f"conv{place}"] = (outputs, inputs, _kernel(place), _kernel(place))
+        inputs = outputs
+    layers["features"] = (FEATURES, inputs * math.prod(_final_side(side) for side in sides))
     if classes:
         layers["logits"] = (classes, FEATURES)
     weights = {f"{name}.weight": layer for name, layer in layers.items()}
@@ -46,7 +50,7 @@ def shapes(shape: tuple[int, ...], classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def init(shape: tuple[int, ...], classes: int, random: Generator) -> Weights:
-    """First weights, float32, on the CPU: variance 2 / fan-in, biases 0 (He et al. 2015)."""
+    """Initial weights, float32 on the CPU: N(0, 2 / fan_in), biases 0 (He et al. 2015)."""
     weights = {}
     for name, layer in shapes(shape, classes).items():
         weights[name] = torch.zeros(layer)
@@ -56,8 +60,8 @@ def init(shape: tuple[int, ...], classes: int, random: Generator) -> Weights:
 
 
 def features(weights: Weights, batch: Tensor) -> Tensor:
-    """The features, (n, 64), before their rectifier, of pictures in -1..1."""
-    hidden = downsampled(batch)
+    """Features (n, 64), before their ReLU, of pictures (n, channels, side, side) in -1..1."""
+    hidden = downsample(batch)
     for place in range(len(WIDTHS)):
         weight, bias = weights[f"conv{place}.weight"], weights[f"conv{place}.bias"]
         hidden = functional.conv2d(hidden, weight, bias, stride=2, padding=_kernel(place) // 2)
@@ -67,21 +71,21 @@ def features(weights: Weights, batch: Tensor) -> Tensor:
     )
 
 
-def logits(weights: Weights, seen: Tensor) -> Tensor:
-    """The logits, (n, classes), from ``features``."""
+def logits(weights: Weights, hidden: Tensor) -> Tensor:
+    """Logits (n, classes) from the result of ``features``, (n, 64)."""
     return functional.linear(
-        functional.relu(seen), weights["logits.weight"], weights["logits.bias"]
+        functional.relu(hidden), weights["logits.weight"], weights["logits.bias"]
     )
 
 
-def downsampled(batch: Tensor) -> Tensor:
-    """Pictures averaged over whole squares of pixels, so that the side is below 64."""
+def downsample(batch: Tensor) -> Tensor:
+    """Average pictures over squares of pixels, so that the side is less than 2 MOST_SIDE."""
     factor = max(1, min(batch.shape[2:]) // MOST_SIDE)
     return functional.avg_pool2d(batch, factor) if factor > 1 else batch
 
 
 def as_floats(samples: Tensor, device: torch.device) -> Tensor:
-    """Samples on ``device`` as float32; uint8 as -1..1."""
+    """Samples on ``device`` as float32; uint8 values are scaled to -1..1."""
     moved = samples.to(device)
     if moved.dtype == torch.uint8:
         return moved.float().mul_(2 / 255).sub_(1)
@@ -89,21 +93,24 @@ def as_floats(samples: Tensor, device: torch.device) -> Tensor:
 
 
 def apply_in_parts(
-    samples: Tensor, device: torch.device, look: Callable[[Tensor], Tensor]
+    samples: Tensor, device: torch.device, function: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """``look`` at the samples in parts of bounded memory and without gradients, joined again."""
-    count = max(1, min(_AT_ONCE, _MOST_VALUES // max(1, samples[:1].numel())))
+    """Apply ``function`` to samples in parts, to bound memory, without gradients; join the results.
+
+    Each part is passed on ``device`` as float32.
+    """
+    count = max(1, min(_PART, _MOST_VALUES // max(1, samples[:1].numel())))
     with torch.no_grad():
-        return torch.cat([look(as_floats(part, device)) for part in samples.split(count)])
+        return torch.cat([function(as_floats(part, device)) for part in samples.split(count)])
 
 
 def _kernel(place: int) -> int:
-    """A kernel's side: the first sees wider, since it costs least."""
+    """Side of a convolution's kernel; the first is the cheapest, so it has the largest."""
     return 5 if place == 0 else 3
 
 
-def _shrunk(side: int) -> int:
-    """What is left of a side after the averaging and the strides."""
+def _final_side(side: int) -> int:
+    """Side of the last convolution's output for pictures with this side, in pixels."""
     factor = max(1, side // MOST_SIDE)
     side //= factor
     for _ in WIDTHS:

@@ -1,7 +1,7 @@
-"""ganterm's own classifier of a labelled set: shipped, found in the cache folder, or trained.
+"""Obtains the classifier of a labelled data set: the shipped one, a cached one, or a new one.
 
-``python -m ganterm.diagnosis.classifier.pack FILE`` makes the shipped one, byte for byte on one
-kind of processor.
+``python -m ganterm.diagnosis.classifier.pack FILE`` writes the shipped one; the bytes are the same
+on every processor of one kind.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ from ganterm.system.files import write_atomically
 from ganterm.system.folders import NoFolder, cache_folder
 
 SHIPPED = Path(__file__).with_name("mnist10k.safetensors")
-"""Trained on the embedded digits."""
+"""The file of the shipped classifier, which was trained on the embedded digits."""
 
-ENOUGH = 0.975
-"""Share right from which the shipped classifier serves another set of digits."""
+LEAST_ACCURACY = 0.975
+"""Least accuracy, 0..1, at which the shipped classifier is used for another set of digits."""
 
 _DIGITS = tuple("0123456789")
 
 
 def classifier_for(
-    dataset: Dataset, device: torch.device, tell: ProgressCallback, cache: Path | None = None
+    dataset: Dataset, device: torch.device, progress: ProgressCallback, cache: Path | None = None
 ) -> Classifier | None:
-    """The classifier of a labelled set; None where ``obstacle`` says why there is none.
+    """The classifier of a labelled set; None if ``obstacle`` gives a reason against one.
 
-    Trained once, in 10 to 20 s on a slow core, and then found in ``cache``, the platform's cache
-    folder where that is None. A file there that cannot be trusted is replaced, a folder that is
-    missing, another user's, or cannot be written to is done without; ``notes`` says so. Sets of
-    MNIST's digits, stacked ones too, get the shipped one.
+    Sets of MNIST's digits, stacked ones too, get the shipped one. Others are trained once, which
+    takes 10 to 20 s on a slow core, and are then read from the folder ``cache`` (None: the
+    platform's cache folder). A file there that cannot be trusted is replaced. If the folder cannot
+    be used, nothing is cached. The classifier's ``notes`` report both.
     """
     if obstacle(dataset) is not None:
         return None
-    single = _unstacked(dataset)
-    found = _shipped(single, device) or _cached_or_fitted(single, device, tell, cache)
+    pictures = _single_pictures(dataset)
+    classifier = _shipped(pictures, device)
+    classifier = classifier or _cached_or_trained(pictures, device, progress, cache)
     if dataset.stacked == 1:
-        return found
+        return classifier
     modes = tuple(f"{mode:0{dataset.stacked}d}" for mode in range(10**dataset.stacked))
-    return replace(found, classes=modes, stacked=dataset.stacked)
+    return replace(classifier, classes=modes, stacked=dataset.stacked)
 
 
 def obstacle(dataset: Dataset) -> str | None:
-    """Why nothing can be learnt from a set's labels, in words; None where something can."""
+    """Why a set's labels cannot be learnt, in words; None if they can."""
     if dataset.samples.ndim != 4:
         return "points need no classifier"
     if dataset.labels is None:
@@ -65,59 +66,59 @@ def obstacle(dataset: Dataset) -> str | None:
     return None
 
 
-def train(dataset: Dataset, device: torch.device, tell: ProgressCallback) -> Classifier:
-    """A classifier trained now; the set must not be ``obstacle``, nor stacked."""
+def train(dataset: Dataset, device: torch.device, progress: ProgressCallback) -> Classifier:
+    """Train a classifier; the set must have no ``obstacle`` and not be stacked."""
     training, held_out = recipe.split(len(dataset.samples))
-    weights = recipe.fit(dataset, training, device, tell)
-    made = Classifier(weights, dataset.classes, 0.0, len(held_out), dataset.sha256)
-    return replace(made, accuracy=_share_right(made, dataset, held_out))
+    weights = recipe.fit(dataset, training, device, progress)
+    classifier = Classifier(weights, dataset.classes, 0.0, len(held_out), dataset.sha256)
+    return replace(classifier, accuracy=_accuracy(classifier, dataset, held_out))
 
 
-def packed(made: Classifier) -> bytes:
-    """The bytes of a file that holds it."""
+def to_bytes(classifier: Classifier) -> bytes:
+    """The content of a file that holds the classifier."""
     header = FileHeader(
-        dataset_sha256=made.dataset_sha256,
-        classes=made.classes,
-        accuracy=made.accuracy,
-        held_out=made.held_out,
+        dataset_sha256=classifier.dataset_sha256,
+        classes=classifier.classes,
+        accuracy=classifier.accuracy,
+        held_out=classifier.held_out,
     )
-    return weightfile.packed(made.weights, header)
+    return weightfile.to_bytes(classifier.weights, header)
 
 
-def _cached_or_fitted(
-    dataset: Dataset, device: torch.device, tell: ProgressCallback, cache: Path | None
+def _cached_or_trained(
+    dataset: Dataset, device: torch.device, progress: ProgressCallback, cache: Path | None
 ) -> Classifier:
     try:
         folder = cache or cache_folder() / "classifiers"
     except NoFolder as error:
-        return replace(train(dataset, device, tell), notes=(f"classifier not kept: {error}",))
-    # Kinds of devices round in their own ways; a set has one result on each.
+        return replace(train(dataset, device, progress), notes=(f"classifier not kept: {error}",))
+    # Each kind of device rounds in its own way, so each has a file of its own.
     path = folder / f"{dataset.sha256}-{device.type}-{recipe.RECIPE}.safetensors"
     notes = []
     try:
-        found = _read(path, dataset.shape, device)
-        if (found.dataset_sha256, found.classes) == (dataset.sha256, dataset.classes):
-            return found
+        cached = _read(path, dataset.shape, device)
+        if (cached.dataset_sha256, cached.classes) == (dataset.sha256, dataset.classes):
+            return cached
         notes.append(f"classifier trained anew: {clean(path)} is of other data")
     except FileNotFoundError:
         pass
     except (Untrusted, OSError) as error:
         notes.append(f"classifier trained anew: {clean(path)}: {clean(error)}")
-    made = train(dataset, device, tell)
+    classifier = train(dataset, device, progress)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, packed(made))
+        write_atomically(path, to_bytes(classifier))
     except OSError as error:
         notes.append(f"classifier not kept in {clean(folder)}: {clean(error.strerror or error)}")
-    return replace(made, notes=tuple(notes))
+    return replace(classifier, notes=tuple(notes))
 
 
 def _shipped(dataset: Dataset, device: torch.device) -> Classifier | None:
-    """The shipped classifier where the set shows the digits that it knows, else None.
+    """The shipped classifier if the set shows MNIST's digits, else None.
 
-    Up to 2,000 pictures of the set that it was not trained on measure its accuracy. Where there are
-    too few of them, the set is a part of the embedded digits and the accuracy in the file holds.
-    UserError where the package is damaged.
+    Its accuracy is measured on up to 2,000 pictures of the set that it was not trained on. If there
+    are too few of these, the set is a part of the embedded digits, and the accuracy in the file
+    holds. UserError if the file is damaged.
     """
     if dataset.classes != _DIGITS or dataset.shape != (1, 28, 28):
         return None
@@ -129,46 +130,49 @@ def _shipped(dataset: Dataset, device: torch.device) -> Classifier | None:
         ) from None
     pictures, _ = digits.unpack()
     training, _ = recipe.split(len(pictures))
-    known = {picture.tobytes() for picture in pictures[training.numpy()]}
+    trained_on = {picture.tobytes() for picture in pictures[training.numpy()]}
     places = [
         place
         for place, picture in enumerate(dataset.samples.numpy())
-        if picture.tobytes() not in known
+        if picture.tobytes() not in trained_on
     ]
     if len(places) < min(recipe.LEAST_HELD_OUT, len(dataset.samples)):
         return shipped
     step = -(-len(places) // recipe.MOST_HELD_OUT)
-    unseen = torch.tensor(places[::step])
-    accuracy = _share_right(shipped, dataset, unseen)
-    return replace(shipped, accuracy=accuracy, held_out=len(unseen)) if accuracy >= ENOUGH else None
+    held_out = torch.tensor(places[::step])
+    accuracy = _accuracy(shipped, dataset, held_out)
+    if accuracy < LEAST_ACCURACY:
+        return None
+    return replace(shipped, accuracy=accuracy, held_out=len(held_out))
 
 
 def _read(path: Path, shape: tuple[int, ...], device: torch.device) -> Classifier:
-    """The classifier that a file holds; Untrusted or OSError where it holds none."""
+    """Read the classifier in a file; Untrusted or OSError if that fails."""
     weights, header = weightfile.read(path, shape)
-    placed = {name: weight.to(device) for name, weight in weights.items()}
+    on_device = {name: weight.to(device) for name, weight in weights.items()}
     return Classifier(
-        placed, header.classes, header.accuracy, header.held_out, header.dataset_sha256
+        on_device, header.classes, header.accuracy, header.held_out, header.dataset_sha256
     )
 
 
-def _share_right(judge: Classifier, dataset: Dataset, places: Tensor) -> float:
+def _accuracy(classifier: Classifier, dataset: Dataset, places: Tensor) -> float:
+    """Share, 0..1, of the samples at ``places`` whose class the classifier predicts."""
     assert dataset.labels is not None
-    labels = judge.predict(dataset.samples[places]).labels.cpu()
+    labels = classifier.predict(dataset.samples[places]).labels.cpu()
     return float((labels == dataset.labels[places]).double().mean())
 
 
-def _unstacked(dataset: Dataset) -> Dataset:
-    """The first pictures of a stacked set, taken apart: as many as the recipe trains on."""
+def _single_pictures(dataset: Dataset) -> Dataset:
+    """The first pictures of a stacked set as samples of their own, enough for the recipe."""
     if dataset.stacked == 1:
         return dataset
     assert dataset.labels is not None
     count = -(-recipe.MOST_SAMPLES // dataset.stacked)
-    shown = torch.tensor([[int(digit) for digit in name] for name in dataset.classes])
+    digits_of = torch.tensor([[int(digit) for digit in name] for name in dataset.classes])
     return replace(
         dataset,
         samples=dataset.samples[:count].flatten(0, 1).unsqueeze(1),
-        labels=shown[dataset.labels[:count]].flatten(),
+        labels=digits_of[dataset.labels[:count]].flatten(),
         classes=_DIGITS,
         stacked=1,
     )

@@ -1,7 +1,6 @@
-"""A classifier in a file: safetensors of 16-bit floats, what is known of it in the header.
+"""The file of a classifier: 16-bit floats in safetensors, with a description in the header.
 
-A file is foreign until its names, shapes, types and values have been looked at; nothing is ever
-unpickled.
+Names, shapes, types and values are checked before a file is used. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -16,17 +15,18 @@ from ganterm.diagnosis.classifier import network
 from ganterm.diagnosis.classifier.network import Weights
 
 _KEY = "ganterm"
-"""One entry only, since the library writes several in any order."""
+"""Name of the header's only entry: the library would write several in any order."""
 
 _MOST_BYTES = 2**26
+"""Most bytes of a file that is read; the shipped one has under 200,000."""
 
 
 class Untrusted(Exception):  # noqa: N818 - it is the file that is wrong, not the program
-    """A file that is not what it should be; the message is the cause."""
+    """A file that is not a valid classifier; the message says why."""
 
 
 class FileHeader(BaseModel):
-    """What a file says of its classifier: see ``Classifier``."""
+    """The header: the fields of ``Classifier`` that describe its weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,16 +36,16 @@ class FileHeader(BaseModel):
     held_out: int = Field(ge=1)
 
 
-def packed(weights: Weights, header: FileHeader) -> bytes:
-    """The file's bytes, the same for the same content."""
+def to_bytes(weights: Weights, header: FileHeader) -> bytes:
+    """The content of a file; the same bytes for the same weights and header."""
     halves = {name: weight.detach().cpu().half() for name, weight in weights.items()}
     return save(halves, {_KEY: header.model_dump_json()})
 
 
 def read(path: Path, shape: tuple[int, ...]) -> tuple[Weights, FileHeader]:
-    """Weights, float32 on the CPU, for pictures of ``shape``, and what the file says of them.
+    """Read the weights, float32 on the CPU, for pictures of ``shape``, and the header.
 
-    Untrusted where the file is broken or holds something else; OSError where it cannot be read.
+    Untrusted if the file is broken or holds something else; OSError if it cannot be read.
     """
     if path.stat().st_size > _MOST_BYTES:
         raise Untrusted("it is too large")
@@ -60,10 +60,10 @@ def read(path: Path, shape: tuple[int, ...]) -> tuple[Weights, FileHeader]:
     except SafetensorError as error:
         raise Untrusted(str(error)) from None
     except ValidationError:
-        raise Untrusted("it does not say what it is") from None
+        raise Untrusted("its header does not describe a classifier") from None
     for name, weight in weights.items():
         if tuple(weight.shape) != expected[name] or not weight.is_floating_point():
-            raise Untrusted(f"{name} is of another shape or type")
+            raise Untrusted(f"{name} has another shape or type")
         if not weight.isfinite().all():
             raise Untrusted(f"{name} is not finite")
     return {name: weight.float() for name, weight in weights.items()}, header

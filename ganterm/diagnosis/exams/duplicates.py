@@ -1,4 +1,4 @@
-"""The birthday test: how often G repeats itself, and how many samples it can produce at all."""
+"""The birthday test: how often G repeats itself, and so how many samples it can produce."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ganterm.diagnosis.clouds import (
 from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 CLOSE = 0.01
-"""Quantile of the reals' distances to their nearest others below which fakes are near-duplicates;
-by it one real in a hundred is one.
+"""Fakes closer to each other than this quantile of the reals' nearest-neighbour distances are
+near-duplicates. By this measure, one real in a hundred is one.
 """
 SAME = 1e-6
-"""Share of the largest nearest-neighbour distance below which reals are copies of each other."""
+"""Reals closer to each other than this share of the largest such distance are copies."""
 
 
 class Closeness(NamedTuple):
-    """How close n reals come: the distance of near-duplicates, and the number of closer pairs."""
+    """``within``: the distance of near-duplicates. ``pairs``: closer pairs among the reals."""
 
     samples: int
     within: float
@@ -34,33 +34,33 @@ class Closeness(NamedTuple):
 
 
 def closeness(reals: Tensor) -> Closeness | None:
-    """The closeness of reals (n, width), in which copies of one another are skipped.
+    """The closeness of reals (n, width); copies of each other are left out.
 
-    None for fewer than two reals, for one that is not finite, and where all are copies.
+    None if there are fewer than two reals, if one is not finite, or if all are copies.
     """
     if len(reals) < 2 or not all_finite(reals):
         return None
-    apart = neighbour_distances(reals)
-    own = apart[apart > SAME * apart.max()]
-    if not len(own):
+    nearest = neighbour_distances(reals)
+    nearest = nearest[nearest > SAME * nearest.max()]
+    if not len(nearest):
         return None
-    within = float(own.quantile(CLOSE))
+    within = float(nearest.quantile(CLOSE))
     return Closeness(len(reals), within, close_pairs(reals, within)[0])
 
 
 def close_pairs(points: Tensor, within: float) -> tuple[int, float]:
-    """Pairs of points (n, width) closer than ``within``, and the share of points in any, 0..1."""
+    """Number of pairs of points (n, width) closer than ``within``; share of points in one, 0..1."""
     close = (distances(points, points) < within).fill_diagonal_(False)
     return int(close.sum()) // 2, float(close.any(dim=1).double().mean())
 
 
 def support(samples: int, pairs: float) -> float:
-    """The number of different samples if so many ``pairs`` of ``samples`` are the same.
+    """Number of different samples that G can produce if ``pairs`` of ``samples`` are the same.
 
-    Each of the s (s - 1) / 2 pairs collides with a chance of 1 / N for N equally likely samples.
-    Unequal chances collide more often, so the result is a lower bound. This is the argument of
-    Arora and Zhang 2018, by the number of collisions instead of the chance of any. NaN without any
-    pair.
+    With N equally likely samples, each of the s (s - 1) / 2 pairs is the same with probability
+    1 / N. With unequal probabilities more pairs are the same, so the result is a lower bound. Arora
+    and Zhang 2018 argue in this way, with the probability of any such pair instead of the number
+    of pairs. NaN if there is no pair.
     """
     return samples * (samples - 1) / (2 * pairs) if pairs > 0 else math.nan
 
@@ -78,30 +78,30 @@ class Duplicates(Exam):
             "implied support",
             "",
             "number of different samples of G, implied by its near-duplicates beyond those of the"
-            " data; empty where it has no more of them than the data",
+            " data; empty if it has no more than the data",
         ),
     }
 
     def fits(self, subject: Subject) -> bool:
-        """On any data."""
+        """Fits any data."""
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
         """Measure as many fakes as there are reals."""
-        known, fakes = _known(context.subject), cloud(context.fake_features)
-        if known is None or not all_finite(fakes):
+        reals, fakes = _closeness_of_reals(context.subject), cloud(context.fake_features)
+        if reals is None or not all_finite(fakes):
             return ExamResult(dict.fromkeys(self.measures, math.nan))
-        pairs, share = close_pairs(fakes[: known.samples], known.within)
+        pairs, share = close_pairs(fakes[: reals.samples], reals.within)
         return ExamResult(
             {
                 "duplicates": 100 * share,
-                "support": support(known.samples, pairs - known.pairs),
+                "support": support(reals.samples, pairs - reals.pairs),
             }
         )
 
 
 @once_per_subject
-def _known(subject: Subject) -> Closeness | None:
+def _closeness_of_reals(subject: Subject) -> Closeness | None:
     return closeness(cloud(subject.real_features))
 
 

@@ -1,4 +1,4 @@
-"""The distance of fakes as a whole from reals, in features: Frechet distance and KID."""
+"""Distances between the distributions of fakes and reals in features: Frechet distance, KID."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CFID = "cfid"
 
 
 class Moments(NamedTuple):
-    """A distribution's mean (width,), its covariance (width, width) and a root of that."""
+    """A distribution's mean (width,), its covariance (width, width) and the root of that."""
 
     mean: Tensor
     covariance: Tensor
@@ -27,10 +27,10 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor) -> Moments:
-    """The moments of features (n, width), n >= 2, float64; the covariance over n - 1."""
+    """The moments of features (n, width), n >= 2, float64; the covariance is over n - 1."""
     mean = features.mean(dim=0)
-    away = features - mean
-    covariance = away.T @ away / (len(features) - 1)
+    centred = features - mean
+    covariance = centred.T @ centred / (len(features) - 1)
     values, vectors = torch.linalg.eigh(covariance)
     return Moments(mean, covariance, (vectors * values.clamp(min=0).sqrt()) @ vectors.T)
 
@@ -38,31 +38,31 @@ def moments(features: Tensor) -> Moments:
 def frechet_distance(features: Tensor, reals: Moments) -> float:
     """The squared Frechet distance of two Gaussians with these moments (Dowson and Landau 1982).
 
-    |m1 - m2|^2 + tr(C1) + tr(C2) - 2 tr((C1 C2)^1/2), as Heusel et al. 2017 use it; the last trace
+    |m1 - m2|^2 + tr(C1) + tr(C2) - 2 tr((C1 C2)^1/2), as Heusel et al. 2017 use it. The last trace
     is the sum of the roots of the eigenvalues of C1^1/2 C2 C1^1/2, which is symmetric. ``features``
-    (n, width), n >= 2. The fewer samples, the larger: compare values of the same number only.
+    (n, width), n >= 2. The distance grows as n shrinks: compare only values with the same n.
     """
     mean = features.mean(dim=0)
-    away = features - mean
-    # With A the samples around their mean, C2 = A'A / (n - 1).
-    product = away @ reals.root
+    centred = features - mean
+    # C2 = A'A / (n - 1), where A is ``centred``.
+    product = centred @ reals.root
     product = product.T @ product / (len(features) - 1)
     both = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
-    traces = away.square().sum() / (len(features) - 1) + reals.covariance.trace()
+    traces = centred.square().sum() / (len(features) - 1) + reals.covariance.trace()
     return float((mean - reals.mean).square().sum() + traces - 2 * both)
 
 
 def frechet(ours: Tensor, theirs: Tensor) -> float:
-    """``frechet_distance`` of features (n, width) to others (m, width), wherever they are."""
+    """``frechet_distance`` of features (n, width) to others (m, width), on any device."""
     return frechet_distance(cloud(ours), moments(cloud(theirs)))
 
 
 def kernel_distance(fakes: Tensor, reals: Tensor) -> float:
-    """The kernel inception distance (Binkowski et al. 2018) between features (m or n, width).
+    """The kernel inception distance (Binkowski et al. 2018) of features (m, width) and (n, width).
 
-    The unbiased squared maximum mean discrepancy under the kernel (x.y / width + 1)^3: 0 for the
-    same distribution in the mean, also below it, whatever the number of samples; m and n >= 2.
-    Its value depends on the features' scale.
+    This is the unbiased squared maximum mean discrepancy under the kernel (x.y / width + 1)^3. Its
+    mean for equal distributions is 0 at any number of samples, so it can be negative. It depends on
+    the scale of the features. m and n >= 2.
     """
     return _within(fakes) + _within(reals) - 2 * float(_kernel(fakes, reals).mean())
 
@@ -78,44 +78,45 @@ def _kernel(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 class Distance(Exam):
-    """Frechet distance and KID of as many fakes as there are reals, in some features."""
+    """Frechet distance and KID of as many fakes as there are reals."""
 
     names: ClassVar[tuple[str, str, str]]
     """Names of the Frechet distance, of its floor, and of the KID."""
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Measure all three; NaN with fewer than two reals, or where a feature is not finite."""
-        known, fakes = _of_reals(context.subject), cloud(context.fake_features)
-        if known is None or len(fakes) < 2 or not all_finite(fakes):
+        """Measure all three; NaN with fewer than two reals, or if a feature is not finite."""
+        reals, fakes = _statistics(context.subject), cloud(context.fake_features)
+        if reals is None or len(fakes) < 2 or not all_finite(fakes):
             return ExamResult(dict.fromkeys(self.names, math.nan))
-        fakes = fakes[: len(known.reals)]
-        distance = frechet_distance(fakes, known.moments)
-        kernel = kernel_distance(fakes / known.scale, known.reals / known.scale)
-        values = distance, known.floor, kernel
+        fakes = fakes[: len(reals.features)]
+        distance = frechet_distance(fakes, reals.moments)
+        kernel = kernel_distance(fakes / reals.scale, reals.features / reals.scale)
+        values = distance, reals.floor, kernel
         return ExamResult(dict(zip(self.names, values, strict=True)))
 
 
 class _RealStatistics(NamedTuple):
-    """What the exam knows of the reals.
+    """The features of reals (n, width) and what is computed from them once.
 
-    ``scale``: root mean square of their features. The kernel distance divides all features by it;
-    it would otherwise depend on the network's scale to the sixth power.
+    ``floor``: the Frechet distance of as many other reals. ``scale``: root mean square of the
+    features. The kernel distance divides all features by it; otherwise it would depend on the
+    network's scale to the sixth power.
     """
 
-    reals: Tensor
+    features: Tensor
     moments: Moments
     floor: float
     scale: float
 
 
 @once_per_subject
-def _of_reals(subject: Subject) -> _RealStatistics | None:
+def _statistics(subject: Subject) -> _RealStatistics | None:
     reals, others = cloud(subject.real_features), cloud(subject.other_features)
     if min(len(reals), len(others)) < 2 or not all_finite(reals, others):
         return None
-    of_reals = moments(reals)
+    real_moments = moments(reals)
     scale = float(reals.square().mean().sqrt()) or 1.0
-    return _RealStatistics(reals, of_reals, frechet_distance(others, of_reals), scale)
+    return _RealStatistics(reals, real_moments, frechet_distance(others, real_moments), scale)
 
 
 def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, Measure]:
@@ -125,15 +126,15 @@ def _measures(names: tuple[str, str, str], short: str, of: str) -> Mapping[str, 
         distance: Measure(
             f"{short}FID ({EXAM_SAMPLES})",
             "",
-            f"Frechet distance {number} to reals in {of}; no Inception-FID",
+            f"Frechet distance {number} to reals in {of}; not the Inception-FID",
         ),
         floor: Measure(
-            f"{short}FID of real data", "", "what as many other reals come to: the least to reach"
+            f"{short}FID of real data", "", "that of as many other reals: G's best possible value"
         ),
         kernel: Measure(
             f"{short}KID ({EXAM_SAMPLES})",
             "",
-            f"kernel distance {number} to reals in {of}; 0 is the data's own",
+            f"kernel distance {number} to reals in {of}; 0 for a perfect G",
         ),
     }
 
@@ -145,7 +146,7 @@ class ByClassifier(Distance):
     measures: ClassVar = _measures(names, "c", "the features of ganterm's own classifier")
 
     def fits(self, subject: Subject) -> bool:
-        """On pictures whose features were learnt."""
+        """Fits pictures whose features were learnt."""
         return not subject.plane and not isinstance(subject.features, FixedFeatures)
 
 
@@ -156,7 +157,7 @@ class ByRandomNetwork(Distance):
     measures: ClassVar = _measures(names, "r", "the features of a fixed network of random weights")
 
     def fits(self, subject: Subject) -> bool:
-        """On pictures without labels to learn from."""
+        """Fits pictures without labels to learn from."""
         return not subject.plane and isinstance(subject.features, FixedFeatures)
 
 

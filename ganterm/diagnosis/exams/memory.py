@@ -16,34 +16,34 @@ from ganterm.diagnosis.nearest import Near, as_bytes, nearest
 SAMPLES = 32
 """Number of fakes; each is compared with every picture."""
 BYTES = 8 * 2**20
-"""Bytes of data compared on a CPU: 10,000 digits."""
+"""Most bytes of data that fakes are compared with on a CPU: 10,000 digits."""
 ACCELERATED = 16
-"""How many times more data an accelerator compares."""
+"""The same for an accelerator, as a multiple of BYTES."""
 COPY = 1 / 3
-"""Ratio of the nearest distance to the next below which a fake is a copy, the usual mark of
-memorised pictures (Yoon et al. 2023). A ratio needs no scale, so smooth pictures of an early G,
-which lie near the data's middle, do not count. Of 300 fakes of a healthy G on digits none is below
+"""A fake is a copy if its distance to the nearest picture is at most this share of its distance to
+the second nearest (Yoon et al. 2023). A ratio needs no scale, so smooth pictures of an early G,
+which are close to many pictures, do not count. Of 300 fakes of a healthy G on digits, none is below
 0.77; copies under noise of 0.1 have a median of 0.22.
 """
 
 
 def share_of_copies(near: Near) -> float:
-    """The share of samples that are copies, also of a picture that occurs twice, 0..1.
+    """The share of samples that are copies, 0..1; a picture may occur twice.
 
-    NaN where there are no two pictures to compare.
+    NaN if there are not two pictures to compare with.
     """
-    if not near.seconds.isfinite().all():
+    if not near.next_distances.isfinite().all():
         return math.nan
-    return float((near.distances <= COPY * near.seconds).double().mean())
+    return float((near.distances <= COPY * near.next_distances).double().mean())
 
 
 def distances_to_others(near: Near) -> Tensor:
     """Distances of q samples to the nearest picture that is not the sample itself, (q,)."""
-    return torch.where(near.distances > 0, near.distances, near.seconds)
+    return torch.where(near.distances > 0, near.distances, near.next_distances)
 
 
 def pictures_to_compare(data: Tensor, device: torch.device) -> Tensor:
-    """Pictures taken evenly from ``data`` (n, ...), as many as time allows."""
+    """Pictures spread evenly over ``data`` (n, ...), within the bound of BYTES."""
     most = BYTES if device.type == "cpu" else ACCELERATED * BYTES
     every = math.ceil(data.numel() / most)
     return data[::every]
@@ -57,19 +57,19 @@ class Memory(Exam):
             "memorised",
             "%",
             f"fakes three times closer to one training picture than to any other, of {SAMPLES};"
-            f" where the data are many, looked for among {BYTES // 784:,} of 28 x 28 or as much"
-            f" (an accelerator: {ACCELERATED} times that), so that rarer copies are missed",
+            f" a large set is searched in part, {BYTES // 784:,} pictures of 28 x 28 or as much"
+            f" (accelerators: {ACCELERATED} times that), so that rare copies are missed",
         ),
         "nearest_ratio": Measure(
             "distance to the data",
             "",
-            "from a fake to the nearest of those pictures, the median, by that from a real one to"
-            " the nearest other: 0 is copies, 1 as new as the data themselves",
+            "median distance of fakes to the nearest of these pictures, over that of reals to"
+            " the nearest other: 0 for copies, 1 for a perfect G",
         ),
     }
 
     def fits(self, subject: Subject) -> bool:
-        """On pictures."""
+        """Fits pictures."""
         return not subject.plane
 
     def take(self, context: ExamContext) -> ExamResult:
@@ -78,8 +78,9 @@ class Memory(Exam):
         fakes = context.fakes[:SAMPLES]
         device = fakes.device
         near = nearest(as_bytes(fakes), pictures_to_compare(subject.data, device), device)
-        apart = _between_reals(subject)
-        ratio = float(near.distances.median()) / apart if 0 < apart < math.inf else math.nan
+        of_reals = _between_reals(subject)
+        usable = 0 < of_reals < math.inf
+        ratio = float(near.distances.median()) / of_reals if usable else math.nan
         return ExamResult(
             {
                 "memorised": 100 * share_of_copies(near),

@@ -1,4 +1,4 @@
-"""Checkerboards: a pattern with the period of an upsampling, found in the pictures' spectrum."""
+"""Checkerboards: patterns with the period of an upsampling, measured in the pictures' spectrum."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 SAMPLES = 128
 """Number of fakes, and of reals."""
 LEAST = 8
-"""Fewest pixels a side: with fewer a peak cannot be told from its neighbours."""
+"""Fewest pixels a side: with fewer, a peak in the spectrum overlaps its neighbours."""
 FREQUENCIES = (1 / 8, 1 / 4, 3 / 8, 1 / 2)
-"""Frequencies in cycles a pixel: 1/4 and 1/2 have periods of four and two pixels, which upsampling
-by 2 leaves (Odena et al. 2016); 1/8 and 3/8 are compared with them.
+"""Frequencies in cycles a pixel: 1/4 and 1/2 have periods of four and two pixels, those of the
+patterns that upsampling by 2 leaves (Odena et al. 2016); 1/8 and 3/8 are for comparison.
 """
 ROUNDING = (2 / 255) ** 2 / 12
-"""Power of rounding to 8 bits at every frequency; less is invisible in any picture."""
+"""Power, at every frequency, of the error of rounding to 8 bits; less is invisible."""
 
 
 def line_spectrum(pictures: Tensor) -> Tensor:
     """Mean power at FREQUENCIES along columns and along rows of pictures (n, c, h, w), (2, 4).
 
-    Each line counts by itself, so a pattern counts wherever it is, at any side. A Hann window keeps
-    the jump between a line's ends from leaking into all frequencies. White noise of variance v has
-    power v.
+    Each line is transformed by itself, so a pattern counts wherever it is, in pictures of any size.
+    A Hann window keeps the jump between a line's ends from leaking into all frequencies. White
+    noise of variance v has power v.
     """
     return torch.stack([_along_rows(pictures.mT), _along_rows(pictures)])
 
@@ -40,31 +40,31 @@ def _along_rows(pictures: Tensor) -> Tensor:
     window = torch.hann_window(side + 2, periodic=False, dtype=torch.float64)[1:-1]
     window /= window.square().sum().sqrt()
     place = torch.arange(side, dtype=torch.float64)
-    turns = 2 * math.pi * place[:, None] * torch.tensor(FREQUENCIES, dtype=torch.float64)
-    waves = torch.cat([turns.cos(), turns.sin()], dim=1)
-    # The window's own mean is no pattern: without it a bright line leaks where the window is short.
+    phases = 2 * math.pi * place[:, None] * torch.tensor(FREQUENCIES, dtype=torch.float64)
+    waves = torch.cat([phases.cos(), phases.sin()], dim=1)
+    # Subtract the window's share of each wave: otherwise a short window lets brightness leak in.
     waves = window[:, None] * (waves - window @ waves / window.sum())
     parts = (lines @ waves).square().mean(dim=0)
     return parts[: len(FREQUENCIES)] + parts[len(FREQUENCIES) :]
 
 
 class Pattern(NamedTuple):
-    """How strong patterns of four and of two pixels are down and across, each (2, 2).
+    """Strength of patterns of four and of two pixels, along columns and along rows; each (2, 2).
 
-    ``beside``: their power in that of the frequencies beside; 1 for noise, which has all alike.
-    ``whole``: in the power of all frequencies.
+    ``contrast``: power over that of neighbouring frequencies; 1 for white noise. ``share``: power
+    over the variance of the pictures.
     """
 
-    beside: Tensor
-    whole: Tensor
+    contrast: Tensor
+    share: Tensor
 
 
 def pattern(pictures: Tensor) -> Pattern:
     """The patterns of pictures (n, c, h, w) in -1..1 that are not blank."""
     eighth, quarter, between, half = (line_spectrum(pictures) + ROUNDING).unbind(dim=1)
-    beside = torch.stack([quarter / (eighth * between).sqrt(), half / between], dim=1)
+    contrast = torch.stack([quarter / (eighth * between).sqrt(), half / between], dim=1)
     variance = pictures.cpu().double().flatten(2).var(dim=2, unbiased=False).mean()
-    return Pattern(beside, torch.stack([quarter, half], dim=1) / (variance + ROUNDING))
+    return Pattern(contrast, torch.stack([quarter, half], dim=1) / (variance + ROUNDING))
 
 
 def usable(pictures: Tensor) -> bool:
@@ -74,15 +74,15 @@ def usable(pictures: Tensor) -> bool:
 
 
 def checkerboard(fakes: Tensor, reals: Pattern) -> float:
-    """How much the strongest pattern of fakes (n, c, h, w) exceeds that of reals; 1 is as the data.
+    """Strength of the strongest pattern of fakes (n, c, h, w) over that of reals; 1 is as in reals.
 
-    The smaller excess counts, over the neighbouring frequencies or over the whole: noise raises all
-    frequencies alike, and blur may lower only the neighbours. NaN for blank pictures.
+    The smaller of the ratios of ``contrast`` and of ``share`` counts, since noise raises the share
+    alone, and blur may raise the contrast alone. NaN for blank pictures.
     """
     if not usable(fakes):
         return math.nan
     ours = pattern(fakes)
-    return float(torch.minimum(ours.beside / reals.beside, ours.whole / reals.whole).max())
+    return float(torch.minimum(ours.contrast / reals.contrast, ours.share / reals.share).max())
 
 
 class CheckerboardStrength(Exam):
@@ -92,19 +92,19 @@ class CheckerboardStrength(Exam):
         "checkerboard": Measure(
             "checkerboard",
             "",
-            "how much patterns that repeat every 2 or 4 pixels stand out in fakes, by how much they"
-            " do in reals: 1 is as the data, from about 4 on a checkerboard can be seen",
+            "how much patterns that repeat every 2 or 4 pixels stand out in fakes, over how much"
+            " they do in reals: 1 for a perfect G, visible from about 4 on",
         ),
     }
 
     def fits(self, subject: Subject) -> bool:
-        """On pictures that are not tiny."""
+        """Fits pictures that are not tiny."""
         return not subject.plane and min(subject.reals.shape[-2:]) >= LEAST
 
     def take(self, context: ExamContext) -> ExamResult:
         """Measure the first fakes."""
         reals = _of_reals(context.subject)
-        # A screen clamps in the same way.
+        # Clamp as a screen does: what no screen shows does not count.
         fakes = context.fakes[:SAMPLES].clamp(-1, 1)
         value = math.nan if reals is None else checkerboard(fakes, reals)
         return ExamResult({"checkerboard": value})

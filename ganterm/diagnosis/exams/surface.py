@@ -1,4 +1,4 @@
-"""D's scores over the plane, where samples are points."""
+"""D's scores over the plane, for data that are points."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MARGIN = 0.25
 
 
 class DecisionSurface(Exam):
-    """D's scores over the plane, in every round, since they take a few milliseconds."""
+    """D's scores over the plane. They take a few milliseconds, so every round has them."""
 
     first = True
     measures: ClassVar = {}
 
     def fits(self, subject: Subject) -> bool:
-        """On points, where a score does not depend on a label as well."""
+        """Fits points, unless scores depend on a label as well."""
         return subject.plane and subject.real_labels is None
 
     def take(self, context: ExamContext) -> ExamResult:
@@ -37,12 +37,12 @@ class DecisionSurface(Exam):
         boundary = LOSSES[context.controls.loss].boundary(
             context.score(subject.reals, None), context.score(context.fakes, None)
         )
-        whole = scores.float().view(SIDE, SIDE).cpu().numpy().astype(np.float32)
-        return ExamResult(surface=Surface(context.step, whole, extent, boundary))
+        heights = scores.float().view(SIDE, SIDE).cpu().numpy().astype(np.float32)
+        return ExamResult(surface=Surface(context.step, heights, extent, boundary))
 
 
 def extent_of(points: Tensor) -> tuple[float, float, float, float]:
-    """Left, right, bottom, top of points (n, 2), with MARGIN on each side; never without area."""
+    """Left, right, bottom and top of points (n, 2), with MARGIN on each side; the area is not 0."""
     low, high = points.amin(dim=0), points.amax(dim=0)
     size = high - low
     size = torch.where(size > 0, size, torch.ones_like(size))

@@ -1,4 +1,4 @@
-"""How fast the weights of G and D move, compared with how large they are."""
+"""How fast the weights of G and D move, relative to their size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class _Weights(NamedTuple):
 
 
 class UpdateRatios(Exam):
-    """Movement of the weights in a step as a share of their norm, since the last measurement.
+    """Movement of the weights per step since the last measurement, as a share of their norm.
 
     About 1e-3 is usual for one update (Karpathy, Stanford CS231n notes, 2015). Steps to and fro
-    cancel, so this is at most the mean of the single steps, and less the longer ago the last
-    measurement was.
+    cancel, so the result is at most the mean of the single steps, and the smaller the longer ago
+    the last measurement was.
     """
 
     measures: ClassVar = {
@@ -38,20 +38,20 @@ class UpdateRatios(Exam):
         self._before: _Weights | None = None
 
     def fits(self, subject: Subject) -> bool:
-        """On any data."""
+        """Fits any data."""
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
-        """Measure since the last time; nothing the first time."""
-        now = _Weights(context.step, _flat(context.generator), _flat(context.discriminator))
-        before, self._before = self._before, now
-        if before is None or now.step <= before.step:
+        """Compare with the last measurement; the first has no reading."""
+        after = _Weights(context.step, _flat(context.generator), _flat(context.discriminator))
+        before, self._before = self._before, after
+        if before is None or after.step <= before.step:
             return ExamResult()
-        steps = now.step - before.step
+        steps = after.step - before.step
         return ExamResult(
             {
-                "update_ratio_g": update_ratio(before.g, now.g, steps),
-                "update_ratio_d": update_ratio(before.d, now.d, steps),
+                "update_ratio_g": update_ratio(before.g, after.g, steps),
+                "update_ratio_d": update_ratio(before.d, after.d, steps),
             }
         )
 

@@ -15,11 +15,11 @@ from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 SAMPLES = 128
 """Number of fakes."""
 BLANK = 1 / 255
-"""Largest spread of a blank picture's values: half a grey level, for a range of 2."""
+"""Largest difference of values in a blank picture: half of one of 256 grey levels over -1..1."""
 
 
 class ValueSummary(NamedTuple):
-    """The lowest and highest of finite values, NaN without any, and shares of samples, 0..1."""
+    """Lowest and highest finite value, NaN without any; shares, 0..1, of blank and bad samples."""
 
     lowest: float
     highest: float
@@ -28,45 +28,45 @@ class ValueSummary(NamedTuple):
 
 
 def values(samples: Tensor) -> ValueSummary:
-    """Summarise samples (n, ...), n >= 1; a sample that is not finite is not blank."""
+    """Summarise samples (n, ...), n >= 1; a sample that is not finite is never blank."""
     flat = samples.flatten(1).float()
     finite = flat.isfinite()
-    whole = finite.all(dim=1)
-    blank = whole & (flat.amax(dim=1) - flat.amin(dim=1) <= BLANK)
-    some = flat[finite]
-    low, high = (float(some.min()), float(some.max())) if len(some) else (math.nan, math.nan)
-    return ValueSummary(low, high, float(blank.float().mean()), float((~whole).float().mean()))
+    good = finite.all(dim=1)
+    blank = good & (flat.amax(dim=1) - flat.amin(dim=1) <= BLANK)
+    valid = flat[finite]
+    low, high = (float(valid.min()), float(valid.max())) if len(valid) else (math.nan, math.nan)
+    return ValueSummary(low, high, float(blank.float().mean()), float((~good).float().mean()))
 
 
 class Range(Exam):
-    """The fakes' range beside that of the data, and fakes that are no pictures."""
+    """The range of the fakes and of the data, and fakes that are blank or not finite."""
 
     measures: ClassVar = {
         "value_low": Measure("lowest value", "", "the smallest value of any fake"),
         "value_high": Measure("highest value", "", "the largest value of any fake"),
-        "data_low": Measure("lowest in the data", "", "the smallest of any real sample"),
-        "data_high": Measure("highest in the data", "", "the largest of any real sample"),
-        "blank": Measure("blank", "%", "fakes of one value throughout"),
+        "data_low": Measure("lowest in the data", "", "the smallest value of any real"),
+        "data_high": Measure("highest in the data", "", "the largest value of any real"),
+        "blank": Measure("blank", "%", "fakes with one value in all pixels"),
         "non_finite": Measure("not finite", "%", "fakes with a NaN or an infinite value"),
     }
 
     def fits(self, subject: Subject) -> bool:
-        """On any data."""
+        """Fits any data."""
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
         """Measure fakes as G returns them; a point cannot be blank."""
-        found = values(context.generate(SAMPLES)[0])
+        summary = values(context.generate(SAMPLES)[0])
         low, high = _range(context.subject)
         readings = {
-            "value_low": found.lowest,
-            "value_high": found.highest,
+            "value_low": summary.lowest,
+            "value_high": summary.highest,
             "data_low": low,
             "data_high": high,
-            "non_finite": 100 * found.non_finite,
+            "non_finite": 100 * summary.non_finite,
         }
         if not context.subject.plane:
-            readings["blank"] = 100 * found.blank
+            readings["blank"] = 100 * summary.blank
         return ExamResult(readings)
 
 

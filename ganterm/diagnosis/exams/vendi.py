@@ -13,38 +13,36 @@ from ganterm.diagnosis.clouds import all_finite, cloud, distances, once_per_subj
 from ganterm.diagnosis.exam import Exam, ExamContext, ExamResult, Subject
 
 SAMPLES = 192
-"""Number of fakes, and of reals: the eigenvalues cost its cube."""
-NEAR = 0.5
-"""The kernel's width in median distances of the reals.
-
-Two reals at the median distance are then exp(-2) = 14 % alike, so samples count as different where
-reals do.
+"""Number of fakes, and of reals; the time for the eigenvalues grows with its cube."""
+WIDTH = 0.5
+"""The kernel's width, in median distances between reals. Two reals at the median distance have a
+similarity of exp(-2) = 14 %, so that typical reals count as different samples.
 """
 
 
 def vendi_score(kernel: Tensor) -> float:
-    """The effective number of different samples, 1..n, of a kernel (n, n) with ones as diagonal.
+    """The effective number of different samples, 1..n, of a kernel (n, n) with a diagonal of ones.
 
-    exp of the entropy of the eigenvalues of kernel / n (Friedman and Dieng 2023): 1 where all are
-    alike, n where no two are.
+    It is exp of the entropy of the eigenvalues of kernel / n (Friedman and Dieng 2023): 1 if all
+    samples are the same, n if no two are similar.
     """
     values = torch.linalg.eigvalsh(kernel / len(kernel)).clamp(min=0)
     return math.exp(float(torch.special.entr(values).sum()))
 
 
-def alike(points: Tensor, width: float) -> Tensor:
-    """exp(-d^2 / 2 width^2) of all pairs of points (n, d): 1 for the same, 0 far away."""
+def similarities(points: Tensor, width: float) -> Tensor:
+    """exp(-d^2 / 2 width^2) for all pairs of points (n, features), d apart: (n, n), in 0..1."""
     return distances(points, points).div_(width).square_().mul_(-0.5).exp_()
 
 
 def median_distance(points: Tensor) -> float:
-    """The median distance of all pairs of two or more points; NaN of fewer."""
-    apart = distances(points, points)
-    return float(apart[tuple(torch.triu_indices(len(points), len(points), 1))].median())
+    """The median distance of all pairs of points (n, width); NaN for fewer than two points."""
+    pairs = tuple(torch.triu_indices(len(points), len(points), 1))
+    return float(distances(points, points)[pairs].median())
 
 
 class Reference(NamedTuple):
-    """What is known of n reals: the kernel's width, and their own score."""
+    """The kernel's width and the Vendi score of a number of reals."""
 
     samples: int
     width: float
@@ -52,22 +50,23 @@ class Reference(NamedTuple):
 
 
 def reference(reals: Tensor) -> Reference | None:
-    """The reference of reals (n, width); None for fewer than two, not finite, or mostly equal."""
+    """The reference of reals (n, width); None if they are too few, not finite, or mostly equal."""
     if len(reals) < 2 or not all_finite(reals):
         return None
-    width = NEAR * median_distance(reals)
-    return Reference(len(reals), width, vendi_score(alike(reals, width))) if width > 0 else None
+    width = WIDTH * median_distance(reals)
+    return (
+        Reference(len(reals), width, vendi_score(similarities(reals, width))) if width > 0 else None
+    )
 
 
 def relative_vendi(fakes: Tensor, reals: Reference | None) -> float:
     """The Vendi score of fakes (n, width) in % of that of as many reals.
 
-    The kernel has the width of the reals. NaN where the reals give no reference, where there are
-    fewer fakes than reals, and where a fake is not finite.
+    NaN if there is no reference, if there are fewer fakes than reals, or if a fake is not finite.
     """
     if reals is None or len(fakes) < reals.samples or not all_finite(fakes):
         return math.nan
-    return 100 * vendi_score(alike(fakes[: reals.samples], reals.width)) / reals.score
+    return 100 * vendi_score(similarities(fakes[: reals.samples], reals.width)) / reals.score
 
 
 @once_per_subject
@@ -93,7 +92,7 @@ class Vendi(Exam):
     }
 
     def fits(self, subject: Subject) -> bool:
-        """On any data."""
+        """Fits any data."""
         return True
 
     def take(self, context: ExamContext) -> ExamResult:
@@ -107,12 +106,14 @@ class VendiOfFeatures(Exam):
 
     measures: ClassVar = {
         "vendi_features": Measure(
-            "Vendi score, features", "%", "the same of their features in a fixed network"
+            "Vendi score, features",
+            "%",
+            f"effective number of different features among {SAMPLES}, in % of that of reals",
         ),
     }
 
     def fits(self, subject: Subject) -> bool:
-        """On pictures: points are their own features."""
+        """Fits pictures: points are their own features."""
         return not subject.plane
 
     def take(self, context: ExamContext) -> ExamResult:

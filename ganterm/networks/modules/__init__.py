@@ -1,1 +1,1 @@
-"""Torch modules that the families build; nothing in here is imported before torch is wanted."""
+"""Torch modules that the families build. Catalogues load without torch and never import these."""

@@ -17,7 +17,8 @@ class Autoencoder(nn.Module):
     """Maps samples (batch, *shape) to minus their reconstruction error, and to their code.
 
     ``widths``: of all layers from the flat sample to the code; the decoder has them in reverse.
-    ``error``: mean of squares or of absolute values. ``bounded``: the output ends in a tanh.
+    ``error``: "mse", the mean of squares, or "l1", the mean of absolute values. ``bounded``: the
+    decoder ends in a tanh.
     """
 
     def __init__(
@@ -30,7 +31,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.error = error
         self.encoder = nn.Sequential(*_layers(widths, activation_name))
-        # The last layer draws its weights first: another order gives other runs for the same seed.
+        # The last layer draws its weights before the rest of the decoder. This order has to stay:
+        # with another one a seed gives other weights.
         last: list[nn.Module] = [nn.Linear(widths[1], widths[0])]
         if bounded:
             last.append(nn.Tanh())

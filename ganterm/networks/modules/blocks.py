@@ -1,4 +1,4 @@
-"""Small pieces that several families share: activations and first weights."""
+"""Small parts that several families share: activations and initial weights."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def he_normal(module: M) -> M:
 
 
 def dcgan_normal(module: M) -> M:
-    """Weights N(0, 0.02), norms' scales N(1, 0.02) and shifts 0 (Radford et al. 2016).
+    """Draw weights from N(0, 0.02) and norms' scales from N(1, 0.02) (Radford et al. 2016).
 
-    Biases stay as torch drew them, as in pytorch/examples. Returns ``module``.
+    The second number is the standard deviation. Shifts of norms become 0. Other biases keep
+    torch's first values, as in pytorch/examples. Returns ``module``.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -45,7 +46,7 @@ def dcgan_normal(module: M) -> M:
 def glorot_uniform(module: M) -> M:
     """Weights U(-a, a) with a^2 = 6 / (fan_in + fan_out), zero biases (Glorot and Bengio 2010).
 
-    What Keras does unasked. Returns ``module``.
+    This is Keras' default. Returns ``module``.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):

@@ -1,8 +1,8 @@
 """The layers of R3GAN (Huang et al. 2024, arXiv 2501.05441, section 3 and appendix).
 
-There are no norms. First weights are N(0, gain^2 / fan_in) and each block begins as the identity
+There are no norms. Initial weights are N(0, gain^2 / fan_in) and each block starts as the identity
 (Fixup, Zhang et al. 2019), so that depth does not increase the variance. A convolution has a bias
-only where an activation follows.
+only if an activation follows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ L = TypeVar("L", nn.Conv2d, nn.Linear)
 class Stage(NamedTuple):
     """Residual blocks at one picture size.
 
-    ``width``: channels. ``groups``: of each block's 3 x 3 convolution. ``expansion``: how much
-    wider a block is inside. ``blocks``: how many there are.
+    ``width``: channels. ``groups``: of each block's 3 x 3 convolution. ``expansion``: inner over
+    outer width of a block. ``blocks``: number of blocks.
     """
 
     width: int
@@ -92,7 +92,7 @@ class Basis(nn.Module):
 def generator_body(stages: Sequence[Stage], latent: int, start: int, channels: int) -> nn.Module:
     """Layers from noise (batch, ``latent``) to pictures without bounds on their values.
 
-    Each stage but the first doubles the picture, which begins with ``start`` pixels a side.
+    The picture starts with ``start`` pixels a side; each stage but the first doubles it.
     """
     before = stages[0].width
     layers: list[nn.Module] = [Basis(latent, before, start)]
@@ -108,7 +108,7 @@ def generator_body(stages: Sequence[Stage], latent: int, start: int, channels: i
 def discriminator_body(stages: Sequence[Stage], channels: int, start: int) -> nn.Module:
     """Layers from pictures (batch, ``channels``, n, n) to features (batch, last width).
 
-    Each stage but the first halves the picture, which ends with ``start`` pixels a side.
+    Each stage but the first halves the picture, down to ``start`` pixels a side.
     """
     before = stages[0].width
     layers: list[nn.Module] = [_initialised(nn.Conv2d(channels, before, 1, bias=False))]
@@ -132,7 +132,7 @@ def _blocks(stage: Stage) -> list[nn.Module]:
 
 
 def _resized_channels(before: int, after: int) -> list[nn.Module]:
-    """A 1 x 1 convolution where the number of channels changes."""
+    """A 1 x 1 convolution if the number of channels changes, else nothing."""
     return [] if before == after else [_initialised(nn.Conv2d(before, after, 1, bias=False))]
 
 

@@ -1,4 +1,4 @@
-"""What goes around a body of layers: labels in, a score and other verdicts out."""
+"""What surrounds a network's body of layers: labels that go in, scores that come out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn import functional
 from ganterm.networks.options import DiscriminatorOptions, GeneratorOptions, Labels
 
 EMBEDDING = 32
-"""Dimensions of an embedded label, where it joins noise or a flat input."""
+"""Numbers in an embedded label that joins noise or a flat sample."""
 
 
 class DiscriminatorOutput(NamedTuple):
-    """A discriminator's verdict on a batch: raw scores (batch,), and what else it says.
+    """What a discriminator returns for a batch: raw scores (batch,), and more if it has it.
 
-    ``logits`` (batch, classes) of its auxiliary head; ``code`` (batch, n), what an autoencoder
-    makes of the samples.
+    ``logits`` (batch, classes): output of the auxiliary head. ``code`` (batch, n): an
+    autoencoder's codes of the samples.
     """
 
     scores: Tensor
@@ -28,12 +28,15 @@ class DiscriminatorOutput(NamedTuple):
 
 
 def latent_width(options: GeneratorOptions, classes: int) -> int:
-    """How many numbers a generator's body gets: the noise, and the label where it is told one."""
+    """Numbers that enter a generator's body: the noise, and the label if it is conditional."""
     return options.latent_dim + _label_width(options.conditional, classes)
 
 
 class Generator(nn.Module):
-    """A body that maps (batch, latent_width) to samples, told labels (batch,) if conditional."""
+    """A body that maps noise, with the label appended if conditional, to samples.
+
+    The body's input is (batch, ``latent_width``).
+    """
 
     def __init__(self, body: nn.Module, options: GeneratorOptions, classes: int = 0) -> None:
         super().__init__()
@@ -41,19 +44,20 @@ class Generator(nn.Module):
         self.label = _label_module(options.conditional, classes)
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Samples (batch, *shape) of ``noise`` (batch, latent_dim)."""
+        """Samples (batch, *shape) from ``noise`` (batch, latent_dim) and ``labels`` (batch,)."""
         if self.label is not None:
             noise = torch.cat([noise, self.label(labels)], dim=1)
-        made: Tensor = self.body(noise)
-        return made
+        samples: Tensor = self.body(noise)
+        return samples
 
 
 class Discriminator(nn.Module):
     """A body that maps samples to features (batch, width), and the heads on them.
 
-    ``flat``: the body takes vectors, so samples are flattened and the label joins as numbers; else
-    it takes pictures and the label joins as channels: one plane a class, or one embedded plane.
-    ``shape_with_label`` tells what the body gets. ``head`` maps features to (batch, 1).
+    ``flat``: the body takes vectors, so samples are flattened and the label is appended as numbers.
+    Otherwise it takes pictures and the label is appended as channels: one plane for each class, or
+    one embedded plane. ``shape_with_label`` gives the resulting shape. ``head`` maps features to
+    (batch, 1).
     """
 
     def __init__(
@@ -74,19 +78,19 @@ class Discriminator(nn.Module):
         self.label: nn.Module | None = None
         self.projection: nn.Embedding | None = None
         if options.conditional == "projection":
-            self.projection = nn.Embedding(_some(classes), width)
+            self.projection = nn.Embedding(_require_labels(classes), width)
             # Torch's N(0, 1) would drown the score in a sum over thousands of features.
             nn.init.xavier_uniform_(self.projection.weight)
         elif options.conditional == "embedding" and not flat:
-            self.label = nn.Embedding(_some(classes), math.prod(shape[1:]))
+            self.label = nn.Embedding(_require_labels(classes), math.prod(shape[1:]))
         else:
             self.label = _label_module(options.conditional, classes)
-        self.auxiliary = nn.Linear(width, _some(classes)) if options.auxiliary else None
+        self.auxiliary = nn.Linear(width, _require_labels(classes)) if options.auxiliary else None
 
     def forward(
         self, samples: Tensor, labels: Tensor | None = None
     ) -> Tensor | DiscriminatorOutput:
-        """Raw scores (batch,), with the auxiliary head's logits where there is one."""
+        """Raw scores (batch,), with the auxiliary head's logits if there is one."""
         if self.flat:
             samples = samples.flatten(1)
         if self.label is not None:
@@ -101,18 +105,18 @@ class Discriminator(nn.Module):
 
     def _label_input(self, labels: Tensor | None) -> Tensor:
         assert self.label is not None
-        told: Tensor = self.label(labels)
+        vectors: Tensor = self.label(labels)
         if self.plane is None:
-            return told
+            return vectors
         if isinstance(self.label, OneHot):
-            return told[:, :, None, None].expand(-1, -1, *self.plane)
-        return told.view(-1, 1, *self.plane)
+            return vectors[:, :, None, None].expand(-1, -1, *self.plane)
+        return vectors.view(-1, 1, *self.plane)
 
 
 def shape_with_label(
     options: DiscriminatorOptions, shape: tuple[int, ...], classes: int, flat: bool = False
 ) -> tuple[int, ...]:
-    """The shape that a ``Discriminator``'s body gets for samples of ``shape``, label included."""
+    """The shape of one input of a ``Discriminator``'s body: ``shape`` with the label appended."""
     kind = "none" if options.conditional == "projection" else options.conditional
     if flat:
         return (math.prod(shape) + _label_width(kind, classes),)
@@ -138,14 +142,15 @@ def _label_width(kind: Labels, classes: int) -> int:
 
 def _label_module(kind: str, classes: int) -> nn.Module | None:
     if kind == "onehot":
-        return OneHot(_some(classes))
-    return nn.Embedding(_some(classes), EMBEDDING) if kind == "embedding" else None
+        return OneHot(_require_labels(classes))
+    return nn.Embedding(_require_labels(classes), EMBEDDING) if kind == "embedding" else None
 
 
-def _some(classes: int) -> int:
+def _require_labels(classes: int) -> int:
+    """``classes``, or ValueError if there are none."""
     if not classes:
         raise ValueError(
-            "a network that is told or tells labels needs some: set generator.conditional, for the "
-            "data's labels or for generator.codes of G's own"
+            "a network that takes or predicts labels needs some: set generator.conditional, for "
+            "the data's labels or for generator.codes of G's own"
         )
     return classes

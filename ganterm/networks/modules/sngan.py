@@ -1,7 +1,8 @@
 """The residual blocks of SNGAN (Miyato et al. 2018, appendix B.4), as mimicry's sngan_32 has them.
 
-First weights are Glorot-uniform, with gain sqrt(2) inside a block and 1 elsewhere. Activations make
-new tensors: mimicry's work in place, so that its D's shortcuts get relu(x) where the paper has x.
+Initial weights are Glorot-uniform, with gain sqrt(2) inside a block and 1 elsewhere. Activations
+return new tensors, so that D's shortcuts get x as in the paper; mimicry's work in place, and its
+shortcuts get relu(x).
 """
 
 from __future__ import annotations
@@ -16,34 +17,34 @@ L = TypeVar("L", nn.Conv2d, nn.Linear)
 
 
 class UpBlock(nn.Module):
-    """(batch, width, n, n) to (batch, width, 2n, 2n), batch norm before each ReLU."""
+    """Maps (batch, width, n, n) to (batch, width, 2n, 2n), with batch norm before each ReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
         self.conv1, self.conv2 = _inner(width, width), _inner(width, width)
-        self.shortcut = _drawn(nn.Conv2d(width, width, 1))
+        self.shortcut = _initialised(nn.Conv2d(width, width, 1))
         self.doubled = nn.Upsample(scale_factor=2, mode="bilinear")
 
     def forward(self, x: Tensor) -> Tensor:
         """The doubled picture's features."""
         inner = self.conv1(self.doubled(functional.relu(self.norm1(x))))
         inner = self.conv2(functional.relu(self.norm2(inner)))
-        made: Tensor = inner + self.shortcut(self.doubled(x))
-        return made
+        total: Tensor = inner + self.shortcut(self.doubled(x))
+        return total
 
 
 class DownBlock(nn.Module):
-    """(batch, before, n, n) to (batch, width, n/2, n/2), by averages of 2 x 2.
+    """Maps (batch, before, n, n) to (batch, width, n/2, n/2) by means over 2 x 2 pixels.
 
-    ``first``: the block that gets the picture itself, which no ReLU may cut, and whose shortcut
-    halves before it convolves.
+    ``first``: the input is the picture itself, so no ReLU precedes the first convolution, and the
+    shortcut halves before it convolves.
     """
 
     def __init__(self, before: int, width: int, first: bool = False) -> None:
         super().__init__()
         self.conv1, self.conv2 = _inner(before, width), _inner(width, width)
-        self.shortcut = _drawn(nn.Conv2d(before, width, 1))
+        self.shortcut = _initialised(nn.Conv2d(before, width, 1))
         self.first = first
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,13 +52,13 @@ class DownBlock(nn.Module):
         inner = self.conv1(x if self.first else functional.relu(x))
         inner = functional.avg_pool2d(self.conv2(functional.relu(inner)), 2)
         if self.first:
-            made: Tensor = inner + self.shortcut(functional.avg_pool2d(x, 2))
-            return made
+            total: Tensor = inner + self.shortcut(functional.avg_pool2d(x, 2))
+            return total
         return inner + functional.avg_pool2d(self.shortcut(x), 2)
 
 
 class PlainBlock(nn.Module):
-    """Features of one size to features of the same size, with x itself as the shortcut."""
+    """Keeps the size (batch, width, n, n); the shortcut is x itself."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -65,12 +66,12 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (batch, width, n, n), as ``x``."""
-        made: Tensor = x + self.conv2(functional.relu(self.conv1(functional.relu(x))))
-        return made
+        total: Tensor = x + self.conv2(functional.relu(self.conv1(functional.relu(x))))
+        return total
 
 
 class SumPool(nn.Module):
-    """(batch, width, n, n) to (batch, width): what is active anywhere, summed."""
+    """Maps (batch, width, n, n) to (batch, width): the sum of active features over the picture."""
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU, then the sum over the picture."""
@@ -78,20 +79,23 @@ class SumPool(nn.Module):
 
 
 def generator_body(latent: int, width: int, start: int, times: int, channels: int) -> nn.Module:
-    """Noise (batch, ``latent``) to pictures of side ``start`` * 2 ** ``times`` in -1..1."""
+    """Layers from noise (batch, ``latent``) to pictures of side start * 2 ** times in -1..1."""
     return nn.Sequential(
-        _drawn(nn.Linear(latent, width * start**2)),
+        _initialised(nn.Linear(latent, width * start**2)),
         nn.Unflatten(1, (width, start, start)),
         *[UpBlock(width) for _ in range(times)],
         nn.BatchNorm2d(width),
         nn.ReLU(),
-        _drawn(nn.Conv2d(width, channels, 3, padding=1)),
+        _initialised(nn.Conv2d(width, channels, 3, padding=1)),
         nn.Tanh(),
     )
 
 
 def discriminator_body(channels: int, width: int) -> nn.Module:
-    """Pictures (batch, ``channels``, n, n), n a multiple of 4, to features (batch, ``width``)."""
+    """Layers from pictures (batch, ``channels``, n, n) to features (batch, ``width``).
+
+    n must be a multiple of 4.
+    """
     return nn.Sequential(
         DownBlock(channels, width, first=True),
         DownBlock(width, width),
@@ -102,14 +106,14 @@ def discriminator_body(channels: int, width: int) -> nn.Module:
 
 
 def score_layer(width: int) -> nn.Linear:
-    """Features (batch, ``width``) to scores (batch, 1)."""
-    return _drawn(nn.Linear(width, 1))
+    """A layer from features (batch, ``width``) to scores (batch, 1)."""
+    return _initialised(nn.Linear(width, 1))
 
 
 def _inner(before: int, after: int) -> nn.Conv2d:
-    return _drawn(nn.Conv2d(before, after, 3, padding=1), math.sqrt(2))
+    return _initialised(nn.Conv2d(before, after, 3, padding=1), math.sqrt(2))
 
 
-def _drawn(layer: L, gain: float = 1.0) -> L:
+def _initialised(layer: L, gain: float = 1.0) -> L:
     nn.init.xavier_uniform_(layer.weight, gain)
     return layer

@@ -7,10 +7,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def spectrally_normalised(module: nn.Module) -> nn.Module:
-    """``module`` with every linear, convolution and embedding weight divided by its largest
-    singular value, from one power iteration a forward pass; the vectors are buffers.
+    """Divide every linear, convolution and embedding weight by its largest singular value.
 
-    On the device "meta", where there are no values, it stays as it is."""
+    One power iteration per forward pass estimates the value; its vectors are buffers. Returns
+    ``module``, unchanged on the device "meta", where weights have no values.
+    """
     if any(weight.is_meta for weight in module.parameters()):
         return module
     for layer in list(module.modules()):
