@@ -253,7 +253,11 @@ def error_name(error: OSError) -> str:
 
 def _opened(shared: int) -> tuple[int, bool]:
     """A description of the terminal of our own, not blocking; or else the shared one, and True."""
-    for name in (lambda: os.ttyname(shared), lambda: f"/proc/self/fd/{shared}"):
+    names: tuple[Callable[[], str], ...] = (
+        lambda: os.ttyname(shared),
+        lambda: f"/proc/self/fd/{shared}",
+    )
+    for name in names:
         try:
             handle = os.open(name(), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError:
