@@ -151,7 +151,8 @@ def _network(
     if not isinstance(name, str) or name not in registry:
         problem = "is missing" if name is None else f"'{clean(name, 40)}' is not known"
         raise UserError(f"{source}: {section}.network {problem}; {nearest(str(name), registry)}")
-    return _validate(registry[name], table, source, section)
+    options: NetworkOptions = _validate(registry[name], table, source, section)
+    return options
 
 
 def _validate(model: type[M], table: Mapping[str, Any], source: str, section: str = "") -> M:

@@ -41,7 +41,7 @@ def _is_here(path: str) -> bool:
 def _is_our_program() -> bool:
     """Whether this is the console script or ``python -m ganterm``, not another program."""
     # A program that embeds Python may have no arguments.
-    program = getattr(sys, "argv", [""])[0]
+    program: str = getattr(sys, "argv", [""])[0]
     if program != "-m":
         return os.path.basename(program) == "ganterm"
     names = (word.removeprefix("-m").partition(".")[0] for word in sys.orig_argv[1:])

@@ -131,7 +131,7 @@ def test_every_link_leads_to_a_file_that_is_there() -> None:
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"
     linked = set(re.findall(r"\((ganterm/docs/[a-z]+\.md)\)", README))
     pages = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name == "docs"}
-    assert linked == pages
+    assert linked == pages, "the README links every page of ganterm/docs/, and no other"
 
 
 def test_every_file_that_a_page_names_is_there() -> None:
@@ -152,24 +152,31 @@ def test_the_two_commands_stand_on_top_and_ci_calls_the_second() -> None:
 
 
 def test_every_key_preset_and_picture_is_there() -> None:
-    for knob in KNOBS.values():
-        if knob.keys:
-            assert "| `{}` `{}` |".format(*knob.keys) in README
-        else:
-            assert f"`{knob.name}`" in ALL_PAGES
-    for _, shown, _, _ in ACTIONS:
-        assert f"| `{shown}` |" in README
-    assert all(f"| `{name}` |" in ALL_PAGES for name in presets.names())
+    controls, diagnosis = "ganterm/docs/controls.md", "ganterm/docs/diagnosis.md"
+    wanted = [
+        *(
+            (f"control {knob.name}", "| `{}` `{}` |".format(*knob.keys), "README.md")
+            if knob.keys
+            else (f"control {knob.name}", f"`{knob.name}`", controls)
+            for knob in KNOBS.values()
+        ),
+        *((f"key {shown}", f"| `{shown}` |", "README.md") for _, shown, _, _ in ACTIONS),
+        *((f"preset {name}", f"| `{name}` |", "presets/README.md") for name in presets.names()),
+        *((f"loss {loss}", f"`{loss}`", controls) for loss in LOSSES),
+        *((f"alarm {rule.name}", f"| `{rule.name}` |", diagnosis) for rule in rules()),
+        *((f"data set {name}", f"`{name}`", "ganterm/docs/presets.md") for name in DATASETS),
+    ]
+    missing = [
+        f"{what}: add a row with {row} to a table of {page}"
+        for what, row, page in wanted
+        if row not in (README if page == "README.md" else ALL_PAGES)
+    ]
     for picture in re.findall(r"(screenshots/[^)]+\.png)\)", ALL_PAGES):
         # What a terminal shows in pixels of its own is in no SVG.
         no_svg = "/presets/" in picture or "kitty" in picture
-        assert no_svg or (ROOT / picture).with_suffix(".svg").is_file()
-    for loss in LOSSES:
-        assert f"`{loss}`" in ALL_PAGES
-    for rule in rules():
-        assert f"| `{rule.name}` |" in ALL_PAGES
-    for source in DATASETS:
-        assert f"`{source}`" in ALL_PAGES
+        if not no_svg and not (ROOT / picture).with_suffix(".svg").is_file():
+            missing.append(f"{picture}: add its SVG beside it")
+    assert not missing, "\n".join(missing)
 
 
 def test_the_alarm_bench_runs_as_told(tmp_path: Path) -> None:

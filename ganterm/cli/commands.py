@@ -83,7 +83,7 @@ class _Group(click.Group):
 )
 @options.watching
 @click.pass_context
-def cli(ctx: click.Context, **values: Any) -> None:
+def cli(ctx: click.Context, /, **values: Any) -> None:
     """Train, or run another command."""
     if ctx.invoked_subcommand is None:
         ctx.exit(_train(values))
@@ -161,7 +161,7 @@ def demo_command(ctx: click.Context, color: Any, glyphs: Any) -> None:
 @options.runs_dir
 @options.watching
 @click.pass_context
-def resume_command(ctx: click.Context, run: str, **values: Any) -> None:
+def resume_command(ctx: click.Context, /, run: str, **values: Any) -> None:
     """Resume a run that is at rest."""
     launch = resumption(
         runs.at_rest(run, values["runs_dir"]),
@@ -276,7 +276,7 @@ def _overhead_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_overhead_options
 @click.pass_context
-def bench_command(ctx: click.Context, **values: Any) -> None:
+def bench_command(ctx: click.Context, /, **values: Any) -> None:
     """Measure what watching costs, unless another bench is named."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(bench_overhead, **values)

@@ -22,7 +22,8 @@ MOST_BYTES_OF_A_NAME = 255
 """Longest part of a path, in bytes: the longest file name of Linux (NAME_MAX)."""
 
 
-class _Word(click.ParamType):
+# Generic from click 8.4 on; 8.1 cannot subscript it.
+class _Word(click.ParamType):  # type: ignore[type-arg]
     """A text that can be written to files and can name files."""
 
     name = "text"

@@ -83,7 +83,7 @@ class Knob:
         if self.whole:
             if value != int(value):  # type: ignore[call-overload]
                 raise ControlError(f"{self.name}: {clean(value, 40)} is not {self.range}")
-            return int(value)  # type: ignore[call-overload]
+            return int(value)  # type: ignore[call-overload, no-any-return]
         return float(value)  # type: ignore[arg-type]
 
     def parse(self, text: str) -> Value:
@@ -382,7 +382,8 @@ class Controls:
     def value(self, name: str) -> Value:
         """The value of the control called ``name``; ControlError where there is none."""
         knob_of(name)
-        return getattr(self, name)
+        value: Value = getattr(self, name)
+        return value
 
     def table(self) -> dict[str, Value]:
         """Name to value, in the order of the panel."""

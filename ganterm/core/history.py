@@ -214,8 +214,10 @@ def _means(values: Series, places: NDArray[np.intp]) -> Series:
     finite = np.isfinite(values)
     sums = np.add.reduceat(np.where(finite, values, 0), places, axis=1, dtype=np.float64)
     counts = np.add.reduceat(finite, places, axis=1, dtype=np.float64)
-    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return means.astype(np.float32)
+    means: Series = np.divide(
+        sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0
+    ).astype(np.float32)
+    return means
 
 
 class History:

@@ -119,6 +119,6 @@ def _row(choice: Choice) -> Text:
     width, room = (21, 9) if choice.doing == "train" else (31, 10)
     name = name if len(name) < width else f"{name[: width - 2]}…"
     text = Text(f"{name:<{width}}", style="bold", no_wrap=True, overflow="ellipsis")
-    text.append(f"{clean(choice.figure, 12):>{room}}  ", style=f"not bold {palette.DIM}")
+    text.append(f"{clean(choice.figure, 12):>{room}}  ", style="not bold dim")
     text.append(clean(choice.title, 80), style="not bold")
     return text

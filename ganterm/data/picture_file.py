@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ganterm.data import container
 from ganterm.data.options import DataSection
@@ -117,7 +117,7 @@ def read(root: Path, name: str, decoding: PictureOptions) -> DecodedPicture:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise BrokenSample(_TOO_LARGE) from None
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise BrokenSample(container.UNSUPPORTED) from None
         except OSError as error:
             if error.errno is not None:

@@ -71,11 +71,11 @@ class UnitActivity(TorchFunctionMode):
         hook = self._network.register_forward_pre_hook(self._start_pass, prepend=True)
         self._hooks.enter_context(hook)
         self._hooks.enter_context(self._network.register_forward_hook(self._end_pass))
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._hooks.close()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -205,7 +205,7 @@ def frame(message: ClientMessage | ServerMessage) -> bytes:
 def client_message(content: bytes) -> ClientMessage:
     """The message of a watcher; WireError where it is none in every field."""
     table = _table(content, LONGEST_CLIENT_MESSAGE, finite=True)
-    message = _converted(table, Hello | _NamedDo | Watch | Note)
+    message: Hello | _NamedDo | Watch | Note = _converted(table, Hello | _NamedDo | Watch | Note)
     if isinstance(message, Watch):
         _check_names(View, table.get("view", {}))
     if isinstance(message, _NamedDo):
@@ -216,7 +216,8 @@ def client_message(content: bytes) -> ClientMessage:
 def server_message(content: bytes) -> ServerMessage:
     """The message of a trainer; WireError where it is none."""
     table = _table(content, LONGEST_SERVER_MESSAGE, finite=False)
-    return _converted(table, ServerMessage)
+    message: ServerMessage = _converted(table, ServerMessage)
+    return message
 
 
 def _encoded(value: Any) -> Any:
@@ -244,7 +245,8 @@ def _table(content: bytes, longest: int, finite: bool) -> dict[str, Any]:
         raise WireError("not msgpack") from None
     if type(value) is not dict:
         raise WireError("no message of this protocol")
-    return _cleaned(value, finite)
+    table: dict[str, Any] = _cleaned(value, finite)
+    return table
 
 
 def _cleaned(value: Any, finite: bool, depth: int = 0) -> Any:

@@ -29,7 +29,8 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors as one vector; a single C++ call, unlike ``torch.cat`` of flattened tensors."""
-    return torch._utils._flatten_dense_tensors(tensors)
+    flat: Tensor = torch._utils._flatten_dense_tensors(tensors)
+    return flat
 
 
 def default_mps_generator() -> torch.Generator:

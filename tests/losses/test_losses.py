@@ -79,6 +79,7 @@ def play(controls: Controls | None = None, balance: float = BALANCE) -> LossCont
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_equal_their_closed_forms(name: str) -> None:
     real, fake = torch.tensor(R), torch.tensor(F)
+    assert name in CLOSED, f"loss {name}: add its closed form to CLOSED in {__file__}"
     d, g = CLOSED[name]
     assert LOSSES[name].d_loss(real, fake, play()).item() == pytest.approx(d(), abs=1e-12)
     assert LOSSES[name].g_loss(real, fake, play()).item() == pytest.approx(g(), abs=1e-12)

@@ -8,7 +8,10 @@ from importlib import import_module
 
 import pytest
 
+import ganterm.losses
 from ganterm import presets
+from ganterm.core.controls import LOSS_NAMES
+from ganterm.core.registry import gathered
 from ganterm.data import DATASETS
 from ganterm.diagnosis.exam import Exam
 from ganterm.diagnosis.rule import Rule, rules
@@ -39,6 +42,11 @@ def test_what_a_file_defines_is_listed_in_it(package: str, base: type, attribute
             # A class that others of the file extend is a base, not an entry.
             entry = value in listed or any(issubclass(other, value) for other in listed)
             assert entry, f"{package}.{module.name}: add {name} to {attribute} at its end"
+
+
+def test_the_keys_walk_through_every_loss() -> None:
+    for loss in gathered(ganterm.losses, "LOSSES"):
+        assert loss.name in LOSS_NAMES, f"ganterm/core/controls.py: add {loss.name} to LOSS_NAMES"
 
 
 def test_no_two_entries_share_a_name() -> None:

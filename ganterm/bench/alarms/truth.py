@@ -77,7 +77,8 @@ class Points:
     @property
     def poor(self) -> NDArray[np.bool_]:
         """Whether at most half of the modes are kept, (t,)."""
-        return 2 * self.kept.sum(axis=1) <= len(self.expected)
+        poor: NDArray[np.bool_] = 2 * self.kept.sum(axis=1) <= len(self.expected)
+        return poor
 
 
 def read(path: Path) -> Points:

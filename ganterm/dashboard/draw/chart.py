@@ -252,7 +252,10 @@ def _bits(
     first = np.minimum(np.maximum(first - above, 0), scale.dots_down)
     after = np.minimum(np.maximum(after - above, 0), scale.dots_down)
     dots = _FIRST_BITS[after] & ~_FIRST_BITS[first]
-    return dots if scale.dots_across == 1 else dots[:, :, ::2] | dots[:, :, 1::2] << 4
+    cells: NDArray[np.uint8] = (
+        dots if scale.dots_across == 1 else dots[:, :, ::2] | dots[:, :, 1::2] << 4
+    )
+    return cells
 
 
 def _newest(chart: Chart) -> list[str]:

@@ -81,7 +81,8 @@ def _averaging(source: int, target: int) -> NDArray[np.float32]:
     starts, ends = edges[:-1, None], edges[1:, None]
     pixels = np.arange(source)[None, :]
     covered = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
-    return (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def mosaic(images: NDArray[np.uint8], grid: Grid, glyphs: Glyphs) -> NDArray[np.float32]:

@@ -47,7 +47,10 @@ def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
     # Single gaps are bridged; what follows the newest value stays empty.
     shown = np.logical_or.accumulate(finite[..., ::-1], axis=-1)[..., ::-1]
     shown &= weight > _LEAST_WEIGHT
-    return np.divide(sums, weight, out=np.full(values.shape, np.nan), where=shown)
+    means: NDArray[np.float64] = np.divide(
+        sums, weight, out=np.full(values.shape, np.nan), where=shown
+    )
+    return means
 
 
 @cache

@@ -90,7 +90,8 @@ class Panel(Widget):
         if place.size != self.outer_size:
             return False
         at = place.offset + self.styles.gutter.top_left
-        return self.app.paint(before, cells, at)  # type: ignore[attr-defined]
+        painted: bool = self.app.paint(before, cells, at)  # type: ignore[attr-defined]
+        return painted
 
     def forget(self) -> None:
         """Redraw the panel with the next frame, even if its inputs are equal."""

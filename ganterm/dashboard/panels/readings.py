@@ -8,6 +8,7 @@ from ganterm.core.findings import Diagnosis
 from ganterm.core.text import clean
 from ganterm.dashboard import palette
 from ganterm.dashboard.draw.cells import Cells
+from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.dashboard.draw.numbers import reading as shown
 from ganterm.dashboard.draw.numbers import short
 from ganterm.dashboard.frame import Frame
@@ -55,13 +56,13 @@ class ReadingsPanel(DiagnosedPanel):
         if len(head) + 10 <= width:
             cells.write(0, width - len(head), head, heading(palette.DIM))
         for row, name in enumerate(names[page * rows : (page + 1) * rows], 1):
-            _row(cells, row, diagnosis, name)
+            _row(cells, row, diagnosis, name, frame.glyphs)
         for row, line in enumerate(note, height - len(note)):
             cells.write(row, 0, line, style(palette.DIM))
         return cells
 
 
-def _row(cells: Cells, row: int, diagnosis: Diagnosis, name: str) -> None:
+def _row(cells: Cells, row: int, diagnosis: Diagnosis, name: str, glyphs: Glyphs) -> None:
     width = cells.size[1]
     measure, reading = diagnosis.measures[name], diagnosis.readings[name]
     stale = reading.step < diagnosis.step
@@ -73,7 +74,7 @@ def _row(cells: Cells, row: int, diagnosis: Diagnosis, name: str) -> None:
             break
     room = width - _VALUE - _UNIT - place
     look = style(palette.DIM if stale else palette.TEXT)
-    cells.write(row, 0, clean(measure.title, 60)[: room - 1], style(palette.DIM))
+    cells.write(row, 0, glyphs.cut(clean(measure.title, 60), room - 1), style(palette.DIM))
     cells.write(row, room, f"{shown(reading.value):>{_VALUE}}", look)
     cells.write(row, room + _VALUE, f" {measure.unit}"[:_UNIT], style(palette.DIM))
     cells.write(row, width - len(at), at, style(palette.DIM))

@@ -47,7 +47,7 @@ class AlarmsScreen(ModalScreen[Remedy | None]):
         height: auto; max-height: 80vh; background: $panel; border: none; padding: 0;
         scrollbar-size: 1 1; scrollbar-color: $primary; scrollbar-background: $panel;
     }
-    AlarmsScreen OptionList:focus { border: none; }
+    AlarmsScreen OptionList:focus { border: none; background-tint: transparent; }
     AlarmsScreen OptionList:focus > .option-list--option-highlighted {
         background: $background; text-style: none;
     }

@@ -43,7 +43,7 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen { align: center middle; background: $background 60%; }
     HelpScreen > VerticalScroll {
         width: 96; max-width: 96%; height: 92%; background: $panel; border: round $primary;
-        padding: 0 2;
+        padding: 0 2; scrollbar-size: 1 1; scrollbar-color: $primary; scrollbar-background: $panel;
     }
     HelpScreen Static { height: auto; }
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from textwrap import shorten
 from typing import ClassVar
 
 from rich.text import Text
@@ -70,7 +72,7 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
     def on_mount(self) -> None:
         """Give the heading one row, and list all names below the line."""
         self.query_one("#how", Static).styles.height = 1
-        self._tell(Text(", ".join(KNOBS), style="dim"))
+        self._tell_names(KNOBS)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show the named control's help and value, or the names that begin with the text."""
@@ -81,8 +83,7 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             unused = "" if in_use(self._controls, name) else f" Not used by {self._controls.loss}."
             self._tell(Text(f"{knob.help} Now {now}; {knob.range}.{unused}", style="dim"))
         else:
-            matching = [knob for knob in KNOBS if knob.startswith(name)] or list(KNOBS)
-            self._tell(Text(", ".join(matching), style="dim"))
+            self._tell_names([knob for knob in KNOBS if knob.startswith(name)] or KNOBS)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Close with the name and value, or show the error and stay open."""
@@ -95,6 +96,12 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
             self.dismiss((name, value))
         except ControlError as error:
             self._tell(Text(str(error), style="bold red"))
+
+    def _tell_names(self, names: Iterable[str]) -> None:
+        """As many names as the two rows below the line hold, wherever they are broken."""
+        longest = max(map(len, KNOBS)) + 1
+        room = 2 * (self.app.size.width - 2) - longest
+        self._tell(Text(shorten(", ".join(names), room, placeholder=" …"), style="dim"))
 
     def _tell(self, text: Text) -> None:
         self.query_one("#answer", Static).update(text)

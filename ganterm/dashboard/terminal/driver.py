@@ -196,7 +196,7 @@ class TerminalDriver(OpenLinuxDriver):
 
     def _take_first(self) -> None:
         self._opening, self._setting_modes = b"", True
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it untyped
         self.flush()
         self._modes = self._settings_now()
         # Textual starts no thread if the shell has taken the terminal back in the meantime.

@@ -260,7 +260,11 @@ def error_name(error: OSError) -> str:
 def _open_unblocked(shared: int) -> tuple[int, bool]:
     """A descriptor of the terminal that does not block, and whether it shares the description of
     ``shared``, which must then be set to block again."""
-    for name in (lambda: os.ttyname(shared), lambda: f"/proc/self/fd/{shared}"):
+    names: tuple[Callable[[], str], ...] = (
+        lambda: os.ttyname(shared),
+        lambda: f"/proc/self/fd/{shared}",
+    )
+    for name in names:
         try:
             handle = os.open(name(), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError:

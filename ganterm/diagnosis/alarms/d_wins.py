@@ -86,7 +86,8 @@ class WinningD(Rule):
         """Flags of blocks in which D's errors are below ERRORS; none without a threshold."""
         if LOSSES[record.controls.loss].threshold is None:
             return np.zeros(values.shape[1], bool)
-        return 1 - (values[1] + values[2]) / 2 < ERRORS
+        flags: Flags = 1 - (values[1] + values[2]) / 2 < ERRORS
+        return flags
 
 
 def _usual(gradient: Values) -> float:

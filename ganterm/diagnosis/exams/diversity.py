@@ -39,12 +39,14 @@ def relative_diversity(fake: Tensor, real: Tensor) -> Tensor:
     Points in the plane are noisier: in batches of 256 points of ring8 the spread is 4.4 %, and
     3.4 % with all pairs.
     """
-    return 100 * _between_neighbours(fake) / _between_neighbours(real)
+    percent: Tensor = 100 * _between_neighbours(fake) / _between_neighbours(real)
+    return percent
 
 
 def _between_neighbours(batch: Tensor) -> Tensor:
     flat = batch.flatten(1)
-    return torch.linalg.vector_norm(flat[1:] - flat[:-1], dim=1).mean()
+    distance: Tensor = torch.linalg.vector_norm(flat[1:] - flat[:-1], dim=1).mean()
+    return distance
 
 
 class Diversity(Exam):
@@ -84,7 +86,8 @@ class Diversity(Exam):
 def pairwise_diversity(fakes: Tensor, reals: Tensor) -> Tensor:
     """Mean pairwise distance of fakes (n, ...), in % of that of reals (n, ...)."""
     of_fakes, of_reals = mean_distances(fakes, reals)
-    return 100 * of_fakes / of_reals
+    percent: Tensor = 100 * of_fakes / of_reals
+    return percent
 
 
 EXAMS = (Diversity(),)

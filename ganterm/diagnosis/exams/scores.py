@@ -118,8 +118,9 @@ def histograms(step: int, real: Tensor, fake: Tensor, held_out: Tensor | None) -
 
 def _finite(scores: Tensor) -> np.ndarray:
     # Not every accelerator has float64.
-    values = scores.cpu().double().numpy()
-    return values[np.isfinite(values)]
+    values: np.ndarray = scores.cpu().double().numpy()
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
 
 
 def _first(labels: Tensor | None) -> Tensor | None:

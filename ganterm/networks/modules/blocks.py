@@ -16,7 +16,8 @@ def activation(name: Activation) -> nn.Module:
     """A fresh activation; leaky ReLU with slope 0.2 (Radford et al. 2016)."""
     if name == "leaky_relu":
         return nn.LeakyReLU(0.2)
-    return {"relu": nn.ReLU, "prelu": nn.PReLU, "tanh": nn.Tanh}[name]()
+    kinds: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "prelu": nn.PReLU, "tanh": nn.Tanh}
+    return kinds[name]()
 
 
 def he_normal(module: M) -> M:
