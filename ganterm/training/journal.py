@@ -1,4 +1,4 @@
-"""What a run tells: its events and its alarms, on the board and in the run directory."""
+"""The journal of a run: its events and alarms, on the board and in the run directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ganterm.training.hook import run_hook
 from ganterm.training.progress import Progress
 
 
-class Teller:
+class Journal:
     """Logs events, raises and clears alarms, and does what was asked for in case of an alarm.
 
     ``begin``: with the alarms as they were when the run was left. ``stop_on`` and ``on_alarm``

@@ -46,7 +46,7 @@ from ganterm.training.checkpoints.retention import HealthyCheckpoints
 from ganterm.training.checkpoints.schedule import Checkpoints, Contents, LastSave
 from ganterm.training.device import memory_bytes
 from ganterm.training.examiner import Examiner
-from ganterm.training.journal import Teller
+from ganterm.training.journal import Journal
 from ganterm.training.progress import Clock, Progress
 from ganterm.training.recorder import Recorder
 from ganterm.training.sampler import Networks, Sampler, SampleViews
@@ -108,7 +108,7 @@ class Run:
         )
         self.samples = SampleViews(board, directory, self.progress, parts.networks, parts.sampler)
         self.healthy = HealthyCheckpoints(directory, self.progress, begin)
-        self.journal = Teller(
+        self.journal = Journal(
             board,
             directory,
             self.progress,

@@ -378,7 +378,7 @@ async def test_the_list_has_evidence_all_remedies_and_the_past() -> None:
         assert told.index("Mode collapse") < told.index("D overpowers G") < told.index("Data range")
         assert "modes 3, of 10, diversity 31.25, left 1 7 9" in told
         assert all(remedy.does in told for alarm in ALL for remedy in alarm.remedies)
-        assert "since step 700, told at 800" in told
+        assert "since step 700, raised at 800" in told
         assert told.index("800  ALARM") < told.index("600  ALARM") < told.index("300  ALARM")
         await pilot.press("exclamation_mark")
         await pilot.pause(0.05)

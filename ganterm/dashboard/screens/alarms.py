@@ -122,8 +122,8 @@ def _what(alarm: Alarm, room: int, glyphs: Glyphs) -> Text:
     color = COLORS[alarm.severity]
     sign, word = glyphs.lights[alarm.severity], WORDS[alarm.severity].rstrip(":")
     text = Text(f"\n{sign} {word} {clean(alarm.title, 60)}", style=f"bold {color}")
-    told = f"   since step {alarm.since:,}, told at {alarm.raised:,}"
-    text.append(told, f"not bold {palette.DIM}")
+    when = f"   since step {alarm.since:,}, raised at {alarm.raised:,}"
+    text.append(when, f"not bold {palette.DIM}")
     for said, color in (
         (clean(alarm.message, 600), palette.TEXT),
         (_figures(alarm.evidence), palette.DIM),

@@ -33,7 +33,7 @@ from ganterm.training.checkpoints.retention import (
     best_cfid,
     prune,
 )
-from ganterm.training.journal import Teller
+from ganterm.training.journal import Journal
 from ganterm.training.progress import Progress
 
 RETRY_SECONDS = 30.0
@@ -200,7 +200,7 @@ class Checkpoints:
         directory: RunDirectory,
         progress: Progress,
         contents: Contents,
-        journal: Teller,
+        journal: Journal,
         healthy: HealthyCheckpoints,
         commands: deque[Command],
         run: RunSection,
@@ -389,7 +389,7 @@ class LastSave:
         directory: RunDirectory,
         progress: Progress,
         checkpoints: Checkpoints,
-        journal: Teller,
+        journal: Journal,
         runs: Path,
         publish: Callable[[], None],
     ) -> None:
