@@ -216,7 +216,7 @@ class Dashboard(SessionApp):
             if answer is not None:
                 self._steering.ask(*answer, "prompt")
 
-        prompt = PromptScreen(self.session.snapshot.controls)
+        prompt = PromptScreen(self.session.snapshot.controls, self.pictures.glyphs)
         await self.push_screen(prompt, ask)
         prompt.set_focus(prompt.query_one(Input))
 

@@ -15,6 +15,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from ganterm.core.controls import KNOBS, ControlError, Controls, Value, parse_assignment
+from ganterm.dashboard.draw.glyphs import Glyphs
 from ganterm.losses import controls_with, in_use
 
 COMPLETIONS = [
@@ -49,9 +50,10 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "cancel")]
 
-    def __init__(self, controls: Controls) -> None:
+    def __init__(self, controls: Controls, glyphs: Glyphs) -> None:
         super().__init__()
         self._controls = controls
+        self._glyphs = glyphs
 
     def compose(self) -> ComposeResult:
         """A heading, the line to type in, and below it the control's help or the error."""
@@ -101,7 +103,8 @@ class PromptScreen(ModalScreen[tuple[str, Value] | None]):
         """As many names as the two rows below the line hold, wherever they are broken."""
         longest = max(map(len, KNOBS)) + 1
         room = 2 * (self.app.size.width - 2) - longest
-        self._tell(Text(shorten(", ".join(names), room, placeholder=" …"), style="dim"))
+        text = shorten(", ".join(names), room, placeholder=f" {self._glyphs.ellipsis}")
+        self._tell(Text(text, style="dim"))
 
     def _tell(self, text: Text) -> None:
         self.query_one("#answer", Static).update(text)
