@@ -70,7 +70,7 @@ def last_words(session: RemoteSession) -> str:
         state = state if state in ENDED else "failed"
     if state not in ENDED:
         paused = f"{name} is paused" if state == "paused" else f"{name} goes on"
-        alarms = "".join(f"; {clean(alarm.message, 200)}" for alarm in last.alarms[:1])
+        alarms = "".join(f"; {clean(alarm.message, 200)}".rstrip(".") for alarm in last.alarms[:1])
         return f"{paused}, at step {last.step:,} now{alarms}; to come back: ganterm attach {name}"
     words = f"{name} {state} at step {last.step:,}, all of it in {where}"
     if good := health.last_good(run, last.alarms):
