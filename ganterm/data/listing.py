@@ -17,14 +17,12 @@ from ganterm.data.source import ProgressCallback
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of pictures with ``reading = 1``."""
+# An old Pillow does not know the name, and would warn where it is asked for it.
+_AVIF = (".avif",) if "avif" in features.modules and features.check("avif") else ()
 SUFFIXES = (
     *FIRST_SUFFIXES,
     *(".jpe", ".jfif", ".jif", ".jfi", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
-    *(
-        ".pgm",
-        ".ppm",
-        *((".avif",) if "avif" in features.modules and features.check("avif") else ()),
-    ),
+    *(".pgm", ".ppm", *_AVIF),
 )
 """Endings of picture files; their content must also be of a supported kind."""
 _UNREAD = (
