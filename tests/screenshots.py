@@ -37,9 +37,9 @@ SHOTS = {
     "mnist_mlp-80x24": Shot("mnist_mlp", 4_000),
     "mnist_mlp-120x36": Shot("mnist_mlp", 4_000),
     "mnist_mlp-200x60": Shot("mnist_mlp", 4_000, ((2_000, "K"), (3_000, "k"))),
-    "diagnosis-120x36": Shot("mnist_mlp", 4_000, ((3_800, "2"),)),
+    "diagnosis-120x36": Shot("mnist_mlp", 8_000, ((6_000, "2"),)),
     "mnist_cgan-120x36": Shot("mnist_cgan", 4_000, needs_data=True),
-    "mnist_cgan-200x60": Shot("mnist_cgan", 4_000, ((3_800, "vvv"),), needs_data=True),
+    "mnist_cgan-200x60": Shot("mnist_cgan", 4_000, ((3_800, "vvvv"),), needs_data=True),
     "ring8-120x36": Shot("ring8", 12_000),
     "ring8_collapse-120x36": Shot("ring8_collapse", 3_000),
 }
